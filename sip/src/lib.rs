@@ -1,0 +1,1 @@
+//! SIP and SDP rules without I/O: bytes and time in, messages and events out.

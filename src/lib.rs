@@ -1,0 +1,1 @@
+//! Offhook: a telephony-first IVR media server.

@@ -1,0 +1,2 @@
+//! Arguments to configuration to server to exit code.
+fn main() {}
