@@ -1,0 +1,92 @@
+//! ROOM 4: what to say next. Pure: a call feeds it keys, words and time, and does what it asks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use offhook_media::dtmf::Digit;
+
+use crate::providers::{Language, ReplyRequest};
+use crate::safety::said::Cleared;
+use crate::telemetry::pii::Pii;
+
+/// Time since the process began; handed in by whoever has a clock.
+pub type Moment = Duration;
+
+/// What may interrupt the bot at a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BargeIn {
+    /// Confirmed speech or any key.
+    Speech,
+    /// Recognised words or any key.
+    Words,
+    /// Keys only.
+    Digits,
+    /// Nothing; keys are kept and used when the prompt has ended.
+    Off,
+}
+
+/// How the call listens at a step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listening {
+    pub step: Arc<str>,
+    pub barge_in: BargeIn,
+    /// Silence that ends the caller's turn.
+    pub endpoint: Duration,
+    pub language: Language,
+    /// Words worth expecting.
+    pub hints: Arc<[String]>,
+}
+
+/// Something to be heard by the caller, in order.
+#[derive(Clone, Debug)]
+pub enum Utterance {
+    /// One sentence; `voice` and `rate` as the step sets them.
+    Sentence { text: Cleared, voice: Option<Arc<str>>, rate: f32 },
+    /// Ready audio (8 kHz mono), with the words it holds where they are known.
+    Audio { samples: Arc<[i16]>, words: Option<Cleared> },
+}
+
+/// What a dialog is told.
+#[derive(Clone, Debug)]
+pub enum DialogInput {
+    /// The call is answered and audio may flow.
+    Started,
+    Digit(Digit),
+    /// Words of a turn that is still going on; a menu may act on them.
+    Partial(Pii<String>),
+    /// The caller's turn is over. `None`: something was said, but no words are known (no recogniser, or it failed).
+    TurnEnded(Option<Pii<String>>),
+    /// All utterances asked for so far were played to their end. `heard` is their text.
+    SpokenOut { heard: String },
+    /// The caller broke in: what was left to say is dropped. `heard` is what reached them.
+    Interrupted { heard: String, unheard: String },
+    /// A sentence of the model's answer, cleared; the dialog decides to say it.
+    AnswerSentence(Cleared),
+    AnswerEnded,
+    AnswerFailed,
+    /// No voice could make the speech; `text` was not heard.
+    SpeechFailed { text: Cleared },
+    /// The time given by [`DialogOutput::WakeAt`] has come.
+    Timeout,
+}
+
+/// What a dialog asks of the call.
+#[derive(Clone, Debug)]
+pub enum DialogOutput {
+    /// A step begins: listen like this from now on.
+    Listen(Listening),
+    /// Speak after whatever is already queued.
+    Say(Utterance),
+    /// Ask the language model; its sentences come back as input.
+    Reply(Box<ReplyRequest>),
+    /// Drop the answer being made and everything queued but not yet heard.
+    Abandon,
+    /// Feed [`DialogInput::Timeout`] at this moment; replaces the one before, `None` removes it.
+    WakeAt(Option<Moment>),
+    /// Something worth keeping in the record.
+    Event { kind: &'static str, detail: Option<Pii<serde_json::Value>> },
+    /// Once all is spoken: hand the call over to this target.
+    Transfer { target: Arc<str> },
+    /// Once all is spoken: end the call.
+    HangUp,
+}

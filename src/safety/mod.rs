@@ -1,0 +1,3 @@
+//! What is checked before it is spoken. Caller text and tool calls have their own files when their rules exist.
+
+pub mod said;

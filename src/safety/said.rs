@@ -1,0 +1,102 @@
+//! The only door through which text becomes speech: [`Cleared`] can be made nowhere else.
+//!
+//! The policy here is small: length is capped, markup and control characters are taken out. The type is what
+//! matters; whatever is added to the policy later holds for everything that is ever spoken.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Text that may be spoken to a caller.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Cleared(Arc<str>);
+
+impl Cleared {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether nothing speakable is left.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Digits are masked: what is said to a caller may read their own numbers back.
+impl fmt::Debug for Cleared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let masked: String = self.0.chars().map(|c| if c.is_ascii_digit() { '#' } else { c }).collect();
+        write!(f, "Cleared({masked:?})")
+    }
+}
+
+/// Makes text speakable: markup and control characters go, white space is folded, at most [`MAX_CHARS`] stay
+/// (cut at a word).
+pub fn clear(text: &str) -> Cleared {
+    let plain = strip_markup(text);
+    let folded = plain.split_whitespace().collect::<Vec<_>>().join(" ");
+    Cleared(cap(&folded).into())
+}
+
+/// The longest text spoken in one piece, in characters.
+pub const MAX_CHARS: usize = 600;
+
+fn strip_markup(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(open) = rest.find('<') {
+        let (before, tag) = rest.split_at(open);
+        push_speakable(&mut plain, before);
+        rest = match tag.find('>') {
+            Some(close) if looks_like_tag(tag) => {
+                plain.push(' ');
+                tag.get(close + 1..).unwrap_or_default()
+            }
+            _ => tag.get(1..).unwrap_or_default(),
+        };
+    }
+    push_speakable(&mut plain, rest);
+    plain
+}
+
+fn looks_like_tag(tag: &str) -> bool {
+    tag.chars().nth(1).is_some_and(|c| c.is_ascii_alphabetic() || matches!(c, '/' | '!' | '?'))
+}
+
+fn push_speakable(plain: &mut String, text: &str) {
+    plain.extend(text.chars().filter_map(|c| match c {
+        '*' | '_' | '`' | '#' | '|' | '~' | '<' | '>' | '{' | '}' | '[' | ']' | '\\' => None,
+        c if c.is_control() => Some(' '),
+        c => Some(c),
+    }));
+}
+
+fn cap(text: &str) -> &str {
+    let Some((end, _)) = text.char_indices().nth(MAX_CHARS) else {
+        return text;
+    };
+    let head = text.get(..end).unwrap_or_default();
+    head.rfind(' ').and_then(|space| head.get(..space)).unwrap_or(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markup_and_control_characters_are_not_spoken() {
+        assert_eq!(clear("**Hello** <break time=\"9s\"/>there\u{7}\n# you").as_str(), "Hello there you");
+        assert_eq!(clear("2 < 3 and 5 > 4").as_str(), "2 3 and 5 4");
+    }
+
+    #[test]
+    fn long_text_is_cut_at_a_word() {
+        let cleared = clear(&"word ".repeat(500));
+        assert!(cleared.as_str().chars().count() <= MAX_CHARS);
+        assert!(cleared.as_str().ends_with("word"));
+    }
+
+    #[test]
+    fn digits_are_masked_when_printed() {
+        assert_eq!(format!("{:?}", clear("call 0788 123")), "Cleared(\"call #### ###\")");
+    }
+}
