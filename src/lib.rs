@@ -5,3 +5,4 @@ pub mod providers;
 pub mod safety;
 pub mod store;
 pub mod telemetry;
+pub mod transport;
