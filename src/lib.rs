@@ -1,6 +1,8 @@
 //! Offhook: a telephony-first IVR media server. ARCHITECTURE.md names the rooms and who may import whom.
 
+pub mod config;
 pub mod providers;
 pub mod safety;
 pub mod store;
 pub mod telemetry;
+pub mod transport;

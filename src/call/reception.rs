@@ -10,13 +10,13 @@ use jiff::Timestamp;
 use offhook_media::speech::SpeechConfig;
 use offhook_media::vad::Earshot;
 
-use super::LimitsConfig;
 use super::actor::{NewCall, Services};
 use super::admission::{Admission, Permit, Refusal};
 use super::core::{Call, CallSetup};
 use super::leg::Leg;
 use super::registry::LiveCall;
 use super::shard::{CallPort, Shards};
+use crate::config::LimitsConfig;
 use crate::dialog::lines::Catalogue;
 use crate::dialog::runner::{CallFacts, Dialog};
 use crate::store::record::{CallId, Record, Via};
@@ -51,7 +51,7 @@ impl Reception {
         limits: LimitsConfig,
         turn: TurnConfig,
     ) -> Self {
-        let admission = Admission::new(limits.max_calls);
+        let admission = Admission::new(u32::try_from(limits.max_calls).unwrap_or(u32::MAX));
         Self { shards, admission, services, catalogue, limits, turn }
     }
 

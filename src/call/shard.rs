@@ -15,8 +15,9 @@ use tokio::sync::mpsc;
 
 use super::actor::{Actor, NewCall, Services};
 use super::core::CallInput;
-use super::{MediaConfig, Moment};
+use super::Moment;
 use crate::clock;
+use crate::config::MediaConfig;
 use pacer::Pacer;
 
 mod pacer;
@@ -42,7 +43,7 @@ impl Shards {
     /// When a thread or its timer cannot be made.
     pub fn start(config: &MediaConfig, services: &Arc<Services>) -> std::io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let count = if config.shards > 0 { config.shards } else { cores.saturating_sub(1).max(1) };
+        let count = config.shards.count(cores).get();
         let shards = (0..count).map(|n| Shard::start(n, config.realtime_priority, services)).collect::<Result<_, _>>()?;
         Ok(Self { shards, next_key: AtomicU64::new(1) })
     }

@@ -2,41 +2,15 @@
 //! that a new call never hears the last packets of an old one.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 
 use crate::call::Moment;
 use crate::clock;
-
-/// An inclusive range of UDP ports, written `20000-29999`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct PortRange {
-    first: u16,
-    last: u16,
-}
-
-/// The `rtp` section.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RtpConfig {
-    /// The even ones of these are used, one per call; the odd one above each is RTCP's.
-    pub ports: PortRange,
-    /// The address to bind; none takes that of `sip.listen`.
-    pub listen: Option<IpAddr>,
-}
-
-impl Default for RtpConfig {
-    fn default() -> Self {
-        Self { ports: PortRange { first: 20_000, last: 29_999 }, listen: None }
-    }
-}
+use crate::config::PortRange;
 
 /// Ports free and in quarantine. Cheap to clone.
 #[derive(Clone)]
@@ -51,8 +25,7 @@ pub struct RtpPort {
 
 impl PortPool {
     pub fn new(address: IpAddr, range: PortRange) -> Self {
-        let even = (range.first..=range.last).filter(|port| port % 2 == 0);
-        let free = even.map(|port| (Moment::ZERO, port)).collect();
+        let free = range.even_ports().map(|port| (Moment::ZERO, port)).collect();
         Self(Arc::new(Pool { address, free: Mutex::new(free) }))
     }
 
@@ -89,41 +62,6 @@ impl Drop for RtpPort {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no RTP port is free in rtp.ports")]
 pub struct NoPort;
-
-impl TryFrom<String> for PortRange {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl FromStr for PortRange {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not a range of ports such as `20000-29999` (first at least 1024, at least 2 ports)");
-        let (first, last) = text.split_once('-').ok_or_else(wrong)?;
-        let first = first.trim().parse().map_err(|_| wrong())?;
-        let last = last.trim().parse().map_err(|_| wrong())?;
-        if first < 1024 || last <= first {
-            return Err(wrong());
-        }
-        Ok(Self { first, last })
-    }
-}
-
-impl From<PortRange> for String {
-    fn from(range: PortRange) -> Self {
-        range.to_string()
-    }
-}
-
-impl fmt::Display for PortRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.first, self.last)
-    }
-}
 
 /// A port rests this long before it is used again.
 const QUARANTINE: Duration = Duration::from_secs(5);
@@ -162,14 +100,6 @@ fn bind(address: SocketAddr) -> std::io::Result<UdpSocket> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_range_that_is_none_is_named() {
-        assert_eq!("20000-29999".parse::<PortRange>().unwrap().to_string(), "20000-29999");
-        for wrong in ["", "20000", "80-90", "30000-20000", "20000-x", "20000-20000"] {
-            assert!(wrong.parse::<PortRange>().unwrap_err().contains("not a range of ports"), "{wrong}");
-        }
-    }
 
     #[test]
     fn a_port_rests_before_it_is_used_again() {

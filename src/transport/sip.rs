@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use offhook_sip::{Command, Endpoint, EndpointConfig, Event, Flow, Input, Output, Transport};
-use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -18,40 +17,12 @@ use super::ports::PortPool;
 use super::rtp::HangUp;
 use crate::call::reception::Reception;
 use crate::clock;
+use crate::config::SipConfig;
 use calls::Calls;
 use streams::{FromStream, Streams};
 
 mod calls;
 mod streams;
-
-/// The `sip` section.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct SipConfig {
-    /// UDP and TCP.
-    pub listen: SocketAddr,
-    /// What peers reach us at when `listen` isn't it (a wildcard, NAT): goes into Contact, Via and session
-    /// descriptions.
-    pub external_address: Option<IpAddr>,
-    /// The text of User-Agent and Server.
-    pub user_agent: String,
-    /// Seconds in Retry-After of a 503.
-    pub retry_after_s: u32,
-    /// TCP connections at once.
-    pub max_connections: usize,
-}
-
-impl Default for SipConfig {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 5060)),
-            external_address: None,
-            user_agent: "Offhook".into(),
-            retry_after_s: 5,
-            max_connections: 1000,
-        }
-    }
-}
 
 /// The running transport; its tasks end when this is dropped.
 pub struct SipServer {
@@ -75,9 +46,9 @@ impl SipServer {
         let udp = UdpSocket::bind(config.listen).await.map_err(|e| failed("UDP", e))?;
         let address = udp.local_addr().map_err(|e| failed("UDP", e))?;
         let tcp = TcpListener::bind(address).await.map_err(|e| failed("TCP", e))?;
-        let (streams, from_streams) = Streams::new(address, config.max_connections);
+        let (streams, from_streams) = Streams::new(address, MAX_CONNECTIONS);
         let (signalling, hang_ups) = mpsc::channel(HANG_UPS);
-        let calls = Calls::new(reception, ports, media_address, signalling, config.retry_after_s);
+        let calls = Calls::new(reception, ports, media_address, signalling, RETRY_AFTER_S);
         let driver = Driver { endpoint: Endpoint::new(endpoint_config(config), seed), udp, address, streams: streams.clone(), calls };
         let tasks = vec![
             tokio::spawn(driver.run(from_streams, hang_ups)),
@@ -102,6 +73,12 @@ impl Drop for SipServer {
 
 /// Ends of calls that may wait for the driver: all calls of a server at once.
 const HANG_UPS: usize = 8192;
+
+/// TCP connections at once; more are closed.
+const MAX_CONNECTIONS: usize = 1000;
+
+/// Seconds in Retry-After of a 503.
+const RETRY_AFTER_S: u32 = 5;
 
 /// Larger than any datagram.
 const MAX_DATAGRAM: usize = 65_535;
@@ -214,7 +191,13 @@ fn endpoint_config(config: &SipConfig) -> EndpointConfig {
             },
             port: None,
         }),
-        retry_after_s: config.retry_after_s,
+        timings: offhook_sip::Timings {
+            t1: Duration::from_millis(config.t1_ms),
+            t2: Duration::from_millis(config.t2_ms),
+            t4: Duration::from_millis(config.t4_ms),
+        },
+        max_calls_pending: config.max_pending,
+        retry_after_s: RETRY_AFTER_S,
         ..EndpointConfig::default()
     }
 }
