@@ -48,6 +48,11 @@ impl Admission {
         self.0.draining.load(Ordering::Acquire)
     }
 
+    /// Whether the next caller would be refused for want of a place.
+    pub fn is_full(&self) -> bool {
+        self.calls() >= self.0.max_calls
+    }
+
     /// Calls that are in.
     pub fn calls(&self) -> u32 {
         self.0.calls.load(Ordering::Acquire)

@@ -101,6 +101,11 @@ impl Reception {
         None
     }
 
+    /// Whether the line of this number has anything to say in words.
+    pub fn needs_voice(&self, called: &str) -> bool {
+        self.catalogue.flow_for(called).needs_voice()
+    }
+
     pub const fn admission(&self) -> &Admission {
         &self.admission
     }
