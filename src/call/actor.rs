@@ -21,9 +21,9 @@ use super::shard::CallPort;
 use super::speak::{self, SpeakMsg};
 use super::{Moment, TurnId};
 use crate::providers::{FrameSender, Language, Providers, SpeakRequest, frame_queue};
-use crate::store::record::{CallId, CallSummary, EndReason, Record, TurnRecord, Via};
+use crate::store::record::{CallEvent, CallId, CallSummary, EndReason, Record, TurnRecord, Via};
 use crate::store::sink::RecordSink;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, Stage};
 
 /// What every call of the process shares.
 #[derive(Clone)]
@@ -160,10 +160,7 @@ impl Actor {
                 CallOutput::Listen { language, hints } => self.listen(language, hints),
                 CallOutput::Clear => self.leg.clear(now),
                 CallOutput::Turn(turn) => self.keep_turn(turn),
-                CallOutput::Event(event) => {
-                    self.services.metrics.event(event.kind);
-                    self.services.records.record(Record::Event { call: self.id, at: Timestamp::now(), event });
-                }
+                CallOutput::Event(event) => self.keep_event(event),
                 CallOutput::HangUp(reason) => self.finish(reason, now),
             }
         }
@@ -216,8 +213,34 @@ impl Actor {
     fn keep_turn(&mut self, mut turn: Box<TurnRecord>) {
         self.turns += 1;
         turn.number = self.turns;
-        self.services.metrics.turn(&turn);
+        self.measure(&turn);
         self.services.records.record(Record::Turn { call: self.id, at: Timestamp::now(), turn });
+    }
+
+    fn measure(&self, turn: &TurnRecord) {
+        let metrics = &self.services.metrics;
+        let stages = [
+            (Stage::Asr, turn.asr_ms),
+            (Stage::Llm, turn.llm_ms),
+            (Stage::Tts, turn.tts_ms),
+            (Stage::Total, turn.total_ms),
+        ];
+        for (stage, ms) in stages {
+            if let Some(ms) = ms {
+                metrics.stage(stage).observe(ms);
+            }
+        }
+        if let Some(ms) = turn.barge_in_ms {
+            metrics.barge_ins.inc();
+            metrics.barge_in_ms.observe(ms);
+        }
+    }
+
+    fn keep_event(&self, event: CallEvent) {
+        if event.kind == "digit" {
+            self.services.metrics.digits.inc();
+        }
+        self.services.records.record(Record::Event { call: self.id, at: Timestamp::now(), event });
     }
 
     fn finish(&mut self, reason: EndReason, now: Moment) {
@@ -227,9 +250,17 @@ impl Actor {
         self.over = true;
         self.leg.hang_up(&reason);
         self.services.registry.remove(self.id);
-        self.services.metrics.call_ended(self.via, &reason);
         let summary = self.summary(now);
+        self.measure_end(&reason, &summary);
         self.services.records.record(Record::CallEnded { call: self.id, at: Timestamp::now(), reason, summary });
+    }
+
+    fn measure_end(&self, reason: &EndReason, summary: &CallSummary) {
+        let metrics = &self.services.metrics;
+        metrics.call_ended(self.via.as_str(), reason.as_str());
+        metrics.rtp_packets_lost.inc_by(summary.packets_lost);
+        metrics.concealed_ms.inc_by(summary.concealed_ms);
+        metrics.frames_dropped.inc_by(self.ears.as_ref().map_or(0, FrameSender::dropped));
     }
 
     fn summary(&self, now: Moment) -> CallSummary {

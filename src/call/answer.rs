@@ -62,7 +62,7 @@ async fn answer(model: &dyn Llm, call: &CallPort, turn: TurnId, request: ReplyRe
 
 async fn stream(model: &dyn Llm, call: &CallPort, turn: TurnId, request: ReplyRequest) -> Result<(), ProviderError> {
     let mut tokens = model.reply(request).await?;
-    let mut chunker = Chunker::default();
+    let mut chunker = Chunker::new();
     while let Some(event) = tokens.next().await {
         if let LlmEvent::Text(text) = event? {
             for sentence in chunker.push(&text) {
@@ -70,8 +70,8 @@ async fn stream(model: &dyn Llm, call: &CallPort, turn: TurnId, request: ReplyRe
             }
         }
     }
-    if let Some(rest) = chunker.finish() {
-        say(call, turn, &rest).await;
+    for sentence in chunker.finish() {
+        say(call, turn, &sentence).await;
     }
     Ok(())
 }

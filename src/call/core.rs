@@ -10,7 +10,7 @@ use std::time::Duration;
 use offhook_media::Frame;
 use offhook_media::dtmf::Digit;
 use offhook_media::playout::SentenceId;
-use offhook_media::speech::{SpeechConfig, SpeechDetector};
+use offhook_media::speech::{SpeechConfig, SpeechDetector, SpeechEdge};
 use offhook_media::vad::Vad;
 
 use super::exchange::{Ears, Exchange};
@@ -184,8 +184,7 @@ impl Call {
         }
         self.speech.push(frame, arrival);
         while let Some(edge) = self.speech.poll_edge() {
-            let decision = self.floor.speech(edge, now);
-            self.decided(decision, now);
+            self.speech_edge(edge, now);
             self.settle(now);
         }
     }
@@ -265,6 +264,15 @@ impl Call {
         self.event("answered", None, now);
         self.dialog.handle(DialogInput::Started, now);
         self.settle(now);
+    }
+
+    fn speech_edge(&mut self, edge: SpeechEdge, now: Moment) {
+        let was_free = self.floor.holder() == Holder::Nobody;
+        let decision = self.floor.speech(edge, now);
+        self.decided(decision, now);
+        if was_free && self.floor.holder() == Holder::Caller {
+            self.dialog.handle(DialogInput::CallerSpeaking, now);
+        }
     }
 
     fn digit(&mut self, digit: Digit, now: Moment) {

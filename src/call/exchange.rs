@@ -23,7 +23,7 @@ impl Exchange {
     /// The caller pressed a key; the answer is timed from the last one.
     pub fn key(&mut self, digit: Digit, now: Moment) {
         if self.keys.len() < MAX_KEYS {
-            self.keys.push(digit.to_char());
+            self.keys.push(digit.as_char());
         }
         self.clock.caller_ended(now);
     }

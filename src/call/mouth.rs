@@ -7,11 +7,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use offhook_media::playout::{Playout, SentenceId};
-use offhook_media::{FRAME, Frame, RATE_HZ};
+use offhook_media::playout::{Playout, PlayoutConfig, SentenceId};
+use offhook_media::{Frame, RATE_HZ};
 
 use crate::dialog::Utterance;
-use crate::dialog::transcript::{Spoken, heard_and_unheard};
+use crate::dialog::transcript::{Spoken, heard};
 use crate::safety::said::Cleared;
 
 /// A sentence that a voice must be asked for.
@@ -45,19 +45,22 @@ pub struct Cut {
 pub struct Mouth {
     waiting: VecDeque<Utterance>,
     playout: Playout,
-    spoken: Vec<Sentence>,
+    spoken: VecDeque<Sentence>,
     next_id: u32,
     making: bool,
+    /// Some of the current answer has gone out.
+    begun: bool,
 }
 
 impl Mouth {
     pub fn new() -> Self {
         Self {
             waiting: VecDeque::new(),
-            playout: Playout::new(PLAYOUT_CHUNKS),
-            spoken: Vec::with_capacity(8),
+            playout: Playout::new(PLAYOUT),
+            spoken: VecDeque::with_capacity(MAX_SPOKEN),
             next_id: 0,
             making: false,
+            begun: false,
         }
     }
 
@@ -91,19 +94,18 @@ impl Mouth {
     /// Audio of the sentence being made.
     #[must_use]
     pub fn audio(&mut self, sentence: SentenceId, samples: Arc<[i16]>) -> bool {
-        self.playout.push(sentence, samples, false).is_ok()
+        let length = samples.len() as u64;
+        let taken = self.playout.push(sentence, samples, false).is_ok();
+        if let Some(spoken) = self.find(sentence).filter(|_| taken) {
+            spoken.pushed += length;
+        }
+        taken
     }
 
     /// All audio of the sentence has come; a micro-pause follows it if anything else does.
     pub fn audio_ended(&mut self, sentence: SentenceId) {
         self.making = false;
-        self.playout.finish(sentence);
-        if let Some(spoken) = self.find(sentence) {
-            spoken.complete = true;
-        }
-        if !self.waiting.is_empty() {
-            self.pause();
-        }
+        self.complete(sentence, Arc::from([]));
     }
 
     /// No voice could make the sentence: what there is of it plays out. Gives its text back.
@@ -115,8 +117,14 @@ impl Mouth {
     /// Takes the next 20 ms.
     pub fn pull(&mut self, frame: &mut Frame) -> Pull {
         let pulled = self.playout.pull(frame);
+        if pulled.started.is_some() {
+            self.begun = true;
+        }
+        if let Some(done) = pulled.finished.and_then(|id| self.find(id)) {
+            done.played_out = true;
+        }
         Pull {
-            audible: pulled.voiced > 0 || self.playout.queued_samples() > 0,
+            audible: pulled.voiced > 0 || (self.begun && !self.playout.is_idle()),
             finished: self.is_idle(),
             underrun: pulled.underrun && self.making,
         }
@@ -124,19 +132,19 @@ impl Mouth {
 
     /// Whether nothing is being said or made.
     pub fn is_idle(&self) -> bool {
-        !self.making && self.waiting.is_empty() && self.playout.queued_samples() == 0
+        !self.making && self.waiting.is_empty() && self.playout.is_idle()
     }
 
-    /// Samples of the sentence that have gone out.
-    pub fn has_begun(&self) -> bool {
-        self.spoken.iter().any(|s| self.playout.played(s.id) > 0)
+    /// Whether any of the current answer has gone out.
+    pub const fn has_begun(&self) -> bool {
+        self.begun
     }
 
     /// Silences the bot: the next frame fades out over 10 ms, everything else is dropped. `unheard` is what the far
     /// side has been sent and has not played.
     pub fn stop(&mut self, unheard: Duration) -> Cut {
         let cut = self.cut(unheard);
-        self.playout.stop();
+        let _ = self.playout.stop();
         self.waiting.clear();
         self.making = false;
         self.forget();
@@ -152,52 +160,64 @@ impl Mouth {
 
     fn cut(&self, unheard: Duration) -> Cut {
         let mut unplayed = samples(unheard);
-        let mut spoken: Vec<Spoken> = self.spoken.iter().rev().map(|s| s.as_spoken(&self.playout, &mut unplayed)).collect();
+        let mut spoken: Vec<Spoken<'_>> =
+            self.spoken.iter().rev().map(|s| s.as_spoken(self.playout.played(s.id), &mut unplayed)).collect();
         spoken.reverse();
-        let never_made = self.waiting.iter().filter_map(|utterance| match utterance {
-            Utterance::Sentence { text, .. } => Some(Spoken::not_begun(text.as_str())),
-            Utterance::Audio { words, .. } => words.as_ref().map(|w| Spoken::not_begun(w.as_str())),
-        });
-        spoken.extend(never_made);
-        let (heard, unheard) = heard_and_unheard(&spoken);
+        spoken.extend(self.waiting.iter().map(|utterance| Spoken {
+            text: match utterance {
+                Utterance::Sentence { text, .. } => text.as_str(),
+                Utterance::Audio { words, .. } => words.as_ref().map_or("", Cleared::as_str),
+            },
+            total_samples: None,
+            played_samples: 0,
+        }));
+        let (heard, unheard) = heard(&spoken);
         Cut { heard, unheard }
     }
 
     fn queue_ready(&mut self, sentence: SentenceId, words: Option<Cleared>, samples: Arc<[i16]>) {
         self.begin(sentence, words);
-        if self.playout.push(sentence, samples, true).is_err() {
-            return;
+        let length = samples.len() as u64;
+        if let Some(spoken) = self.find(sentence) {
+            spoken.pushed = length;
         }
+        self.complete(sentence, samples);
+    }
+
+    /// The last audio of a sentence; a micro-pause follows it if anything else does.
+    fn complete(&mut self, sentence: SentenceId, last: Arc<[i16]>) {
+        let queued = self.playout.push(sentence, last, true).is_ok();
         if let Some(spoken) = self.find(sentence) {
             spoken.complete = true;
+            // Nothing of it will play: it must not be waited for.
+            spoken.played_out |= !queued || spoken.pushed == 0;
         }
         if !self.waiting.is_empty() {
-            self.pause();
+            // A full playout plays sentences without a pause between them, which is harmless.
+            let _ = self.playout.push_silence(SENTENCE_PAUSE_MS);
         }
     }
 
     fn begin(&mut self, id: SentenceId, text: Option<Cleared>) {
         self.next_id = self.next_id.wrapping_add(1);
-        self.spoken.push(Sentence { id, text, complete: false });
+        if self.spoken.len() == MAX_SPOKEN {
+            self.spoken.pop_front();
+        }
+        self.spoken.push_back(Sentence { id, text, pushed: 0, complete: false, played_out: false });
     }
 
     fn find(&mut self, id: SentenceId) -> Option<&mut Sentence> {
         self.spoken.iter_mut().find(|s| s.id == id)
     }
 
-    /// Sentences that have audio queued and have not been played to their end.
+    /// Sentences that have not been played to their end.
     fn ahead(&self) -> usize {
-        self.spoken.iter().filter(|s| !self.playout.is_finished(s.id)).count()
-    }
-
-    fn pause(&mut self) {
-        // A full playout plays sentences without a pause between them, which is harmless.
-        let _ = self.playout.push_silence(SENTENCE_PAUSE_MS);
+        self.spoken.iter().filter(|s| !s.played_out).count()
     }
 
     fn forget(&mut self) {
         self.spoken.clear();
-        self.playout.forget_finished();
+        self.begun = false;
     }
 }
 
@@ -210,27 +230,32 @@ impl Default for Mouth {
 /// The pause between two sentences.
 pub const SENTENCE_PAUSE_MS: u32 = 200;
 
-/// Chunks that the playout can hold; voices hand over 100 ms or more at once.
-const PLAYOUT_CHUNKS: usize = 256;
+/// Voices hand over 100 ms or more at once; the longest sentence is below a minute.
+const PLAYOUT: PlayoutConfig = PlayoutConfig { items: 256, queued_ms: 120_000 };
 
 /// Utterances that may wait; a flow's longest prompt is far below.
 const MAX_WAITING: usize = 256;
 
+/// Sentences of one answer whose words are accounted for; older ones of a very long answer are forgotten.
+const MAX_SPOKEN: usize = 32;
+
 struct Sentence {
     id: SentenceId,
     text: Option<Cleared>,
+    /// Samples that a voice has made of it.
+    pushed: u64,
     complete: bool,
+    played_out: bool,
 }
 
 impl Sentence {
     /// `unplayed` samples at the end of what was sent were not heard; whatever falls on this sentence is taken off.
-    fn as_spoken(&self, playout: &Playout, unplayed: &mut u64) -> Spoken {
-        let sent = playout.played(self.id);
+    fn as_spoken(&self, sent: u64, unplayed: &mut u64) -> Spoken<'_> {
         let lost = sent.min(*unplayed);
         *unplayed -= lost;
         Spoken {
-            text: self.text.as_ref().map(|t| t.as_str().to_owned()).unwrap_or_default(),
-            total_samples: self.complete.then(|| playout.pushed(self.id)),
+            text: self.text.as_ref().map_or("", Cleared::as_str),
+            total_samples: self.complete.then_some(self.pushed),
             played_samples: sent - lost,
         }
     }
@@ -240,5 +265,3 @@ fn samples(span: Duration) -> u64 {
     let per_second = u64::from(RATE_HZ);
     span.as_secs() * per_second + u64::from(span.subsec_micros()) * per_second / 1_000_000
 }
-
-const _: () = assert!(FRAME == 160);

@@ -58,7 +58,7 @@ impl Reception {
     /// # Errors
     /// Says why nobody is let in now.
     pub fn admit(&self) -> Result<Permit, Refusal> {
-        self.admission.admit().inspect_err(|_| self.services.metrics.refused())
+        self.admission.admit()
     }
 
     /// Begins the call. The caller hears nothing before [`super::core::CallInput::Connected`] is sent to the port.
@@ -66,7 +66,7 @@ impl Reception {
     pub fn receive(&self, caller: Caller, permit: Permit) -> Option<CallPort> {
         let port = self.shards.place()?;
         let flow = Arc::clone(self.catalogue.flow_for(&caller.called));
-        let name: Arc<str> = flow.name().into();
+        let name = Arc::clone(flow.name());
         let facts = CallFacts {
             called: caller.called.clone(),
             caller: caller.caller.clone(),
@@ -91,7 +91,7 @@ impl Reception {
             caller: caller.caller,
             flow: name,
         });
-        self.services.metrics.call_started(caller.via);
+        self.services.metrics.call_started(live.via.as_str());
         self.services.registry.add(live);
         let call = NewCall { id: caller.id, via: caller.via, core, leg: caller.leg, permit };
         if port.begin(call) {

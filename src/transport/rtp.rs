@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
 use offhook_media::inbound::RtpInbound;
-use offhook_media::outbound::RtpOutbound;
+use offhook_media::outbound::{Datagram, RtpOutbound};
 use offhook_media::{FRAME, FRAME_MS, Frame};
 use tokio::sync::mpsc;
 
@@ -106,16 +106,16 @@ impl RtpLeg {
 impl Leg for RtpLeg {
     fn drain(&mut self, now: Moment, sink: &mut dyn FnMut(LegEvent<'_>)) {
         self.receive(now);
+        self.inbound.tick(now);
         let mut frame: Frame = [0; FRAME];
-        while let Some(arrival) = self.inbound.tap(now, &mut frame) {
+        while let Some(arrival) = self.inbound.tap(&mut frame) {
             sink(LegEvent::Tap { frame: &frame, arrival });
         }
-        while let Some(digit) = self.inbound.digit(now) {
+        while let Some(digit) = self.inbound.digit() {
             sink(LegEvent::Digit(digit));
         }
-        if let Some(kind) = self.inbound.pull(now, &mut frame) {
-            sink(LegEvent::Heard { frame: &frame, kind });
-        }
+        let kind = self.inbound.pull(now, &mut frame);
+        sink(LegEvent::Heard { frame: &frame, kind });
     }
 
     fn wants(&self, _now: Moment) -> usize {
@@ -123,7 +123,7 @@ impl Leg for RtpLeg {
     }
 
     fn send(&mut self, frame: Option<&Frame>, _now: Moment) {
-        let mut packet = [0; MAX_PACKET];
+        let mut packet: Datagram = [0; 200];
         let length = self.outbound.frame(frame.unwrap_or(&SILENCE), &mut packet);
         let sent = self.port.socket.send_to(packet.get(..length).unwrap_or_default(), self.source.remote());
         self.sent += u64::from(sent.is_ok());
@@ -146,10 +146,10 @@ impl Leg for RtpLeg {
         let stats = self.inbound.stats();
         LegStats {
             frames_sent: self.sent,
-            frames_received: stats.received,
-            packets_lost: stats.lost,
-            concealed_ms: stats.concealed_ms,
-            jitter_ms: stats.jitter_ms,
+            frames_received: stats.jitter.received,
+            packets_lost: stats.jitter.lost,
+            concealed_ms: stats.jitter.concealed_ms,
+            jitter_ms: f64::from(stats.jitter.jitter_ms),
         }
     }
 }
@@ -178,9 +178,6 @@ impl Source {
 
 /// Larger than any Ethernet frame's UDP payload that a telephone sends.
 const MAX_DATAGRAM: usize = 1500;
-
-/// A 20 ms G.711 packet: 12 bytes of header and 160 of payload, with room.
-const MAX_PACKET: usize = 200;
 
 /// Packets taken in one tick; a flood waits in the kernel's bounded buffer and is dropped there.
 const MOST_PACKETS: usize = 8;

@@ -28,6 +28,7 @@ use crate::call::reception::Caller;
 use crate::clock;
 use crate::queue::{Receiver, Sender, bounded};
 use crate::store::record::{CallId, EndReason, Via};
+use crate::telemetry::metrics::BadInput;
 use crate::telemetry::pii::Pii;
 
 /// Opens the socket if the request is Twilio's.
@@ -39,7 +40,7 @@ pub async fn upgrade(
 ) -> Response {
     let url = twilio.base.websocket(path_and_query(&uri));
     if !twilio.is_genuine(&url, &headers, Body::None) {
-        twilio.reception.services().metrics.bad_input("twilio_signature");
+        twilio.reception.services().metrics.bad_input(BadInput::Webhook);
         return StatusCode::FORBIDDEN.into_response();
     }
     socket
@@ -87,7 +88,7 @@ async fn opening(twilio: &Twilio, socket: &mut WebSocket) -> Result<Box<Start>, 
             Ok(Inbound::Start(start)) => return Ok(start),
             Ok(_) => return Err(Refusal { code: close_code::POLICY, reason: "a message before start" }),
             Err(_) => {
-                twilio.reception.services().metrics.bad_input("twilio_message");
+                twilio.reception.services().metrics.bad_input(BadInput::TwilioMessage);
                 return Err(Refusal { code: close_code::POLICY, reason: "not a Media Streams message" });
             }
         }
@@ -145,7 +146,7 @@ async fn read(twilio: &Twilio, source: &mut SplitStream<WebSocket>, to_leg: &Sen
                 frames.push(mulaw, |mulaw| to_leg.push_newest(FromTwilio::Audio { mulaw, arrival }));
             }
             Ok(Inbound::Dtmf(key)) => {
-                if let Some(digit) = Digit::from_char(key) {
+                if let Some(digit) = Digit::try_from(key).ok() {
                     to_leg.push_newest(FromTwilio::Digit(digit));
                 }
             }
@@ -156,7 +157,7 @@ async fn read(twilio: &Twilio, source: &mut SplitStream<WebSocket>, to_leg: &Sen
             }
             Ok(Inbound::Stop) => return EndReason::CallerHungUp,
             Ok(Inbound::Connected | Inbound::Start(_)) => {}
-            Err(_) => twilio.reception.services().metrics.bad_input("twilio_message"),
+            Err(_) => twilio.reception.services().metrics.bad_input(BadInput::TwilioMessage),
         }
     }
     EndReason::TransportLost

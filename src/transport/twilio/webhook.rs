@@ -17,6 +17,7 @@ use super::signature::{Body, SETTINGS, SIGNATURE};
 use super::ticket::Ticket;
 use super::{Check, STREAM_PATH, Twilio, twiml};
 use crate::providers::Providers;
+use crate::telemetry::metrics::BadInput;
 use crate::telemetry::pii::Pii;
 
 /// A call has come in: answers how to connect it.
@@ -93,7 +94,7 @@ impl Twilio {
         }
         let form = Form::parse(body).map_err(|_| Refusal::Malformed("the form cannot be read"))?;
         if !self.is_genuine(&url, headers, Body::Form(&form)) {
-            self.reception.services().metrics.bad_input("twilio_signature");
+            self.reception.services().metrics.bad_input(BadInput::Webhook);
             return Err(Refusal::Forged);
         }
         Ok(form)
