@@ -11,7 +11,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
-use offhook_media::inbound::RtpInbound;
+use offhook_media::g711::G711;
+use offhook_media::inbound::{InboundConfig, RtpInbound};
 use offhook_media::outbound::{Datagram, RtpOutbound};
 use offhook_media::{FRAME, FRAME_MS, Frame};
 use tokio::sync::mpsc;
@@ -20,6 +21,7 @@ use super::ports::RtpPort;
 use crate::call::Moment;
 use crate::call::leg::{Leg, LegEvent, LegStats};
 use crate::clock;
+use crate::queue::Receiver;
 use crate::store::record::EndReason;
 
 /// What the signalling beside the leg is told.
@@ -30,12 +32,25 @@ pub struct HangUp {
     pub reason: EndReason,
 }
 
+/// New media for a call that is going on, as a re-INVITE agreed on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turnabout {
+    pub remote: SocketAddr,
+    /// Whether we may send: not while the far side holds the call.
+    pub sends: bool,
+    pub inbound: InboundConfig,
+    pub codec: G711,
+    pub payload_type: u8,
+}
+
 /// See the module's header.
 pub struct RtpLeg {
     port: RtpPort,
     source: Source,
     inbound: RtpInbound,
     outbound: RtpOutbound,
+    turnabouts: Receiver<Turnabout>,
+    sends: bool,
     control: Vec<u8>,
     signalling: mpsc::Sender<HangUp>,
     call: u64,
@@ -54,13 +69,34 @@ impl RtpLeg {
         remote: SocketAddr,
         inbound: RtpInbound,
         outbound: RtpOutbound,
+        turnabouts: Receiver<Turnabout>,
         signalling: mpsc::Sender<HangUp>,
         call: u64,
     ) -> std::io::Result<Self> {
         setsockopt(&port.socket, sockopt::ReceiveTimestampns, &true)?;
         let control = nix::cmsg_space!(nix::sys::time::TimeSpec);
         let source = Source { offered: remote, locked: None };
-        Ok(Self { port, source, inbound, outbound, control, signalling, call, sent: 0, strangers: 0, malformed: 0 })
+        Ok(Self {
+            port,
+            source,
+            inbound,
+            outbound,
+            turnabouts,
+            sends: true,
+            control,
+            signalling,
+            call,
+            sent: 0,
+            strangers: 0,
+            malformed: 0,
+        })
+    }
+
+    fn turn_about(&mut self, change: &Turnabout) {
+        self.source = Source { offered: change.remote, locked: None };
+        self.sends = change.sends;
+        self.inbound.reconfigure(change.inbound);
+        self.outbound.reconfigure(change.codec, change.payload_type);
     }
 
     /// Takes packets until none is left, or the newest is so fresh that none can be behind it.
@@ -105,6 +141,9 @@ impl RtpLeg {
 
 impl Leg for RtpLeg {
     fn drain(&mut self, now: Moment, sink: &mut dyn FnMut(LegEvent<'_>)) {
+        while let Some(change) = self.turnabouts.try_recv() {
+            self.turn_about(&change);
+        }
         self.receive(now);
         self.inbound.tick(now);
         let mut frame: Frame = [0; FRAME];
@@ -123,6 +162,9 @@ impl Leg for RtpLeg {
     }
 
     fn send(&mut self, frame: Option<&Frame>, _now: Moment) {
+        if !self.sends {
+            return self.outbound.skip();
+        }
         let mut packet: Datagram = [0; 200];
         let length = self.outbound.frame(frame.unwrap_or(&SILENCE), &mut packet);
         let sent = self.port.socket.send_to(packet.get(..length).unwrap_or_default(), self.source.remote());
