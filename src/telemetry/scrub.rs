@@ -78,9 +78,9 @@ fn stands_alone(text: &str, start: usize, end: usize) -> bool {
     !(matches!(last, Some('+')) || joined(last, before.next()) || joined(first, after.next()))
 }
 
-/// Whether a word of hexadecimal digits is as long as ids are: span, trace, SHA-1 or SHA-256.
+/// Whether a word of hexadecimal digits is as long as ids are: span, trace, Twilio SID, SHA-1 or SHA-256.
 fn has_length_of_id(token: &str) -> bool {
-    !token.bytes().all(|b| b.is_ascii_hexdigit()) || matches!(token.len(), 16 | 32 | 40 | 64)
+    !token.bytes().all(|b| b.is_ascii_hexdigit()) || matches!(token.len(), 16 | 32 | 34 | 40 | 64)
 }
 
 fn mask_numbers(text: &str, out: &mut String) -> bool {
