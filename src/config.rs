@@ -16,7 +16,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 pub use kinds::{PortRange, PublicUrl, Shards};
-pub use load::{ConfigError, Loaded, Sources, load};
+pub use load::{ConfigError, DEFAULT_FILE, Loaded, Sources, load, parse};
 pub use read::Misfit;
 pub use tree::{Node, Origin};
 

@@ -1,5 +1,6 @@
 //! Offhook: a telephony-first IVR media server. ARCHITECTURE.md names the rooms and who may import whom.
 
+pub mod api;
 pub mod call;
 pub mod clock;
 pub mod config;

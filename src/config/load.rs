@@ -1,7 +1,7 @@
 //! Finds the layers of the configuration and merges them: defaults, file, environment file, variables, `--set`.
 
 use std::ffi::OsString;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -62,10 +62,12 @@ pub struct ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.key.as_str() {
-            "" => write!(f, "{}: {}", self.origin, self.message),
-            key => write!(f, "{}: {key}: {}", self.origin, self.message),
-        }
+        let line = match self.key.as_str() {
+            "" => format!("{}: {}", self.origin, self.message),
+            key => format!("{}: {key}: {}", self.origin, self.message),
+        };
+        // Quoted keys may hold anything, but an error stays one line.
+        line.chars().map(|c| if c.is_control() { ' ' } else { c }).try_for_each(|c| f.write_char(c))
     }
 }
 
@@ -102,6 +104,14 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     Ok(loaded)
 }
 
+/// Reads one file's text by itself, as [`load`] reads a layer; `name` is what errors call it.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(name: &str, text: &str) -> Result<Config, ConfigError> {
+    Ok(read::read(&layer(name, text)?)?)
+}
+
 /// The file that is read when none is named.
 pub const DEFAULT_FILE: &str = "config/offhook.yaml";
 
@@ -120,7 +130,7 @@ const CUSTOMARY: &[(&str, &str)] = &[
 const PREFIX: &str = "OFFHOOK_";
 
 fn built_in() -> Result<Node, ConfigError> {
-    let mut node = parse("built-in default", BUILT_IN)?;
+    let mut node = layer("built-in default", BUILT_IN)?;
     forget_origins(&mut node);
     Ok(node)
 }
@@ -134,7 +144,7 @@ fn forget_origins(node: &mut Node) {
     }
 }
 
-fn parse(name: &str, text: &str) -> Result<Node, ConfigError> {
+fn layer(name: &str, text: &str) -> Result<Node, ConfigError> {
     let node = Node::parse_yaml(name, text).map_err(|(origin, message)| ConfigError {
         origin,
         key: String::new(),
@@ -186,7 +196,7 @@ fn read_file(path: &Path, why: &str) -> Result<Node, ConfigError> {
         ErrorKind::InvalidData => refuse("expected UTF-8 text".to_owned()),
         _ => refuse(format!("cannot be read ({error})")),
     })?;
-    parse(&name, &text)
+    layer(&name, &text)
 }
 
 fn variables(variables: &[(OsString, OsString)], written: &mut Node) -> Result<(), ConfigError> {
@@ -308,6 +318,16 @@ mod tests {
             let sources = Sources { variables: vec![(name.into(), "x".into())], ..Sources::default() };
             let line = load(&sources).unwrap_err().to_string();
             assert!(line.starts_with(&format!("environment variable {name}: ")), "{line}");
+        }
+    }
+    proptest::proptest! {
+        #[test]
+        fn any_file_is_read_or_refused_in_one_line(
+            text in "\\PC*|((sip|rtp|http|\"s\\\\np\"):\n?  ?(listen|ports|x|\"\\\\r\"): [0-9a-z:\\-\\[{&*!'\"]{0,9}\n){0,4}",
+        ) {
+            if let Err(error) = parse("a.yaml", &text) {
+                proptest::prop_assert_eq!(error.to_string().lines().count(), 1);
+            }
         }
     }
 }

@@ -1,0 +1,228 @@
+//! Calls as operators see them: times, reasons and turns. Numbers are masked and digits in words too; keys are only
+//! counted, because callers type PINs.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{ApiError, ApiState};
+use crate::store::record::{CallId, TurnRecord, Via};
+use crate::telemetry::pii::Pii;
+
+/// Where calls are read from.
+pub trait Calls: Send + Sync {
+    /// The newest calls first.
+    fn list(&self, page: Page) -> BoxFuture<'_, Result<Vec<CallRow>, StoreUnavailable>>;
+    fn one(&self, id: CallId) -> BoxFuture<'_, Result<Option<CallDetail>, StoreUnavailable>>;
+}
+
+/// Calls cannot be read now. Why is for the log of whoever says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreUnavailable;
+
+/// A stretch of the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// 1 to [`Page::MAX`].
+    pub limit: usize,
+    /// Only calls older than this one.
+    pub before: Option<CallId>,
+}
+
+impl Page {
+    pub const MAX: usize = 500;
+    const DEFAULT: usize = 50;
+}
+
+/// One call.
+#[derive(Clone, Debug)]
+pub struct CallRow {
+    pub id: CallId,
+    pub via: Via,
+    pub called: String,
+    pub caller: Pii<String>,
+    pub flow: String,
+    pub started_at: Timestamp,
+    /// None while the call goes on.
+    pub ended_at: Option<Timestamp>,
+    pub end_reason: Option<String>,
+    pub turns: u32,
+    pub barge_ins: u32,
+}
+
+/// One call with its turns, in order.
+#[derive(Clone, Debug)]
+pub struct CallDetail {
+    pub call: CallRow,
+    pub turns: Vec<TurnRecord>,
+}
+
+/// The calls of this server, newest first.
+#[utoipa::path(get, path = "/v1/calls", tag = "calls", params(ListQuery), responses((status = 200, body = CallList)))]
+pub async fn list(State(state): State<ApiState>, query: Query<ListQuery>) -> Result<Json<CallList>, ApiError> {
+    let page = page(&query)?;
+    let rows = state.calls.list(page).await.map_err(|StoreUnavailable| UNAVAILABLE)?;
+    Ok(Json(CallList { calls: rows.into_iter().map(CallJson::from).collect() }))
+}
+
+/// One call and its turns.
+#[utoipa::path(get, path = "/v1/calls/{id}", tag = "calls", params(("id" = String, Path, description = "The call's id as it is in logs")),
+    responses((status = 200, body = CallDetailJson), (status = 404, body = super::envelope::ErrorBody)))]
+pub async fn one(State(state): State<ApiState>, Path(id): Path<String>) -> Result<Json<CallDetailJson>, ApiError> {
+    let id = CallId::parse(&id).map_err(|_| BAD_ID)?;
+    let found = state.calls.one(id).await.map_err(|StoreUnavailable| UNAVAILABLE)?;
+    let detail = found.ok_or(NO_CALL)?;
+    let turns = detail.turns.into_iter().map(TurnJson::from).collect();
+    Ok(Json(CallDetailJson { call: detail.call.into(), turns }))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct ListQuery {
+    /// How many at most, 1 to 500; 50 unless told.
+    limit: Option<usize>,
+    /// Only calls older than the one with this id.
+    before: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct CallList {
+    calls: Vec<CallJson>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct CallDetailJson {
+    #[serde(flatten)]
+    call: CallJson,
+    turns: Vec<TurnJson>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct CallJson {
+    id: String,
+    /// `sip` or `twilio`.
+    via: &'static str,
+    /// `active` or `ended`.
+    state: &'static str,
+    called: String,
+    /// Masked but for the last two digits.
+    caller: String,
+    flow: String,
+    /// RFC 3339.
+    started_at: String,
+    ended_at: Option<String>,
+    end_reason: Option<String>,
+    duration_ms: Option<i64>,
+    turns_count: u32,
+    barge_ins: u32,
+}
+
+impl From<CallRow> for CallJson {
+    fn from(row: CallRow) -> Self {
+        Self {
+            id: row.id.to_string(),
+            via: row.via.as_str(),
+            state: if row.ended_at.is_some() { "ended" } else { "active" },
+            called: row.called,
+            caller: masked_number(row.caller.expose()),
+            flow: row.flow,
+            started_at: row.started_at.to_string(),
+            ended_at: row.ended_at.map(|at| at.to_string()),
+            end_reason: row.end_reason,
+            duration_ms: row.ended_at.map(|at| at.as_millisecond() - row.started_at.as_millisecond()),
+            turns_count: row.turns,
+            barge_ins: row.barge_ins,
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+struct TurnJson {
+    number: u32,
+    step: String,
+    /// Digits are masked.
+    caller_words: Option<String>,
+    keys_count: Option<usize>,
+    /// What the caller really heard; digits are masked.
+    heard: Option<String>,
+    unheard: Option<String>,
+    asr_ms: Option<f64>,
+    llm_ms: Option<f64>,
+    tts_ms: Option<f64>,
+    total_ms: Option<f64>,
+    barge_in_ms: Option<f64>,
+    error: Option<String>,
+}
+
+impl From<TurnRecord> for TurnJson {
+    fn from(turn: TurnRecord) -> Self {
+        let words = |words: Option<Pii<String>>| words.map(|words| masked_digits(words.expose()));
+        Self {
+            number: turn.number,
+            step: turn.step.to_string(),
+            caller_words: words(turn.caller_words),
+            keys_count: turn.keys.map(|keys| keys.expose().chars().count()),
+            heard: words(turn.heard),
+            unheard: words(turn.unheard),
+            asr_ms: turn.asr_ms,
+            llm_ms: turn.llm_ms,
+            tts_ms: turn.tts_ms,
+            total_ms: turn.total_ms,
+            barge_in_ms: turn.barge_in_ms,
+            error: turn.error,
+        }
+    }
+}
+
+const UNAVAILABLE: ApiError =
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", "Calls cannot be read at the moment.");
+const NO_CALL: ApiError = ApiError::new(StatusCode::NOT_FOUND, "no_such_call", "No call has this id.");
+const BAD_ID: ApiError = ApiError::new(StatusCode::BAD_REQUEST, "bad_call_id", "A call id is a UUID.");
+const BAD_LIMIT: ApiError = ApiError::new(StatusCode::BAD_REQUEST, "bad_limit", "`limit` is from 1 to 500.");
+
+fn page(query: &ListQuery) -> Result<Page, ApiError> {
+    let limit = query.limit.unwrap_or(Page::DEFAULT);
+    if !(1..=Page::MAX).contains(&limit) {
+        return Err(BAD_LIMIT);
+    }
+    let before = query.before.as_deref().map(CallId::parse).transpose().map_err(|_| BAD_ID)?;
+    Ok(Page { limit, before })
+}
+
+/// The last two digits of a number long enough to stay unknown; nothing of a name.
+fn masked_number(number: &str) -> String {
+    let is_number = number.chars().all(|c| c.is_ascii_digit() || matches!(c, '+' | '-' | ' ' | '(' | ')'));
+    let digits = number.chars().filter(char::is_ascii_digit).collect::<Vec<_>>();
+    match digits.as_slice() {
+        [_, _, _, _, _, .., tens, ones] if is_number => format!("***{tens}{ones}"),
+        _ => "***".to_owned(),
+    }
+}
+
+fn masked_digits(words: &str) -> String {
+    words.chars().map(|c| if c.is_numeric() { '#' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_names_are_masked() {
+        let cases = [
+            ("+250788123456", "***56"),
+            ("1000", "***"),
+            ("alice", "***"),
+            ("sip:1234567890@host", "***"),
+            ("", "***"),
+        ];
+        for (number, masked) in cases {
+            assert_eq!(masked_number(number), masked);
+        }
+        assert_eq!(masked_digits("my pin is 1 2 3 4"), "my pin is # # # #");
+    }
+}
