@@ -67,6 +67,11 @@ impl Flow {
         &self.name
     }
 
+    /// Whether any step has words to say: a line of tones and recordings works without a voice.
+    pub fn needs_voice(&self) -> bool {
+        self.steps.iter().any(|step| !step.prompts().is_empty())
+    }
+
     /// Names of the steps, in the order of the file.
     pub fn step_names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.steps.iter().map(|step| &step.name)
