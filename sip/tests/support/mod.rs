@@ -1,6 +1,8 @@
 //! Two endpoints on virtual time with a seeded, lossy, reordering link between them.
 #![allow(dead_code)]
 
+pub mod peer;
+
 use bytes::Bytes;
 use offhook_sip::message::{Message, Method, UriBuf};
 use offhook_sip::{
