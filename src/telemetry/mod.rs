@@ -1,3 +1,8 @@
 //! What the process says about itself: personal data guarded by type, logs, metrics. Imports no other room.
 
+pub mod histogram;
+
+pub mod metrics;
 pub mod pii;
+mod process;
+pub mod scrub;
