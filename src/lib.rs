@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod config;
+pub mod dialog;
 pub mod providers;
 pub mod safety;
 pub mod store;
