@@ -8,6 +8,7 @@ pub mod dialog;
 pub mod providers;
 pub mod queue;
 pub mod safety;
+pub mod server;
 pub mod store;
 pub mod telemetry;
 pub mod transport;

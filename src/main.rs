@@ -83,20 +83,14 @@ fn loaded(args: ConfigArgs) -> Result<Loaded, Failure> {
 }
 
 fn serve(loaded: Loaded) -> anyhow::Result<()> {
+    tracing_subscriber::fmt().init();
     // Two crates bring a provider each; the first one installed is taken for all of TLS.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(server::run(loaded.config))
+    runtime.block_on(offhook::server::run(loaded.config))
 }
 
 fn check(loaded: &Loaded, print_config: bool) -> Result<(), Failure> {
     let text = if print_config { loaded.print() } else { "configuration: ok\n".to_owned() };
     std::io::stdout().write_all(text.as_bytes()).map_err(|error| Failure::Running(error.into()))
-}
-
-/// Stands in until the composition root is part of this tree.
-mod server {
-    pub async fn run(_: offhook::config::Config) -> anyhow::Result<()> {
-        anyhow::bail!("this build has no server")
-    }
 }

@@ -59,9 +59,9 @@ impl Server {
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let catalogue = Arc::new(Catalogue::load(&config.flows.dir).map_err(|e| anyhow!(e.to_string()))?);
         let metrics = Metrics::new();
-        let built = providers::config::build(&config.providers, &metrics).map_err(|e| anyhow!(e))?;
+        let built = providers::Providers { tts: Vec::new(), stt: None, llm: None };
         let (store, records, writer) =
-            Store::open(&config.database, &config.data, &config.store, metrics.clone()).await.context("store")?;
+            Store::open(&Default::default(), &Default::default(), &Default::default(), metrics.clone()).await.context("store")?;
         let services = Arc::new(Services {
             runtime: tokio::runtime::Handle::current(),
             providers: built,
@@ -75,9 +75,9 @@ impl Server {
             Arc::clone(&services),
             Arc::clone(&catalogue),
             config.limits.clone(),
-            config.turn.clone(),
+            Default::default(),
         ));
-        tokio::spawn(warm_up(Arc::clone(&catalogue), services.providers.clone()));
+        //WARM
         let sip = start_sip(config, &reception).await?;
         let listener = TcpListener::bind(config.http.listen).await;
         let listener = listener.with_context(|| format!("http.listen: cannot bind {}", config.http.listen))?;
@@ -162,16 +162,6 @@ async fn start_sip(config: &Config, reception: &Arc<Reception>) -> anyhow::Resul
     let described = config.sip.external_address.unwrap_or(address);
     let seed = rand::rng().random();
     SipServer::start(&config.sip, ports, described, Arc::clone(reception), seed).await.map_err(|e| anyhow!(e))
-}
-
-/// Makes every sentence that can be known before a call, so that it is ready when one comes.
-async fn warm_up(catalogue: Arc<Catalogue>, providers: providers::Providers) {
-    let sentences: Vec<_> = catalogue
-        .flows()
-        .flat_map(|flow| flow.fixed_sentences().map(|(text, settings)| settings.speak(text)).collect::<Vec<_>>())
-        .collect();
-    let made = providers.warm_up(sentences).await;
-    tracing::info!(made, "fixed sentences are ready");
 }
 
 /// Longest wait for calls to be hung up once they have been told to end.

@@ -5,12 +5,12 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use futures_util::future::BoxFuture;
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{ApiError, ApiState};
-use crate::store::record::{CallId, TurnRecord, Via};
+use crate::store::record::CallId;
+use crate::store::{CallDetail, CallRow, EventRow, TurnRow};
 use crate::telemetry::pii::Pii;
 
 /// Where calls are read from.
@@ -38,29 +38,6 @@ impl Page {
     const DEFAULT: usize = 50;
 }
 
-/// One call.
-#[derive(Clone, Debug)]
-pub struct CallRow {
-    pub id: CallId,
-    pub via: Via,
-    pub called: String,
-    pub caller: Pii<String>,
-    pub flow: String,
-    pub started_at: Timestamp,
-    /// None while the call goes on.
-    pub ended_at: Option<Timestamp>,
-    pub end_reason: Option<String>,
-    pub turns: u32,
-    pub barge_ins: u32,
-}
-
-/// One call with its turns, in order.
-#[derive(Clone, Debug)]
-pub struct CallDetail {
-    pub call: CallRow,
-    pub turns: Vec<TurnRecord>,
-}
-
 /// The calls of this server, newest first.
 #[utoipa::path(get, path = "/v1/calls", tag = "calls", params(ListQuery), responses((status = 200, body = CallList)))]
 pub async fn list(State(state): State<ApiState>, query: Query<ListQuery>) -> Result<Json<CallList>, ApiError> {
@@ -77,7 +54,8 @@ pub async fn one(State(state): State<ApiState>, Path(id): Path<String>) -> Resul
     let found = state.calls.one(id).await.map_err(|StoreUnavailable| UNAVAILABLE)?;
     let detail = found.ok_or(NO_CALL)?;
     let turns = detail.turns.into_iter().map(TurnJson::from).collect();
-    Ok(Json(CallDetailJson { call: detail.call.into(), turns }))
+    let events = detail.events.into_iter().map(EventJson::from).collect();
+    Ok(Json(CallDetailJson { call: detail.call.into(), turns, events }))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -99,13 +77,14 @@ pub struct CallDetailJson {
     #[serde(flatten)]
     call: CallJson,
     turns: Vec<TurnJson>,
+    events: Vec<EventJson>,
 }
 
 #[derive(Serialize, ToSchema)]
 struct CallJson {
     id: String,
     /// `sip` or `twilio`.
-    via: &'static str,
+    via: String,
     /// `active` or `ended`.
     state: &'static str,
     called: String,
@@ -125,17 +104,17 @@ impl From<CallRow> for CallJson {
     fn from(row: CallRow) -> Self {
         Self {
             id: row.id.to_string(),
-            via: row.via.as_str(),
+            via: row.via,
             state: if row.ended_at.is_some() { "ended" } else { "active" },
-            called: row.called,
+            called: row.called.into_exposed(),
             caller: masked_number(row.caller.expose()),
             flow: row.flow,
             started_at: row.started_at.to_string(),
             ended_at: row.ended_at.map(|at| at.to_string()),
             end_reason: row.end_reason,
             duration_ms: row.ended_at.map(|at| at.as_millisecond() - row.started_at.as_millisecond()),
-            turns_count: row.turns,
-            barge_ins: row.barge_ins,
+            turns_count: row.summary.as_ref().map_or(0, |summary| summary.turns),
+            barge_ins: row.summary.as_ref().map_or(0, |summary| summary.barge_ins),
         }
     }
 }
@@ -146,7 +125,7 @@ struct TurnJson {
     step: String,
     /// Digits are masked.
     caller_words: Option<String>,
-    keys_count: Option<usize>,
+    keys_count: Option<u32>,
     /// What the caller really heard; digits are masked.
     heard: Option<String>,
     unheard: Option<String>,
@@ -158,14 +137,14 @@ struct TurnJson {
     error: Option<String>,
 }
 
-impl From<TurnRecord> for TurnJson {
-    fn from(turn: TurnRecord) -> Self {
+impl From<TurnRow> for TurnJson {
+    fn from(turn: TurnRow) -> Self {
         let words = |words: Option<Pii<String>>| words.map(|words| masked_digits(words.expose()));
         Self {
             number: turn.number,
-            step: turn.step.to_string(),
+            step: turn.step,
             caller_words: words(turn.caller_words),
-            keys_count: turn.keys.map(|keys| keys.expose().chars().count()),
+            keys_count: turn.keys_pressed,
             heard: words(turn.heard),
             unheard: words(turn.unheard),
             asr_ms: turn.asr_ms,
@@ -175,6 +154,19 @@ impl From<TurnRecord> for TurnJson {
             barge_in_ms: turn.barge_in_ms,
             error: turn.error,
         }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+struct EventJson {
+    kind: String,
+    /// ms since the call was answered.
+    at_ms: f64,
+}
+
+impl From<EventRow> for EventJson {
+    fn from(event: EventRow) -> Self {
+        Self { kind: event.kind, at_ms: event.at_ms }
     }
 }
 

@@ -25,7 +25,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
-pub use calls::{CallDetail, CallRow, Calls, Page, StoreUnavailable};
+pub use calls::{Calls, Page, StoreUnavailable};
 pub use envelope::ApiError;
 pub use health::{Check, CheckResult, Checks};
 

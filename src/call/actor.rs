@@ -21,8 +21,9 @@ use super::shard::CallPort;
 use super::speak::{self, SpeakMsg};
 use super::{Moment, TurnId};
 use crate::providers::{FrameSender, Language, Providers, SpeakRequest, frame_queue};
+use crate::store::RecordSink;
 use crate::store::record::{CallEvent, CallId, CallSummary, EndReason, Record, TurnRecord, Via};
-use crate::store::sink::RecordSink;
+
 use crate::telemetry::metrics::{Metrics, Stage};
 
 /// What every call of the process shares.

@@ -115,7 +115,7 @@ impl Reception {
     }
 
     /// Ends the media threads; end the calls first.
-    pub fn stop(self) {
+    pub fn stop(&self) {
         self.shards.stop();
     }
 

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::actor::{Actor, NewCall, Services};
@@ -22,7 +23,7 @@ use pacer::Pacer;
 
 mod pacer;
 
-/// The running shards. Dropping every [`CallPort`] and this ends the threads.
+/// The running shards; [`Shards::stop`] ends them.
 pub struct Shards {
     shards: Vec<Shard>,
     next_key: AtomicU64,
@@ -56,10 +57,12 @@ impl Shards {
     }
 
     /// Ends the threads; calls that still run are dropped without a word, so end them first.
-    pub fn stop(self) {
-        for shard in self.shards {
+    pub fn stop(&self) {
+        for shard in &self.shards {
             let _ = shard.inbox.try_send(ShardMsg::Stop);
-            let _ = shard.thread.join();
+            if let Some(thread) = shard.thread.lock().take() {
+                let _ = thread.join();
+            }
         }
     }
 }
@@ -111,7 +114,7 @@ enum ShardMsg {
 struct Shard {
     inbox: mpsc::Sender<ShardMsg>,
     calls: Arc<AtomicU32>,
-    thread: JoinHandle<()>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Shard {
@@ -128,7 +131,7 @@ impl Shard {
                 tracing::error!(%error, "media shard ended: its timer failed");
             }
         })?;
-        Ok(Self { inbox, calls, thread })
+        Ok(Self { inbox, calls, thread: Mutex::new(Some(thread)) })
     }
 }
 

@@ -11,7 +11,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
-use offhook_media::g711::G711;
 use offhook_media::inbound::{InboundConfig, RtpInbound};
 use offhook_media::outbound::{Datagram, RtpOutbound};
 use offhook_media::{FRAME, FRAME_MS, Frame};
@@ -35,12 +34,11 @@ pub struct HangUp {
 /// New media for a call that is going on, as a re-INVITE agreed on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turnabout {
-    pub remote: SocketAddr,
+    /// None while the far side takes no audio.
+    pub remote: Option<SocketAddr>,
     /// Whether we may send: not while the far side holds the call.
     pub sends: bool,
     pub inbound: InboundConfig,
-    pub codec: G711,
-    pub payload_type: u8,
 }
 
 /// See the module's header.
@@ -66,7 +64,7 @@ impl RtpLeg {
     /// When the kernel does not stamp arrivals.
     pub fn new(
         port: RtpPort,
-        remote: SocketAddr,
+        remote: Option<SocketAddr>,
         inbound: RtpInbound,
         outbound: RtpOutbound,
         turnabouts: Receiver<Turnabout>,
@@ -96,7 +94,7 @@ impl RtpLeg {
         self.source = Source { offered: change.remote, locked: None };
         self.sends = change.sends;
         self.inbound.reconfigure(change.inbound);
-        self.outbound.reconfigure(change.codec, change.payload_type);
+        self.outbound.reconfigure(change.inbound.codec, change.inbound.payload_type);
     }
 
     /// Takes packets until none is left, or the newest is so fresh that none can be behind it.
@@ -162,12 +160,10 @@ impl Leg for RtpLeg {
     }
 
     fn send(&mut self, frame: Option<&Frame>, _now: Moment) {
-        if !self.sends {
-            return self.outbound.skip();
-        }
+        let Some(remote) = self.source.remote().filter(|_| self.sends) else { return self.outbound.skip() };
         let mut packet: Datagram = [0; 200];
         let length = self.outbound.frame(frame.unwrap_or(&SILENCE), &mut packet);
-        let sent = self.port.socket.send_to(packet.get(..length).unwrap_or_default(), self.source.remote());
+        let sent = self.port.socket.send_to(packet.get(..length).unwrap_or_default(), remote);
         self.sent += u64::from(sent.is_ok());
     }
 
@@ -199,7 +195,7 @@ impl Leg for RtpLeg {
 /// Whose packets are taken, and where ours go (symmetric RTP, RFC 4961).
 struct Source {
     /// From the session description.
-    offered: SocketAddr,
+    offered: Option<SocketAddr>,
     /// The first source that sent sound RTP; nobody else is listened to afterwards.
     locked: Option<SocketAddr>,
 }
@@ -213,8 +209,8 @@ impl Source {
         self.locked.get_or_insert(from);
     }
 
-    fn remote(&self) -> SocketAddr {
-        self.locked.unwrap_or(self.offered)
+    fn remote(&self) -> Option<SocketAddr> {
+        self.locked.or(self.offered)
     }
 }
 

@@ -22,7 +22,9 @@ impl Pacer {
     /// When the system has no timer to give.
     pub fn new() -> std::io::Result<Self> {
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
-        Ok(Self(AsyncFd::register_with_interest(Timer(timer), Interest::READABLE)?))
+        #[expect(deprecated, reason = "the descriptor is the timer's own for as long as it lives; its successor is unsafe")]
+        let registered = AsyncFd::with_interest(Timer(timer), Interest::READABLE)?;
+        Ok(Self(registered))
     }
 
     /// Returns at `due`, or at once when that has passed; never without a moment to wait for.

@@ -1,7 +1,7 @@
 //! What becomes of the calls that the SIP endpoint reports: a leg, a place on a shard, and an answer.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use offhook_media::g711::G711;
 use offhook_media::inbound::{InboundConfig, RtpInbound};
 use offhook_media::outbound::{OutboundConfig, RtpOutbound};
 use offhook_sip::message::ExtraHeader;
-use offhook_sip::sdp::{Codec, LocalMedia, Negotiated, SessionDescription, negotiate};
+use offhook_sip::sdp::{Agreed, Codec, Direction, LocalMedia, Session, SessionDescription, negotiate};
 use offhook_sip::{CallHandle, Command, EndCause, Flow, IncomingInvite};
 use rand::RngExt;
 use tokio::sync::mpsc;
@@ -103,26 +103,26 @@ impl Calls {
 
     fn take(&mut self, call: CallHandle, flow: &Flow, invite: &IncomingInvite) -> Result<Bytes, Refusal> {
         let permit = self.reception.admit().map_err(|_| Refusal::Busy)?;
-        let offer = invite.offer.as_deref().ok_or(Refusal::NotAcceptable)?;
-        let offer = SessionDescription::parse(offer).map_err(|_| Refusal::BadSdp)?;
+        let offer = invite.offer.as_deref().ok_or(Refusal::NoOffer)?;
+        let offer = SessionDescription::parse(offer).map_err(|error| Refusal::Sdp(error.status()))?;
         let port = self.ports.bind().map_err(|_| Refusal::Busy)?;
         let address = self.media_address(flow);
-        let local = LocalMedia { address, port: port.number(), codecs: &CODECS, ptime_ms: 20 };
-        let session = rand::rng().random::<u32>();
-        let negotiated = negotiate(&offer, &local, session.into(), 1).map_err(|_| Refusal::NotAcceptable)?;
+        let local = local_media(address, port.number());
+        let session = Session { id: rand::rng().random::<u32>().into(), version: 1 };
+        let negotiated = negotiate(&offer, &local, session).map_err(|error| Refusal::Sdp(error.status()))?;
+        let agreed = &negotiated.agreed;
         let (changes, turnabouts) = bounded(TURNABOUTS);
         let signalling = self.signalling.clone();
         let leg = RtpLeg::new(
             port,
-            negotiated.remote,
-            RtpInbound::new(inbound(&negotiated)),
-            RtpOutbound::new(outbound(&negotiated)),
+            agreed.remote_rtp,
+            RtpInbound::new(inbound(agreed)),
+            RtpOutbound::new(outbound(agreed)),
             turnabouts,
             signalling,
             call.as_u64(),
         )
         .map_err(|_| Refusal::Busy)?;
-        let port_number = local.port;
         let caller = Caller {
             id: CallId::fresh(),
             via: Via::Sip,
@@ -131,19 +131,19 @@ impl Calls {
             leg: Box::new(leg),
         };
         let port = self.reception.receive(caller, permit).ok_or(Refusal::Busy)?;
-        let live = Live { handle: call, port, changes, address, port_number, session, version: 1 };
+        let live = Live { handle: call, port, changes, local, session };
         self.calls.insert(call.as_u64(), live);
-        Ok(negotiated.answer)
+        Ok(negotiated.answer.into())
     }
 
     fn refuse(&self, call: CallHandle, refusal: Refusal) -> Command {
         let metrics = &self.reception.services().metrics;
         let (status, headers) = match refusal {
-            Refusal::Busy => (503, vec![ExtraHeader::new("Retry-After", self.retry_after_s.to_string())]),
-            Refusal::NotAcceptable => (488, Vec::new()),
-            Refusal::BadSdp => {
+            Refusal::Busy => (503, ExtraHeader::new("Retry-After", self.retry_after_s.to_string()).into_iter().collect()),
+            Refusal::NoOffer => (488, Vec::new()),
+            Refusal::Sdp(status) => {
                 metrics.bad_input(BadInput::Sdp);
-                (400, Vec::new())
+                (status, Vec::new())
             }
         };
         Command::Reject { call, status, headers }
@@ -159,8 +159,10 @@ impl Calls {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
     Busy,
-    NotAcceptable,
-    BadSdp,
+    /// An INVITE without a session description asks for our offer, which is not built yet.
+    NoOffer,
+    /// The session description cannot be read or agreed to.
+    Sdp(u16),
 }
 
 /// One call that is going on.
@@ -168,28 +170,24 @@ struct Live {
     handle: CallHandle,
     port: CallPort,
     changes: Sender<Turnabout>,
-    address: IpAddr,
-    port_number: u16,
-    session: u32,
-    version: u64,
+    local: LocalMedia<'static>,
+    session: Session,
 }
 
 impl Live {
     fn turnabout(&mut self, offer: Option<&[u8]>) -> Result<Bytes, u16> {
-        let offer = SessionDescription::parse(offer.ok_or(488_u16)?).map_err(|_| 488_u16)?;
-        let local = LocalMedia { address: self.address, port: self.port_number, codecs: &CODECS, ptime_ms: 20 };
-        let version = self.version + 1;
-        let negotiated = negotiate(&offer, &local, self.session.into(), version).map_err(|_| 488_u16)?;
+        let offer = SessionDescription::parse(offer.ok_or(488_u16)?).map_err(|error| error.status())?;
+        let session = Session { version: self.session.version + 1, ..self.session };
+        let negotiated = negotiate(&offer, &self.local, session).map_err(|error| error.status())?;
+        let agreed = &negotiated.agreed;
         let change = Turnabout {
-            remote: negotiated.remote,
-            sends: negotiated.direction.sends(),
-            inbound: inbound(&negotiated),
-            codec: codec(&negotiated),
-            payload_type: negotiated.payload_type,
+            remote: agreed.remote_rtp,
+            sends: agreed.direction.may_send(),
+            inbound: inbound(agreed),
         };
         self.changes.try_push(change).map_err(|_| 500_u16)?;
-        self.version = version;
-        Ok(negotiated.answer)
+        self.session = session;
+        Ok(negotiated.answer.into())
     }
 }
 
@@ -199,27 +197,31 @@ const CODECS: [Codec; 2] = [Codec::Pcmu, Codec::Pcma];
 /// Media changes that may wait for a tick.
 const TURNABOUTS: usize = 4;
 
-fn codec(negotiated: &Negotiated) -> G711 {
-    match negotiated.codec {
+fn local_media(address: IpAddr, port: u16) -> LocalMedia<'static> {
+    LocalMedia { address, port, codecs: &CODECS, ptime_ms: 20, direction: Direction::SendRecv }
+}
+
+const fn codec(agreed: &Agreed) -> G711 {
+    match agreed.codec {
         Codec::Pcmu => G711::Ulaw,
         Codec::Pcma => G711::Alaw,
     }
 }
 
-fn inbound(negotiated: &Negotiated) -> InboundConfig {
+fn inbound(agreed: &Agreed) -> InboundConfig {
     InboundConfig {
-        codec: codec(negotiated),
-        payload_type: negotiated.payload_type,
-        dtmf_payload_type: negotiated.dtmf_payload_type,
+        codec: codec(agreed),
+        payload_type: agreed.payload_type,
+        dtmf_payload_type: agreed.dtmf_payload_type,
     }
 }
 
-fn outbound(negotiated: &Negotiated) -> OutboundConfig {
+fn outbound(agreed: &Agreed) -> OutboundConfig {
     let mut random = rand::rng();
     OutboundConfig {
-        codec: codec(negotiated),
-        payload_type: negotiated.payload_type,
-        dtmf_payload_type: negotiated.dtmf_payload_type,
+        codec: codec(agreed),
+        payload_type: agreed.payload_type,
+        dtmf_payload_type: agreed.dtmf_payload_type,
         ssrc: random.random(),
         first_seq: random.random(),
         first_ts: random.random(),
