@@ -1,4 +1,5 @@
 //! Calls between two endpoints: set-up, teardown, timers, races, loss. All on virtual time.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test fails by panicking.
 
 mod support;
 

@@ -33,6 +33,9 @@ pub struct Weather {
     pub jitter_ms: u64,
 }
 
+pub type Filter = Box<dyn FnMut(usize, &Message) -> bool>;
+pub type Reactions = Box<dyn FnMut(usize, &Event) -> Vec<Command>>;
+
 /// One message on the wire.
 pub struct Seen {
     pub at: Moment,
@@ -47,12 +50,12 @@ pub struct Net {
     pub wire: Vec<Seen>,
     pub weather: Weather,
     /// Messages this refuses never arrive.
-    pub filter: Box<dyn FnMut(usize, &Message) -> bool>,
+    pub filter: Filter,
     transport: Transport,
     flying: BTreeMap<(Moment, u64), (usize, Flow, Bytes)>,
     sent: u64,
     seed: u64,
-    reactions: Box<dyn FnMut(usize, &Event) -> Vec<Command>>,
+    reactions: Reactions,
 }
 
 impl Net {
