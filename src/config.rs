@@ -20,6 +20,8 @@ pub use load::{ConfigError, DEFAULT_FILE, Loaded, Sources, load, parse};
 pub use read::Misfit;
 pub use tree::{Node, Origin};
 
+use crate::store::{DataConfig, DatabaseConfig, StoreConfig};
+
 /// The whole configuration.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -28,7 +30,10 @@ pub struct Config {
     pub sip: SipConfig,
     pub rtp: RtpConfig,
     pub twilio: TwilioConfig,
+    pub database: DatabaseConfig,
     pub redis: RedisConfig,
+    pub data: DataConfig,
+    pub store: StoreConfig,
     pub limits: LimitsConfig,
     pub media: MediaConfig,
     pub flows: FlowsConfig,

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use offhook::config::{Loaded, Sources, load};
+use offhook::dialog::Catalogue;
 
 /// A telephony-first IVR media server: SIP and Twilio Media Streams in, speech out, interruptible.
 #[derive(Parser)]
@@ -90,7 +91,12 @@ fn serve(loaded: Loaded) -> anyhow::Result<()> {
 }
 
 fn check(loaded: &Loaded, print_config: bool) -> Result<(), Failure> {
-    let text = if print_config { loaded.print() } else { "configuration: ok\n".to_owned() };
+    let catalogue = Catalogue::load(&loaded.config.flows.dir).map_err(|error| Failure::Config(error.to_string()))?;
+    let text = if print_config {
+        loaded.print()
+    } else {
+        format!("configuration: ok\nflows: {} ok\n", catalogue.flows().count())
+    };
     std::io::stdout().write_all(text.as_bytes()).map_err(|error| Failure::Running(error.into()))
 }
 
