@@ -7,6 +7,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
+use tokio::task::spawn_blocking;
+
 use super::row::Row;
 
 /// The spool file.
@@ -38,11 +40,11 @@ impl Spool {
         self.drained >= self.size
     }
 
-    /// Keeps the rows, all or none, through a power cut.
+    /// Keeps the rows, all or none, through a power cut. The disk is waited for on a thread of its own.
     ///
     /// # Errors
     /// A full disk or a spool at its limit.
-    pub(super) fn append(&mut self, rows: &[Row]) -> io::Result<()> {
+    pub(super) async fn append(&mut self, rows: &[Row]) -> io::Result<()> {
         let mut text = Vec::new();
         for row in rows {
             serde_json::to_writer(&mut text, row)?;
@@ -52,12 +54,8 @@ impl Spool {
         if self.size.saturating_add(added) > self.limit {
             return Err(io::Error::new(io::ErrorKind::QuotaExceeded, format!("the spool holds {} bytes", self.size)));
         }
-        let mut file = OpenOptions::new().append(true).create(true).open(&self.path)?;
-        if let Err(error) = file.write_all(&text).and_then(|()| file.sync_data()) {
-            // Take back what a full disk cut short, so that the next line starts a line.
-            file.set_len(self.size)?;
-            return Err(error);
-        }
+        let (path, size) = (self.path.clone(), self.size);
+        spawn_blocking(move || append_synced(&path, size, &text)).await.map_err(io::Error::other)??;
         self.size += added;
         Ok(())
     }
@@ -113,6 +111,12 @@ impl Spool {
     }
 }
 
+/// Appends to a file of `size` bytes, or leaves it as it was: what a full disk cut short must not begin the next line.
+fn append_synced(path: &Path, size: u64, text: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+    file.write_all(text).and_then(|()| file.sync_data()).or_else(|error| file.set_len(size).and(Err(error)))
+}
+
 /// Bytes that may wait: days of calls, and not the whole disk.
 pub(super) const LIMIT: u64 = 256 * 1024 * 1024;
 
@@ -126,17 +130,17 @@ mod tests {
         numbers.map(|number| Row::Turn(Box::new(Turn { number, ..Turn::default() }))).collect()
     }
 
-    #[test]
-    fn drains_in_order_across_processes() {
+    #[tokio::test]
+    async fn drains_in_order_across_processes() {
         let folder = Folder::new();
         let mut spool = Spool::open(folder.path(), LIMIT).unwrap();
         assert!(spool.is_empty());
-        spool.append(&rows(0..3)).unwrap();
-        spool.append(&rows(3..5)).unwrap();
+        spool.append(&rows(0..3)).await.unwrap();
+        spool.append(&rows(3..5)).await.unwrap();
         let (first, mark, _) = spool.next(2).unwrap();
         assert_eq!(first, rows(0..2));
         spool.done(mark).unwrap();
-        spool.append(&rows(5..6)).unwrap();
+        spool.append(&rows(5..6)).await.unwrap();
         assert_eq!(spool.next(10).unwrap().0, rows(2..6));
         // A process that died before it was done gives everything again.
         let mut again = Spool::open(folder.path(), LIMIT).unwrap();
@@ -146,26 +150,26 @@ mod tests {
         assert!(again.is_empty() && Spool::open(folder.path(), LIMIT).unwrap().is_empty());
     }
 
-    #[test]
-    fn a_torn_last_line_was_never_kept() {
+    #[tokio::test]
+    async fn a_torn_last_line_was_never_kept() {
         let folder = Folder::new();
-        Spool::open(folder.path(), LIMIT).unwrap().append(&rows(0..1)).unwrap();
+        Spool::open(folder.path(), LIMIT).unwrap().append(&rows(0..1)).await.unwrap();
         let path = folder.path().join("spool.jsonl");
         let mut text = std::fs::read(&path).unwrap();
         text.extend_from_slice(br#"{"row":"turn","call":"#);
         std::fs::write(&path, &text).unwrap();
         let mut spool = Spool::open(folder.path(), LIMIT).unwrap();
-        spool.append(&rows(1..2)).unwrap();
+        spool.append(&rows(1..2)).await.unwrap();
         assert_eq!(spool.next(10).unwrap().0, rows(0..2));
     }
 
-    #[test]
-    fn is_bounded_and_passes_over_what_it_cannot_read() {
+    #[tokio::test]
+    async fn is_bounded_and_passes_over_what_it_cannot_read() {
         let folder = Folder::new();
         std::fs::write(folder.path().join("spool.jsonl"), "{\"row\":\"from_the_future\"}\n").unwrap();
         let mut spool = Spool::open(folder.path(), 600).unwrap();
-        spool.append(&rows(0..1)).unwrap();
-        assert!(spool.append(&rows(1..9)).is_err(), "over its limit");
+        spool.append(&rows(0..1)).await.unwrap();
+        assert!(spool.append(&rows(1..9)).await.is_err(), "over its limit");
         let (kept, _, unreadable) = spool.next(10).unwrap();
         assert_eq!((kept, unreadable), (rows(0..1), 1));
     }

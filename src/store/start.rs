@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::csv::{CsvFiles, day};
 use super::row::Privacy;
@@ -46,6 +46,7 @@ pub(super) async fn open(
 /// Brings home what a killed process left: its spool, its unfinished calls, the rows its CSV lacks.
 async fn recover(writer: &mut Writer, file: &Path) -> Result<(), StoreError> {
     writer.drain().await;
+    writer.degraded.store(!writer.spool.is_empty(), Relaxed);
     let failed = |error: sqlx::Error| StoreError::open(file, &error);
     let closed = writer.database.close_unfinished().await.map_err(failed)?;
     if closed > 0 {
@@ -53,10 +54,12 @@ async fn recover(writer: &mut Writer, file: &Path) -> Result<(), StoreError> {
     }
     let Some(csv) = writer.csv.as_mut() else { return Ok(()) };
     let mut days = csv.days().unwrap_or_default();
-    days.truncate(1);
+    // A process killed at midnight may have left two days unfinished.
+    days.truncate(2);
     if let Some(last) = writer.database.last_turn_at().await.map_err(failed)? {
         days.push(day(&last).to_owned());
     }
+    days.sort_unstable();
     days.dedup();
     for day in days {
         let turns = writer.database.turns_of_day(&day).await.map_err(failed)?;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::csv::CsvFiles;
@@ -120,7 +120,7 @@ impl Writer {
             if self.spool.is_empty() && self.write(rows).await {
                 return;
             }
-            match self.append_to_spool(rows) {
+            match self.append_to_spool(rows).await {
                 Ok(()) => return,
                 Err(error) if !complained => {
                     complained = true;
@@ -133,8 +133,8 @@ impl Writer {
         }
     }
 
-    fn append_to_spool(&mut self, rows: &[Row]) -> io::Result<()> {
-        self.spool.append(rows)?;
+    async fn append_to_spool(&mut self, rows: &[Row]) -> io::Result<()> {
+        self.spool.append(rows).await?;
         self.metrics.records_spooled.inc_by(u64::try_from(rows.len()).unwrap_or(u64::MAX));
         if !self.degraded.swap(true, Relaxed) {
             tracing::error!("the database takes no records; they wait in the spool file");
@@ -167,7 +167,7 @@ impl Writer {
     /// True when the rows are in the database, save those that it refuses for what they are.
     async fn write(&mut self, rows: &[Row]) -> bool {
         match self.write_patiently(rows).await {
-            Ok(fresh) => self.append_to_csv(fresh),
+            Ok(fresh) => self.append_to_csv(fresh).await,
             Err(error) if is_about_rows(&error) => return self.write_singly(rows).await,
             Err(error) => {
                 tracing::warn!(%error, rows = rows.len(), "call records could not be written");
@@ -181,7 +181,7 @@ impl Writer {
     async fn write_singly(&mut self, rows: &[Row]) -> bool {
         for row in rows {
             match self.write_patiently(std::slice::from_ref(row)).await {
-                Ok(fresh) => self.append_to_csv(fresh),
+                Ok(fresh) => self.append_to_csv(fresh).await,
                 Err(error) if is_about_rows(&error) => {
                     tracing::error!(%error, session_id = row.call(), "the database refuses a record");
                     self.lose(1, "refused by the database");
@@ -206,13 +206,21 @@ impl Writer {
         }
     }
 
-    fn append_to_csv(&mut self, fresh: Vec<Turn>) {
+    /// What fails here is in the table all the same; the file is made equal at the next start.
+    async fn append_to_csv(&mut self, fresh: Vec<Turn>) {
         if fresh.is_empty() {
             return;
         }
-        if let Some(Err(error)) = self.csv.as_mut().map(|csv| csv.append(&fresh)) {
-            // The table has them; the file is made equal at the next start.
-            tracing::error!(%error, turns = fresh.len(), "turns could not be appended to the CSV file");
+        let Some(mut csv) = self.csv.take() else { return };
+        // The disk is waited for on a thread of its own.
+        match spawn_blocking(move || (csv.append(&fresh), csv)).await {
+            Ok((done, csv)) => {
+                self.csv = Some(csv);
+                if let Err(error) = done {
+                    tracing::error!(%error, "turns could not be appended to the CSV file");
+                }
+            }
+            Err(error) => tracing::error!(%error, "no more turns are written to CSV"),
         }
     }
 
