@@ -15,12 +15,13 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::store::{DataConfig, DatabaseConfig, StoreConfig};
+use crate::telemetry::logs::LogConfig;
+
 pub use kinds::{PortRange, PublicUrl, Shards};
 pub use load::{ConfigError, DEFAULT_FILE, Loaded, Sources, load, parse};
 pub use read::Misfit;
 pub use tree::{Node, Origin};
-
-use crate::store::{DataConfig, DatabaseConfig, StoreConfig};
 
 /// The whole configuration.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -37,6 +38,7 @@ pub struct Config {
     pub limits: LimitsConfig,
     pub media: MediaConfig,
     pub flows: FlowsConfig,
+    pub log: LogConfig,
 }
 
 /// The HTTP and WebSocket listener: health, API, webhooks, media streams.

@@ -84,6 +84,7 @@ fn loaded(args: ConfigArgs) -> Result<Loaded, Failure> {
 }
 
 fn serve(loaded: Loaded) -> anyhow::Result<()> {
+    offhook::telemetry::logs::init(&loaded.config.log)?;
     // Two crates bring a provider each; the first one installed is taken for all of TLS.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -125,6 +125,7 @@ const CUSTOMARY: &[(&str, &str)] = &[
     ("TWILIO_ACCOUNT_SID", "twilio.account_sid"),
     ("DATABASE_URL", "database.url"),
     ("REDIS_URL", "redis.url"),
+    ("LOG_LEVEL", "log.level"),
     ("SECRET_KEY", "http.secret_key"),
 ];
 
