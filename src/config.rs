@@ -15,6 +15,9 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::store::{DataConfig, DatabaseConfig, StoreConfig};
+use crate::telemetry::logs::LogConfig;
+
 pub use kinds::{PortRange, PublicUrl, Shards};
 pub use load::{ConfigError, DEFAULT_FILE, Loaded, Sources, load, parse};
 pub use read::Misfit;
@@ -28,10 +31,14 @@ pub struct Config {
     pub sip: SipConfig,
     pub rtp: RtpConfig,
     pub twilio: TwilioConfig,
+    pub database: DatabaseConfig,
     pub redis: RedisConfig,
+    pub data: DataConfig,
+    pub store: StoreConfig,
     pub limits: LimitsConfig,
     pub media: MediaConfig,
     pub flows: FlowsConfig,
+    pub log: LogConfig,
 }
 
 /// The HTTP and WebSocket listener: health, API, webhooks, media streams.

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use offhook::config::{Loaded, Sources, load};
+use offhook::dialog::Catalogue;
 
 /// A telephony-first IVR media server: SIP and Twilio Media Streams in, speech out, interruptible.
 #[derive(Parser)]
@@ -83,7 +84,7 @@ fn loaded(args: ConfigArgs) -> Result<Loaded, Failure> {
 }
 
 fn serve(loaded: Loaded) -> anyhow::Result<()> {
-    tracing_subscriber::fmt().init();
+    offhook::telemetry::logs::init(&loaded.config.log)?;
     // Two crates bring a provider each; the first one installed is taken for all of TLS.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -91,6 +92,12 @@ fn serve(loaded: Loaded) -> anyhow::Result<()> {
 }
 
 fn check(loaded: &Loaded, print_config: bool) -> Result<(), Failure> {
-    let text = if print_config { loaded.print() } else { "configuration: ok\n".to_owned() };
+    let catalogue = Catalogue::load(&loaded.config.flows.dir).map_err(|error| Failure::Config(error.to_string()))?;
+    let text = if print_config {
+        loaded.print()
+    } else {
+        format!("configuration: ok\nflows: {} ok\n", catalogue.flows().count())
+    };
     std::io::stdout().write_all(text.as_bytes()).map_err(|error| Failure::Running(error.into()))
 }
+

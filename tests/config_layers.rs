@@ -95,6 +95,8 @@ fn an_error_names_file_line_key_and_expectation() {
         ("media: {shards: 0}\n", ":1: media.shards: expected `auto` or a whole number from 1 to 256"),
         ("media: {shards: some}\n", ":1: media.shards: expected `auto`"),
         ("limits: 5\n", ":1: limits: expected a section"),
+        ("log: {level: loud}\n", ":1: log.level: expected error, warn, info"),
+        ("log: {format: xml}\n", ":1: log.format: expected one of `pretty`, `json`, found `xml`"),
         ("sipp: {}\n", ":1: sipp: unknown key, expected one of `http`, `sip`"),
         ("- http\n", ":1: expected sections such as `sip:`"),
         ("sip: {t1_ms: 500}\nsip: {t1_ms: 600}\n", ":2: "),
@@ -184,7 +186,8 @@ fn production_refuses_what_is_unsafe() {
         ..Sources::default()
     };
     load(&with(safe, &["http.public_url=https://voice.example.org"])).unwrap();
-    let cases: [(&[(&str, &str)], &[&str], &str); 5] = [
+    let cases: [(&[(&str, &str)], &[&str], &str); 6] = [
+        (safe, &["log.format=pretty"], "--set log.format: log.format: expected json in production"),
         (safe, &["twilio.validate_signature=false"], "--set twilio.validate_signature: twilio.validate_signature: "),
         (
             safe,

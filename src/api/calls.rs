@@ -1,17 +1,19 @@
-//! Calls as operators see them: times, reasons and turns. Numbers are masked and digits in words too; keys are only
-//! counted, because callers type PINs.
+//! Calls as operators see them: times, reasons and turns. Numbers are masked and digits in words too, even where the
+//! store was told to keep them.
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{ApiError, ApiState};
-use crate::store::record::CallId;
-use crate::store::{CallDetail, CallRow, EventRow, TurnRow};
+use crate::store::record::{CallId, CallSummary};
+use crate::store::{CallDetail, CallRow, EventRow, MOST_CALLS, Store, StoreError, TurnRow};
 use crate::telemetry::pii::Pii;
+use crate::telemetry::scrub::DIGITS;
 
 /// Where calls are read from.
 pub trait Calls: Send + Sync {
@@ -27,15 +29,25 @@ pub struct StoreUnavailable;
 /// A stretch of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// 1 to [`Page::MAX`].
-    pub limit: usize,
+    /// 1 to [`MOST_CALLS`].
+    pub limit: u32,
     /// Only calls older than this one.
     pub before: Option<CallId>,
 }
 
-impl Page {
-    pub const MAX: usize = 500;
-    const DEFAULT: usize = 50;
+impl Calls for Store {
+    fn list(&self, page: Page) -> BoxFuture<'_, Result<Vec<CallRow>, StoreUnavailable>> {
+        async move { self.recent_calls(page.limit, page.before).await.map_err(unavailable) }.boxed()
+    }
+
+    fn one(&self, id: CallId) -> BoxFuture<'_, Result<Option<CallDetail>, StoreUnavailable>> {
+        async move { self.call(id).await.map_err(unavailable) }.boxed()
+    }
+}
+
+fn unavailable(error: StoreError) -> StoreUnavailable {
+    tracing::warn!(%error, "calls cannot be read");
+    StoreUnavailable
 }
 
 /// The calls of this server, newest first.
@@ -62,7 +74,7 @@ pub async fn one(State(state): State<ApiState>, Path(id): Path<String>) -> Resul
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
     /// How many at most, 1 to 500; 50 unless told.
-    limit: Option<usize>,
+    limit: Option<u32>,
     /// Only calls older than the one with this id.
     before: Option<String>,
 }
@@ -83,21 +95,34 @@ pub struct CallDetailJson {
 #[derive(Serialize, ToSchema)]
 struct CallJson {
     id: String,
-    /// `sip` or `twilio`.
+    /// `sip`, `twilio` or `unknown`.
     via: String,
     /// `active` or `ended`.
     state: &'static str,
     called: String,
-    /// Masked but for the last two digits.
+    /// A pseudonym, or masked but for the last two digits.
     caller: String,
     flow: String,
     /// RFC 3339.
     started_at: String,
     ended_at: Option<String>,
     end_reason: Option<String>,
-    duration_ms: Option<i64>,
-    turns_count: u32,
+    /// Figures of the whole call, once it has ended.
+    summary: Option<SummaryJson>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct SummaryJson {
+    duration_ms: f64,
+    turns: u32,
     barge_ins: u32,
+    frames_sent: u64,
+    frames_received: u64,
+    packets_lost: u64,
+    concealed_ms: u64,
+    jitter_ms: f64,
+    /// Ticks later than 5 ms.
+    late_ticks: u64,
 }
 
 impl From<CallRow> for CallJson {
@@ -106,15 +131,29 @@ impl From<CallRow> for CallJson {
             id: row.id.to_string(),
             via: row.via,
             state: if row.ended_at.is_some() { "ended" } else { "active" },
-            called: row.called.into_exposed(),
-            caller: masked_number(row.caller.expose()),
+            called: shown_number(row.called.expose()),
+            caller: shown_number(row.caller.expose()),
             flow: row.flow,
             started_at: row.started_at.to_string(),
             ended_at: row.ended_at.map(|at| at.to_string()),
             end_reason: row.end_reason,
-            duration_ms: row.ended_at.map(|at| at.as_millisecond() - row.started_at.as_millisecond()),
-            turns_count: row.summary.as_ref().map_or(0, |summary| summary.turns),
-            barge_ins: row.summary.as_ref().map_or(0, |summary| summary.barge_ins),
+            summary: row.summary.map(SummaryJson::from),
+        }
+    }
+}
+
+impl From<CallSummary> for SummaryJson {
+    fn from(summary: CallSummary) -> Self {
+        Self {
+            duration_ms: summary.duration_ms,
+            turns: summary.turns,
+            barge_ins: summary.barge_ins,
+            frames_sent: summary.frames_sent,
+            frames_received: summary.frames_received,
+            packets_lost: summary.packets_lost,
+            concealed_ms: summary.concealed_ms,
+            jitter_ms: summary.jitter_ms,
+            late_ticks: summary.late_ticks,
         }
     }
 }
@@ -122,12 +161,15 @@ impl From<CallRow> for CallJson {
 #[derive(Serialize, ToSchema)]
 struct TurnJson {
     number: u32,
+    /// RFC 3339.
+    at: String,
     step: String,
     /// Digits are masked.
     caller_words: Option<String>,
-    keys_count: Option<u32>,
+    keys_pressed: Option<u32>,
     /// What the caller really heard; digits are masked.
     heard: Option<String>,
+    /// What was meant to be said but was not heard; digits are masked.
     unheard: Option<String>,
     asr_ms: Option<f64>,
     llm_ms: Option<f64>,
@@ -142,9 +184,10 @@ impl From<TurnRow> for TurnJson {
         let words = |words: Option<Pii<String>>| words.map(|words| masked_digits(words.expose()));
         Self {
             number: turn.number,
+            at: turn.at.to_string(),
             step: turn.step,
             caller_words: words(turn.caller_words),
-            keys_count: turn.keys_pressed,
+            keys_pressed: turn.keys_pressed,
             heard: words(turn.heard),
             unheard: words(turn.unheard),
             asr_ms: turn.asr_ms,
@@ -157,6 +200,7 @@ impl From<TurnRow> for TurnJson {
     }
 }
 
+/// What happened and when; the detail stays in the store, since it may hold the caller's words.
 #[derive(Serialize, ToSchema)]
 struct EventJson {
     kind: String,
@@ -170,6 +214,9 @@ impl From<EventRow> for EventJson {
     }
 }
 
+/// How many calls a list holds unless told.
+const DEFAULT_LIMIT: u32 = 50;
+
 const UNAVAILABLE: ApiError =
     ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", "Calls cannot be read at the moment.");
 const NO_CALL: ApiError = ApiError::new(StatusCode::NOT_FOUND, "no_such_call", "No call has this id.");
@@ -177,20 +224,23 @@ const BAD_ID: ApiError = ApiError::new(StatusCode::BAD_REQUEST, "bad_call_id", "
 const BAD_LIMIT: ApiError = ApiError::new(StatusCode::BAD_REQUEST, "bad_limit", "`limit` is from 1 to 500.");
 
 fn page(query: &ListQuery) -> Result<Page, ApiError> {
-    let limit = query.limit.unwrap_or(Page::DEFAULT);
-    if !(1..=Page::MAX).contains(&limit) {
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MOST_CALLS).contains(&limit) {
         return Err(BAD_LIMIT);
     }
     let before = query.before.as_deref().map(CallId::parse).transpose().map_err(|_| BAD_ID)?;
     Ok(Page { limit, before })
 }
 
-/// The last two digits of a number long enough to stay unknown; nothing of a name.
-fn masked_number(number: &str) -> String {
+/// Short numbers are extensions and lines; pseudonyms are made to be shown; of anything else at most two digits are.
+fn shown_number(number: &str) -> String {
+    let digits: Vec<char> = number.chars().filter(char::is_ascii_digit).collect();
     let is_number = number.chars().all(|c| c.is_ascii_digit() || matches!(c, '+' | '-' | ' ' | '(' | ')'));
-    let digits = number.chars().filter(char::is_ascii_digit).collect::<Vec<_>>();
     match digits.as_slice() {
-        [_, _, _, _, _, .., tens, ones] if is_number => format!("***{tens}{ones}"),
+        [] if number.is_empty() => String::new(),
+        shown if number.starts_with('#') && shown.len() <= 2 => number.to_owned(),
+        short if is_number && short.len() < DIGITS => number.to_owned(),
+        [.., tens, ones] if is_number => format!("***{tens}{ones}"),
         _ => "***".to_owned(),
     }
 }
@@ -207,13 +257,15 @@ mod tests {
     fn numbers_and_names_are_masked() {
         let cases = [
             ("+250788123456", "***56"),
-            ("1000", "***"),
+            ("#kdjfhgnbmcaelopi..56", "#kdjfhgnbmcaelopi..56"),
+            ("#250788123456", "***"),
+            ("1000", "1000"),
             ("alice", "***"),
             ("sip:1234567890@host", "***"),
-            ("", "***"),
+            ("", ""),
         ];
-        for (number, masked) in cases {
-            assert_eq!(masked_number(number), masked);
+        for (number, shown) in cases {
+            assert_eq!(shown_number(number), shown);
         }
         assert_eq!(masked_digits("my pin is 1 2 3 4"), "my pin is # # # #");
     }

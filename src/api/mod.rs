@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
 use axum::{middleware, routing};
 use secrecy::SecretString;
@@ -30,6 +30,7 @@ pub use envelope::ApiError;
 pub use health::{Check, CheckResult, Checks};
 
 use crate::config::HttpConfig;
+use crate::telemetry::metrics::CONTENT_TYPE;
 
 /// What the handlers need; cheap to clone.
 #[derive(Clone)]
@@ -145,12 +146,11 @@ pub fn router(state: ApiState, more: Router) -> Router {
 struct Document;
 
 const FRONT_PAGE: &str = include_str!("front.html");
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// All metrics as OpenMetrics text.
 #[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, body = String)))]
 async fn metrics(State(state): State<ApiState>) -> Response {
-    ([(CONTENT_TYPE, OPENMETRICS)], (state.metrics)()).into_response()
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], (state.metrics)()).into_response()
 }
 
 #[cfg(test)]

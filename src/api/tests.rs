@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
-use crate::store::record::{CallId, TurnRecord, Via};
+use crate::store::record::{CallId, CallSummary};
+use crate::store::{CallDetail, CallRow, EventRow, TurnRow};
 use crate::telemetry::pii::Pii;
 
 struct Fake {
@@ -37,32 +38,46 @@ impl Checks for Fake {
 fn row() -> CallRow {
     CallRow {
         id: CallId::parse("01890000-0000-7000-8000-000000000001").unwrap(),
-        via: Via::Sip,
-        called: "1000".to_owned(),
+        via: "sip".to_owned(),
+        called: Pii::new("1000".to_owned()),
         caller: Pii::new("+250788123456".to_owned()),
         flow: "main".to_owned(),
         started_at: "2026-11-21T01:00:00Z".parse().unwrap(),
         ended_at: Some("2026-11-21T01:00:02.5Z".parse().unwrap()),
         end_reason: Some("caller_hung_up".to_owned()),
-        turns: 1,
-        barge_ins: 0,
+        summary: Some(CallSummary { duration_ms: 2_500.0, turns: 1, ..CallSummary::default() }),
     }
 }
 
 impl Calls for Fake {
     fn list(&self, page: Page) -> BoxFuture<'_, Result<Vec<CallRow>, StoreUnavailable>> {
         let rows = if self.store { Ok(vec![row(); 2]) } else { Err(StoreUnavailable) };
-        async move { rows.map(|rows| rows.into_iter().take(page.limit).collect()) }.boxed()
+        async move { rows.map(|rows| rows.into_iter().take(page.limit as usize).collect()) }.boxed()
     }
 
     fn one(&self, id: CallId) -> BoxFuture<'_, Result<Option<CallDetail>, StoreUnavailable>> {
-        let turn = TurnRecord {
+        let turn = TurnRow {
             number: 1,
+            at: row().started_at,
+            step: "ask".to_owned(),
             caller_words: Some(Pii::new("pin 1234".to_owned())),
-            keys: Some(Pii::new("99".to_owned())),
-            ..TurnRecord::default()
+            keys_pressed: Some(2),
+            heard: None,
+            unheard: None,
+            asr_ms: Some(120.5),
+            llm_ms: None,
+            tts_ms: None,
+            total_ms: None,
+            barge_in_ms: None,
+            error: None,
         };
-        let detail = CallDetail { call: row(), turns: vec![turn] };
+        let event = EventRow {
+            at: row().started_at,
+            at_ms: 40.0,
+            kind: "digit".to_owned(),
+            detail: Some(Pii::new(json!({"key": "7"}))),
+        };
+        let detail = CallDetail { call: row(), turns: vec![turn], events: vec![event] };
         async move { Ok((detail.call.id == id).then_some(detail)) }.boxed()
     }
 }
@@ -142,11 +157,13 @@ async fn calls_are_listed_with_numbers_masked() {
     let (status, body, _) = ask(&state, get("/v1/calls?limit=1")).await;
     assert_eq!((status, body["calls"].as_array().map(Vec::len)), (StatusCode::OK, Some(1)));
     assert_eq!(body["calls"][0]["caller"], "***56");
-    assert_eq!((&body["calls"][0]["duration_ms"], &body["calls"][0]["state"]), (&json!(2500), &json!("ended")));
+    assert_eq!(body["calls"][0]["summary"]["duration_ms"], 2_500.0);
+    assert_eq!((&body["calls"][0]["state"], &body["calls"][0]["called"]), (&json!("ended"), &json!("1000")));
 
     let (_, body, _) = ask(&state, get(&format!("/v1/calls/{}", row().id))).await;
     assert_eq!(body["turns"][0]["caller_words"], "pin ####");
-    assert_eq!(body["turns"][0]["keys_count"], 2);
+    assert_eq!(body["turns"][0]["keys_pressed"], 2);
+    assert_eq!(body["events"], json!([{"kind": "digit", "at_ms": 40.0}]));
     assert!(!body.to_string().contains("788"), "{body}");
 }
 

@@ -123,7 +123,9 @@ const BUILT_IN: &str = include_str!("../../config/offhook.yaml");
 const CUSTOMARY: &[(&str, &str)] = &[
     ("TWILIO_AUTH_TOKEN", "twilio.auth_token"),
     ("TWILIO_ACCOUNT_SID", "twilio.account_sid"),
+    ("DATABASE_URL", "database.url"),
     ("REDIS_URL", "redis.url"),
+    ("LOG_LEVEL", "log.level"),
     ("SECRET_KEY", "http.secret_key"),
 ];
 

@@ -3,6 +3,7 @@
 use secrecy::ExposeSecret;
 
 use super::load::{ConfigError, Loaded};
+use crate::telemetry::logs::LogFormat;
 
 /// Checks the rules of production; every other environment passes.
 ///
@@ -18,6 +19,9 @@ pub fn check(loaded: &Loaded, environment: Option<&str>) -> Result<(), ConfigErr
     };
     if !config.twilio.validate_signature {
         return refuse("twilio.validate_signature", "expected true in production: without it anyone can place calls");
+    }
+    if config.log.format != LogFormat::Json {
+        return refuse("log.format", "expected json in production: lines are read by machines there");
     }
     if let Some(url) = &config.http.public_url {
         if !url.is_secure() {

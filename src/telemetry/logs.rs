@@ -26,6 +26,7 @@ use super::scrub::scrub;
 #[serde(default, deny_unknown_fields)]
 pub struct LogConfig {
     /// `error`, `warn`, `info`, `debug`, `trace` or `off`; also `info,offhook::call=debug`.
+    #[serde(deserialize_with = "known_level")]
     pub level: String,
     pub format: LogFormat,
 }
@@ -286,6 +287,13 @@ fn filter(level: &str) -> Result<EnvFilter, LogError> {
         }
     }
     EnvFilter::try_new(level).map_err(|_| unknown())
+}
+
+/// Refuses an unknown level where it is written.
+fn known_level<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let level = String::deserialize(deserializer)?;
+    let expected = "expected error, warn, info, debug, trace or off, or a list such as info,offhook=debug";
+    filter(&level).map(|_| level).map_err(|_| serde::de::Error::custom(expected))
 }
 
 const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace", "off"];
