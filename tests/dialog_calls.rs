@@ -1,4 +1,5 @@
 //! Scripted conversations on virtual time: every kind of step, every re-prompt and every way out.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
 //! What is wrong in a flow or line file is named by file, line and key; what is right is accepted.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -336,6 +337,22 @@ fn sounds_and_prompts_are_read_and_checked_at_load() {
     assert!(sound("s3", &wav, "x.wav").contains("expected PCM, mono, 8000 Hz, 16 bits, found format 1, 1 channels"));
     assert!(sound("s4", &wav, "../lines/a.yaml").contains("expected the plain name of a file in `sounds`"));
     assert!(sound("s5", &wav, "y.wav").contains("expected a readable file sounds/y.wav, found: "));
+}
+
+#[test]
+fn the_language_is_documented() {
+    let guide = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/flows.md")).unwrap();
+    let first = guide.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    assert_eq!(error(first), "accepted");
+    let keys = "name start endless defaults phrases steps barge_in endpoint_ms language voice rate temperature no_input_ms \
+                max_tries filler canned no_input no_match unheard goodbye say play menu ask collect transfer hangup goto \
+                wait_ms file tone words hz ms dbfs prompt choices key give_up into min max terminator digit_ms invalid \
+                system system_text max_turns max_tokens keys done_words without_model target flow numbers prefixes default";
+    let missing: Vec<&str> = keys
+        .split_whitespace()
+        .filter(|key| !guide.contains(&format!("`{key}`")) && !guide.contains(&format!("{key}:")))
+        .collect();
+    assert!(missing.is_empty(), "not in docs/flows.md: {missing:?}");
 }
 
 #[test]

@@ -10,7 +10,8 @@ use std::time::Duration;
 use offhook_media::dtmf::Digit;
 
 use super::flow::{Ask, Prompt, Settings};
-use super::runner::{Dialog, Failure, Phase};
+use super::runner::{Dialog, Phase};
+use super::walk::Failure;
 use super::{DialogOutput, Moment, words};
 use crate::providers::{Message, ReplyRequest, Role};
 use crate::safety::said::Cleared;

@@ -36,8 +36,8 @@ fn every_step_is_reached(draft: &Draft) -> Result<(), FlowError> {
 /// A caller who does nothing must come to an end, or, where the flow is `endless`, at least to a pause.
 fn no_loop_is_silent(draft: &Draft) -> Result<(), FlowError> {
     let steps = &draft.flow.steps;
-    for index in 0..steps.len() {
-        if pauses(&steps[index]) && draft.flow.endless {
+    for (index, step) in steps.iter().enumerate() {
+        if pauses(step) && draft.flow.endless {
             continue;
         }
         if comes_back_silently(draft, index) {

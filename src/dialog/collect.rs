@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::Moment;
 use super::flow::{Collect, Settings};
-use super::runner::{Dialog, Failure};
+use super::runner::Dialog;
+use super::walk::Failure;
 use super::words;
 use crate::telemetry::pii::Pii;
 

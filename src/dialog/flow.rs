@@ -21,7 +21,7 @@ pub struct Flow {
     pub(super) steps: Vec<Step>,
     pub(super) start: usize,
     pub(super) phrases: Phrases,
-    /// Ways that hear nothing from the caller are not cut after [`super::runner::MAX_UNHEARD_STEPS`].
+    /// Ways that hear nothing from the caller are not cut after [`super::walk::MAX_UNHEARD_STEPS`].
     pub(super) endless: bool,
 }
 

@@ -4,7 +4,8 @@ use offhook_media::dtmf::Digit;
 
 use super::Moment;
 use super::flow::{Menu, Settings, Target};
-use super::runner::{Dialog, Failure};
+use super::runner::Dialog;
+use super::walk::Failure;
 use super::words;
 use crate::providers::Language;
 use crate::telemetry::pii::Pii;

@@ -13,6 +13,8 @@ pub mod sentence;
 mod sound;
 pub mod speakable;
 pub mod transcript;
+mod values;
+mod walk;
 mod words;
 mod yaml;
 

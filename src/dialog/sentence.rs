@@ -73,9 +73,8 @@ impl Default for Chunker {
 
 /// The byte at which the first piece of `text` ends, when that is certain.
 fn boundary(text: &str, clause_will_do: bool, complete: bool) -> Option<usize> {
-    let mut chars = text.char_indices().enumerate().peekable();
     let mut last_space = None;
-    while let Some((count, (at, c))) = chars.next() {
+    for (count, (at, c)) in text.char_indices().enumerate() {
         if count >= MAX_CHARS {
             return Some(last_space.unwrap_or(at));
         }
@@ -121,8 +120,7 @@ fn sentence_end(head: &str, stop: char, tail: &str, complete: bool) -> Option<us
     if following.is_lowercase() || is_stop(following) {
         return None;
     }
-    let ends = !matches!(stop, '.' | '…') || (stop == '…') || !keeps_going(head, following);
-    ends.then_some(closed)
+    (stop != '.' || !keeps_going(head, following)).then_some(closed)
 }
 
 /// A stop that belongs to the word before it: a title, an initial, a list number.

@@ -64,30 +64,27 @@ struct Word {
 /// White space parts words; scripts that write none count each character.
 fn words(text: &str) -> Vec<Word> {
     let mut found: Vec<Word> = Vec::new();
-    let mut open = false;
+    let (mut spaced, mut after_unspaced) = (true, false);
     for (at, c) in text.char_indices() {
         if c.is_whitespace() {
-            open = false;
+            spaced = true;
             continue;
         }
         let end = at + c.len_utf8();
         let (letters, weight) = weight_of(c);
-        let alone = is_unspaced(c);
+        let unspaced = is_unspaced(c);
+        let joins = !spaced && !unspaced && (!after_unspaced || letters == 0);
         match found.last_mut() {
-            Some(word) if (open && !alone) || (letters == 0 && !found_is_empty_gap(open)) => {
+            Some(word) if joins => {
                 word.end = end;
                 word.letters += letters;
                 word.weight += weight;
             }
-            _ => found.push(Word { start: at, end, letters: letters.max(1), weight: weight.max(1) }),
+            _ => found.push(Word { start: at, end, letters: letters.max(1), weight }),
         }
-        open = !alone;
+        (spaced, after_unspaced) = (false, unspaced);
     }
     found
-}
-
-const fn found_is_empty_gap(open: bool) -> bool {
-    !open
 }
 
 fn weight_of(c: char) -> (u64, u64) {
