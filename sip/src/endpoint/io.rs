@@ -1,0 +1,192 @@
+//! What goes into an endpoint and what comes out.
+
+use crate::message::{ExtraHeader, UriBuf};
+use crate::pii::Pii;
+use bytes::Bytes;
+use std::net::SocketAddr;
+
+/// The way a message came or goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Flow {
+    pub transport: Transport,
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
+    /// The stream it belongs to, numbered by the driver. `None` for UDP; for TCP in an outgoing
+    /// flow it asks the driver to connect to `remote`, or to use a connection it has.
+    pub connection: Option<u64>,
+}
+
+/// A transport protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transport {
+    Udp,
+    Tcp,
+}
+
+impl Transport {
+    /// True where the transport itself repeats what is lost.
+    pub const fn is_reliable(self) -> bool {
+        matches!(self, Self::Tcp)
+    }
+
+    /// The name in a Via.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "UDP",
+            Self::Tcp => "TCP",
+        }
+    }
+}
+
+/// One call of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallHandle(u64);
+
+impl CallHandle {
+    /// A handle for a call the application places. Numbers are the application's own; they never
+    /// meet those of incoming calls. The top bit of `number` is ignored.
+    pub const fn outbound(number: u64) -> Self {
+        Self(number | OUTBOUND)
+    }
+
+    pub(super) const fn inbound(number: u64) -> Self {
+        Self(number & !OUTBOUND)
+    }
+
+    pub(super) const fn from_u64(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// True for a call the application placed.
+    pub const fn is_outbound(self) -> bool {
+        self.0 & OUTBOUND != 0
+    }
+
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
+const OUTBOUND: u64 = 1 << 63;
+
+/// What the driver tells an endpoint. Deliberately without `Debug`: it quotes whole messages.
+pub enum Input<'a> {
+    /// One datagram, or one message cut out of a stream.
+    Message { flow: Flow, bytes: Bytes },
+    /// A stream is gone.
+    StreamClosed { connection: u64 },
+    /// A message could not be sent or a connection not be made.
+    Unreachable { flow: &'a Flow },
+    /// The time given by `poll_timeout` has come.
+    Timeout,
+    /// The application wants something done.
+    Command(Command),
+}
+
+/// What the application wants. A command for a call that is over is ignored: its end was reported.
+pub enum Command {
+    /// 180, or 183 with early media.
+    Ring { call: CallHandle, early_sdp: Option<Bytes> },
+    /// Take the call: 200 with our answer (or our offer, where the INVITE had none).
+    Answer { call: CallHandle, sdp: Bytes },
+    /// Refuse a call that was not answered yet. A status below 300 or above 699 is sent as 500.
+    Reject { call: CallHandle, status: u16, headers: Vec<ExtraHeader> },
+    /// Answer [`Event::Reinvite`] with SDP or a refusal (488).
+    AnswerReinvite { call: CallHandle, answer: Result<Bytes, u16> },
+    /// Offer new media within the call (hold, moved address).
+    Reinvite { call: CallHandle, sdp: Bytes },
+    /// End the call whatever its state: BYE, CANCEL, or 480.
+    Bye { call: CallHandle, reason: Option<ExtraHeader> },
+    /// Place a call.
+    Invite(Box<OutboundInvite>),
+    /// Give up a call that was not answered yet.
+    Cancel { call: CallHandle },
+    /// Send INFO within the call.
+    Info { call: CallHandle, content_type: String, body: Bytes },
+    /// Refuse new calls with 503 and Retry-After (`Some`), or take them again (`None`).
+    Drain { retry_after_s: Option<u32> },
+}
+
+/// A call to place.
+pub struct OutboundInvite {
+    /// From [`CallHandle::outbound`].
+    pub call: CallHandle,
+    /// Where the INVITE goes: the next hop is the caller's choice, names are never resolved here.
+    pub flow: Flow,
+    /// The Request-URI and the To address.
+    pub target: UriBuf,
+    pub from: UriBuf,
+    pub from_display: Option<String>,
+    /// Our offer.
+    pub sdp: Bytes,
+    pub headers: Vec<ExtraHeader>,
+}
+
+/// What an endpoint wants done. Deliberately without `Debug`: it quotes whole messages.
+pub enum Output {
+    /// Send these bytes.
+    Transmit { flow: Flow, bytes: Bytes },
+    /// Tell the application.
+    Event(Event),
+}
+
+/// What happened to a call. After `Ended` nothing more is said of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Somebody calls. 100 was sent.
+    Incoming { call: CallHandle, flow: Flow, invite: Box<IncomingInvite> },
+    /// A provisional answer above 100 to our INVITE.
+    Progress { call: CallHandle, status: u16, sdp: Option<Bytes> },
+    /// Our INVITE was accepted and acknowledged.
+    Answered { call: CallHandle, sdp: Option<Bytes> },
+    /// Our 200 was acknowledged; with SDP where the 200 carried the offer.
+    Confirmed { call: CallHandle, sdp: Option<Bytes> },
+    /// The other side offers new media, or asks for our offer. Reply by `AnswerReinvite`.
+    Reinvite { call: CallHandle, offer: Option<Bytes> },
+    /// Our re-INVITE was answered, or refused with this status.
+    ReinviteAnswered { call: CallHandle, answer: Result<Option<Bytes>, u16> },
+    /// INFO came and was answered with 200.
+    Info { call: CallHandle, content_type: String, body: Pii<Bytes> },
+    /// The call is over. `reason` is the text of a Reason header, such as `Q.850;cause=16`.
+    Ended { call: CallHandle, cause: EndCause, reason: Option<String> },
+}
+
+/// Why a call is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndCause {
+    RemoteBye,
+    LocalBye,
+    /// The caller gave up before the answer, whichever side that is.
+    Cancelled,
+    /// Refused with this status, whichever side refused.
+    Rejected(u16),
+    /// Our 200 was never acknowledged; BYE was sent.
+    NoAck,
+    /// Nobody answered within the ring limit.
+    NoAnswer,
+    /// The connection was lost before the call was answered.
+    TransportLost,
+    /// A request of ours was never answered.
+    TransactionTimeout,
+    /// The other side no longer knows the call (481).
+    Forgotten,
+    /// The command to place it could not be followed: the handle is in use, or the endpoint is full.
+    NotPlaced,
+}
+
+/// A call that came in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IncomingInvite {
+    pub request_uri: Pii<UriBuf>,
+    /// Who was called: the user part of the Request-URI, escapes undone.
+    pub called: Pii<String>,
+    pub from: Pii<UriBuf>,
+    /// User part of From, escapes undone.
+    pub caller: Pii<String>,
+    pub from_display: Pii<String>,
+    pub call_id: String,
+    pub offer: Option<Bytes>,
+    /// Values of the header fields an application may ask for, by canonical name: identity, diversion,
+    /// subject, and every extension field, in order. At most 64.
+    pub headers: Vec<(String, Pii<String>)>,
+}

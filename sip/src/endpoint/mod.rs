@@ -1,0 +1,360 @@
+//! The SIP engine behind one state machine: feed it with [`Endpoint::handle`], then drain
+//! [`Endpoint::poll_output`], then wait until [`Endpoint::poll_timeout`].
+//!
+//! It never blocks, waits, resolves or connects. All of its tables are bounded by its configuration.
+//! Requests that open no call are answered without keeping state, so a flood of them costs no memory.
+
+mod call;
+mod client;
+mod clock;
+mod config;
+mod indialog;
+mod io;
+mod random;
+mod reply;
+mod screen;
+mod server;
+mod uac;
+mod uas;
+
+pub use config::{Advertised, EndpointConfig};
+pub use io::{CallHandle, Command, EndCause, Event, Flow, IncomingInvite, Input, OutboundInvite, Output, Transport};
+
+use crate::Moment;
+use crate::dialog::DialogId;
+use crate::message::{Essentials, HeaderName, Message, Method, ParseError, salvage};
+use crate::transaction::Timer;
+use bytes::Bytes;
+use call::{Call, Phase};
+use client::Clients;
+use clock::{Clock, Owner};
+use random::Random;
+use screen::Refusal;
+use server::Servers;
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+/// A user agent, server and client, for any number of calls.
+pub struct Endpoint {
+    config: EndpointConfig,
+    random: Random,
+    now: Moment,
+    clock: Clock,
+    outputs: VecDeque<Output>,
+    servers: Servers,
+    clients: Clients,
+    calls: HashMap<CallHandle, Call>,
+    dialogs: HashMap<DialogId, CallHandle>,
+    last_id: u64,
+    /// Calls not yet answered.
+    pending: usize,
+    draining: Option<u32>,
+}
+
+impl Endpoint {
+    /// `seed` makes tags, branches and Call-IDs; give it from the system's random source in
+    /// production, and a fixed one where a run is to be repeated.
+    pub fn new(config: EndpointConfig, seed: u64) -> Self {
+        Self {
+            config,
+            random: Random::new(seed),
+            now: Moment::ZERO,
+            clock: Clock::default(),
+            outputs: VecDeque::new(),
+            servers: Servers::default(),
+            clients: Clients::default(),
+            calls: HashMap::new(),
+            dialogs: HashMap::new(),
+            last_id: 0,
+            pending: 0,
+            draining: None,
+        }
+    }
+
+    /// Takes one input. `now` never runs backwards; an earlier one counts as the latest seen.
+    pub fn handle(&mut self, input: Input<'_>, now: Moment) {
+        self.now = self.now.max(now);
+        match input {
+            Input::Message { flow, bytes } => self.on_bytes(flow, bytes),
+            Input::StreamClosed { connection } => self.on_stream_closed(connection),
+            Input::Unreachable { flow } => {
+                for id in self.clients.where_flow(|other| other == flow) {
+                    self.fail_client(id);
+                }
+            }
+            Input::Timeout => self.on_timeout(),
+            Input::Command(command) => self.on_command(command),
+        }
+    }
+
+    /// The next thing to do; `None` when all is said.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call `handle(Input::Timeout)`; `None` while nothing waits.
+    pub fn poll_timeout(&self) -> Option<Moment> {
+        self.clock.next()
+    }
+
+    /// Calls that are known, those that only finish their exchanges included.
+    pub fn calls(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Server transactions at this moment.
+    pub fn transactions(&self) -> usize {
+        self.servers.len()
+    }
+
+    fn on_bytes(&mut self, flow: Flow, bytes: Bytes) {
+        // Keep-alives over UDP are line ends or zeros (RFC 5626 section 3.5, RFC 3261 section 7.5).
+        if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+            return;
+        }
+        match Message::parse(bytes.clone()) {
+            Err(error) => self.refuse_malformed(flow, &bytes, error),
+            Ok(message) if message.status().is_some() => self.on_response(&message),
+            Ok(message) => self.on_request(flow, message),
+        }
+    }
+
+    fn on_request(&mut self, flow: Flow, message: Message) {
+        let Some(method) = message.method().cloned() else { return };
+        let (target, seen) = match (message.request_uri(), message.essentials()) {
+            (Ok(target), Ok(seen)) => (target, seen),
+            (Err(error), _) | (_, Err(error)) => return self.refuse_malformed(flow, message.as_bytes(), error),
+        };
+        match method {
+            Method::Ack => return self.on_ack(&flow, &message, &seen),
+            Method::Cancel => return self.on_cancel(&flow, &message, &seen),
+            _ => {}
+        }
+        let key = server::key(&message, &seen, &method);
+        if let Some(id) = self.servers.find(&key) {
+            return self.repeat_server(id);
+        }
+        if let Err(refusal) = screen::any(&message, &method, &target) {
+            return self.refuse(&flow, &message, refusal);
+        }
+        let verdict = if seen.to.tag().is_some() {
+            self.on_dialog_request(&flow, &message, &seen, &method, key)
+        } else {
+            match method {
+                Method::Invite => self.on_new_invite(&flow, &message, &seen, key),
+                Method::Options => {
+                    self.answer_options(&flow, &message);
+                    Ok(())
+                }
+                _ => Err(Refusal::bare(481)),
+            }
+        };
+        if let Err(refusal) = verdict {
+            self.refuse(&flow, &message, refusal);
+        }
+    }
+
+    /// OPTIONS outside a dialog (section 11.2), answered without a transaction.
+    fn answer_options(&mut self, flow: &Flow, message: &Message) {
+        self.answer_stateless(flow, message, 200, |writer| {
+            fill_capabilities(writer);
+        });
+    }
+
+    fn refuse(&mut self, flow: &Flow, message: &Message, refusal: Refusal) {
+        let retry = self.config.retry_after_s;
+        self.answer_stateless(flow, message, refusal.status, |writer| {
+            if let Some((name, value)) = &refusal.field {
+                writer.header(*name, value);
+            } else if refusal.status == 503 {
+                writer.header(HeaderName::RetryAfter, retry);
+            }
+        });
+    }
+
+    fn refuse_malformed(&mut self, flow: Flow, bytes: &Bytes, error: ParseError) {
+        if let Some(request) = salvage(bytes) {
+            self.answer_stateless(&flow, &request, error.status(), |_| {});
+        }
+    }
+
+    /// Answers without keeping state (section 8.2.7): a repetition gets the same answer, tag included.
+    fn answer_stateless(
+        &mut self,
+        flow: &Flow,
+        request: &Message,
+        status: u16,
+        fill: impl FnOnce(&mut crate::message::Writer),
+    ) {
+        let tag = self.stateless_tag(request);
+        let via = request.via().ok();
+        let way = reply::destination(flow, via.as_ref(), self.config.force_rport);
+        let mut writer = reply::begin(request, flow.remote, status, &tag);
+        writer.header(HeaderName::Server, &self.config.user_agent);
+        fill(&mut writer);
+        self.outputs.push_back(Output::Transmit { flow: way, bytes: writer.finish(None) });
+    }
+
+    /// The To tag of stateless answers: the same for every copy of a request, and for its CANCEL.
+    fn stateless_tag(&self, request: &Message) -> String {
+        let value = |name| request.values(name).next().unwrap_or_default();
+        let number = request.cseq().map_or(0, |cseq| cseq.number);
+        self.random.token_of(&(value(HeaderName::CallId), value(HeaderName::From), number))
+    }
+
+    fn on_timeout(&mut self) {
+        while let Some((owner, timer)) = self.clock.pop_due(self.now) {
+            match owner {
+                Owner::Server(id) => self.on_server_timer(id, timer),
+                Owner::Client(id) => self.on_client_timer(id, timer),
+                Owner::Call(number) => self.on_call_timer(CallHandle::from_u64(number), timer),
+            }
+        }
+    }
+
+    fn on_call_timer(&mut self, call: CallHandle, timer: Timer) {
+        match timer {
+            Timer::RepeatOk => self.repeat_ok(call),
+            Timer::AwaitAck => self.on_missing_ack(call),
+            Timer::Ring => self.on_ring_limit(call),
+            Timer::Cancelled => self.on_cancel_unanswered(call),
+            Timer::Glare => self.send_reinvite(call),
+            _ => {}
+        }
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Ring { call, early_sdp } => self.ring(call, early_sdp),
+            Command::Answer { call, sdp } => self.answer(call, &sdp),
+            Command::Reject { call, status, headers } => self.reject(call, status, &headers),
+            Command::AnswerReinvite { call, answer } => self.answer_reinvite(call, answer),
+            Command::Reinvite { call, sdp } => self.reinvite(call, sdp),
+            Command::Bye { call, reason } => self.hang_up(call, reason),
+            Command::Invite(invite) => self.place(*invite),
+            Command::Cancel { call } => self.give_up(call, EndCause::Cancelled),
+            Command::Info { call, content_type, body } => self.send_info(call, &content_type, &body),
+            Command::Drain { retry_after_s } => self.draining = retry_after_s,
+        }
+    }
+
+    /// A stream is gone: what waits on it fails; answered calls go on and find a new way.
+    fn on_stream_closed(&mut self, connection: u64) {
+        for id in self.clients.where_flow(|flow| flow.connection == Some(connection)) {
+            self.fail_client(id);
+        }
+        let lost: Vec<CallHandle> = self
+            .calls
+            .iter_mut()
+            .filter_map(|(handle, call)| {
+                if call.flow.connection != Some(connection) {
+                    return None;
+                }
+                call.flow.connection = None;
+                matches!(call.phase, Phase::Ringing { .. }).then_some(*handle)
+            })
+            .collect();
+        for call in lost {
+            self.end(call, EndCause::TransportLost, None);
+            self.forget_call(call);
+        }
+        for id in self.servers.on_connection(connection) {
+            self.forget_server(id);
+        }
+    }
+
+    fn event(&mut self, call: CallHandle, event: Event) {
+        if self.calls.get(&call).is_some_and(|call| !call.ended) {
+            self.outputs.push_back(Output::Event(event));
+        }
+    }
+
+    /// Reports the end of a call, once.
+    fn end(&mut self, handle: CallHandle, cause: EndCause, reason: Option<String>) {
+        self.event(handle, Event::Ended { call: handle, cause, reason });
+        if let Some(call) = self.calls.get_mut(&handle) {
+            call.ended = true;
+        }
+    }
+
+    fn insert_call(&mut self, handle: CallHandle, call: Call) {
+        self.pending += usize::from(call.is_pending());
+        if let Some(dialog) = &call.dialog {
+            self.dialogs.insert(dialog.id(), handle);
+        }
+        self.calls.insert(handle, call);
+    }
+
+    fn forget_call(&mut self, handle: CallHandle) {
+        let Some(call) = self.calls.remove(&handle) else { return };
+        self.pending -= usize::from(call.is_pending()).min(self.pending);
+        if let Some(dialog) = &call.dialog {
+            self.dialogs.remove(&dialog.id());
+        }
+        self.clock.forget(Owner::Call(handle.as_u64()));
+    }
+
+    fn set_phase(&mut self, handle: CallHandle, phase: Phase) {
+        let Some(call) = self.calls.get_mut(&handle) else { return };
+        let before = call.is_pending();
+        call.phase = phase;
+        if before && !call.is_pending() {
+            self.pending = self.pending.saturating_sub(1);
+            self.clock.stop(Owner::Call(handle.as_u64()), Timer::Ring);
+        }
+    }
+
+    fn find_dialog(&self, seen: &Essentials<'_>) -> Option<CallHandle> {
+        let id = DialogId {
+            call_id: seen.call_id.to_owned(),
+            local_tag: seen.to.tag()?.to_owned(),
+            remote_tag: seen.from.tag().unwrap_or_default().to_owned(),
+        };
+        self.dialogs.get(&id).copied()
+    }
+
+    fn start_timer(&mut self, owner: Owner, timer: Timer, after: Duration) {
+        self.clock.start(owner, timer, self.now.saturating_add(after));
+    }
+
+    fn start_call_timer(&mut self, call: CallHandle, timer: Timer, after: Duration) {
+        self.start_timer(Owner::Call(call.as_u64()), timer, after);
+    }
+
+    fn fresh_id(&mut self) -> u64 {
+        self.last_id = self.last_id.wrapping_add(1);
+        self.last_id
+    }
+
+    /// Host and port that peers reach us at on this flow.
+    fn sent_by(&self, flow: &Flow) -> String {
+        match &self.config.advertised {
+            Some(advertised) => {
+                format!("{}:{}", advertised.host, advertised.port.unwrap_or(flow.local.port()))
+            }
+            None => flow.local.to_string(),
+        }
+    }
+
+    fn contact(&self, flow: &Flow) -> String {
+        let transport = if flow.transport == Transport::Tcp { ";transport=tcp" } else { "" };
+        format!("<sip:{}@{}{transport}>", self.config.contact_user, self.sent_by(flow))
+    }
+
+    /// A Via for a new request, and the branch in it.
+    fn new_via(&mut self, flow: &Flow) -> (String, String) {
+        let branch = format!("{}{}", crate::message::MAGIC, self.random.token());
+        let via = format!("SIP/2.0/{} {};branch={branch};rport", flow.transport.as_str(), self.sent_by(flow));
+        (via, branch)
+    }
+}
+
+/// What an endpoint can do (section 11.2).
+fn fill_capabilities(writer: &mut crate::message::Writer) {
+    writer
+        .header(HeaderName::Allow, screen::ALLOW)
+        .header(HeaderName::Accept, screen::ACCEPT)
+        .header(HeaderName::AcceptEncoding, "identity")
+        .header(HeaderName::AcceptLanguage, "en")
+        .header(HeaderName::Supported, screen::SUPPORTED.join(", "));
+}

@@ -1,0 +1,199 @@
+//! Calls that are placed (RFC 3261 section 13.2, 9.1), and what becomes of every answer to our requests.
+
+use super::call::{Call, Cancel, Phase};
+use super::client::{Silence, User, follow_up};
+use super::io::{CallHandle, EndCause, Event, OutboundInvite, Output};
+use super::{Endpoint, Owner, screen};
+use crate::dialog::Dialog;
+use crate::message::{HeaderName, Message, Method, Writer};
+use crate::transaction::Timer;
+
+impl Endpoint {
+    pub(super) fn place(&mut self, invite: OutboundInvite) {
+        let handle = invite.call;
+        let taken = self.calls.contains_key(&handle) || !handle.is_outbound();
+        if taken || self.calls.len() >= self.config.max_calls {
+            let ended = Event::Ended { call: handle, cause: EndCause::NotPlaced, reason: None };
+            return self.outputs.push_back(Output::Event(ended));
+        }
+        let (via, branch) = self.new_via(&invite.flow);
+        let request = self.write_invite(&invite, &via);
+        // The phase names the transaction, which can only be opened with the call in place.
+        let phase = Phase::Calling { client: 0, cancel: Cancel::No };
+        self.insert_call(handle, Call::new(invite.flow, None, phase));
+        let client = self.open_client(
+            &Method::Invite,
+            &branch,
+            invite.flow,
+            request.finish(Some((screen::ACCEPT, &invite.sdp))),
+            User::Invite(handle),
+        );
+        self.set_phase(handle, Phase::Calling { client, cancel: Cancel::No });
+        self.start_call_timer(handle, Timer::Ring, self.config.ring_limit);
+    }
+
+    fn write_invite(&mut self, invite: &OutboundInvite, via: &str) -> Writer {
+        let (tag, call_id) = (self.random.token(), self.random.token());
+        let display = invite.from_display.as_deref().map(quoted).unwrap_or_default();
+        let number = self.random.below(1 << 16) + 1;
+        let mut writer = Writer::request(&Method::Invite, invite.target.as_str());
+        writer
+            .header(HeaderName::Via, via)
+            .header(HeaderName::MaxForwards, 70)
+            .header(HeaderName::From, format_args!("{display}<{}>;tag={tag}", invite.from.as_str()))
+            .header(HeaderName::To, format_args!("<{}>", invite.target.as_str()))
+            .header(HeaderName::CallId, format_args!("{call_id}@{}", invite.flow.local.ip()))
+            .header(HeaderName::CSeq, format_args!("{number} INVITE"))
+            .header(HeaderName::Contact, self.contact(&invite.flow))
+            .header(HeaderName::Allow, screen::ALLOW)
+            .header(HeaderName::Accept, screen::ACCEPT)
+            .header(HeaderName::UserAgent, &self.config.user_agent)
+            .extra(&invite.headers);
+        writer
+    }
+
+    /// An answer to one of our requests.
+    pub(super) fn on_answer(&mut self, user: User, response: &Message) {
+        let Some(status) = response.status() else { return };
+        match user {
+            User::Invite(call) => self.on_invite_answer(call, status, response),
+            User::Reinvite(call) => self.on_reinvite_answer(call, status, response),
+            User::Bye(call) if status >= 200 => self.forget_call(call),
+            User::Info(call) if matches!(status, 408 | 481) => self.lose(call, EndCause::Forgotten),
+            _ => {}
+        }
+    }
+
+    /// One of our requests was never answered.
+    pub(super) fn on_silence(&mut self, user: User, silence: Silence) {
+        let cause = match silence {
+            Silence::TimedOut => EndCause::TransactionTimeout,
+            Silence::TransportLost => EndCause::TransportLost,
+        };
+        match user {
+            User::Invite(call) => {
+                // Once accepted, the call no longer hangs on the INVITE's transaction.
+                if self.calls.get(&call).is_some_and(Call::is_pending) {
+                    self.end(call, cause, None);
+                    self.forget_call(call);
+                }
+            }
+            User::Bye(call) => self.forget_call(call),
+            User::Reinvite(call) | User::Info(call) if silence == Silence::TimedOut => self.lose(call, cause),
+            User::Reinvite(handle) => {
+                if self.calls.get_mut(&handle).and_then(|call| call.our_offer.take()).is_some() {
+                    self.event(handle, Event::ReinviteAnswered { call: handle, answer: Err(503) });
+                }
+            }
+            User::Info(_) | User::Nobody => {}
+        }
+    }
+
+    fn on_invite_answer(&mut self, handle: CallHandle, status: u16, response: &Message) {
+        match status {
+            ..200 => self.on_progress(handle, status, response),
+            200..300 => self.on_accepted(handle, response),
+            _ => {
+                let reason = response.text(HeaderName::Reason).map(|reason| reason.into_owned());
+                self.end(handle, EndCause::Rejected(status), reason);
+                self.forget_call(handle);
+            }
+        }
+    }
+
+    fn on_progress(&mut self, handle: CallHandle, status: u16, response: &Message) {
+        let Some(call) = self.calls.get_mut(&handle) else { return };
+        let Phase::Calling { client, cancel } = &mut call.phase else { return };
+        let client = *client;
+        if *cancel == Cancel::Wanted {
+            *cancel = Cancel::Sent;
+            return self.send_cancel(handle, client);
+        }
+        self.adopt_dialog(handle, response);
+        if status > 100 {
+            let sdp = Some(response.body().clone()).filter(|body| !body.is_empty());
+            self.event(handle, Event::Progress { call: handle, status, sdp });
+        }
+    }
+
+    /// A 2xx to our INVITE: the first makes the call, the same again is acknowledged again, and one
+    /// of another fork is acknowledged and ended (section 13.2.2.4).
+    fn on_accepted(&mut self, handle: CallHandle, response: &Message) {
+        let Some(call) = self.calls.get(&handle) else { return self.end_fork(handle, response) };
+        let Phase::Calling { cancel, .. } = call.phase else {
+            let theirs = response.address(HeaderName::To).ok();
+            let theirs = theirs.and_then(|to| to.tag()).unwrap_or_default();
+            let same = call.dialog.as_ref().is_some_and(|dialog| dialog.remote_tag() == theirs);
+            return if same { self.acknowledge(handle, response) } else { self.end_fork(handle, response) };
+        };
+        self.adopt_dialog(handle, response);
+        self.set_phase(handle, Phase::Established);
+        self.clock.stop(Owner::Call(handle.as_u64()), Timer::Cancelled);
+        self.acknowledge(handle, response);
+        if cancel != Cancel::No {
+            return self.send_bye(handle, None);
+        }
+        let sdp = Some(response.body().clone()).filter(|body| !body.is_empty());
+        self.event(handle, Event::Answered { call: handle, sdp });
+    }
+
+    /// Takes the dialog a response makes; a later response may make another.
+    fn adopt_dialog(&mut self, handle: CallHandle, response: &Message) {
+        let Ok(seen) = response.essentials() else { return };
+        if seen.to.tag().is_none() && response.status().is_some_and(|status| status < 200) {
+            return;
+        }
+        let (Ok(dialog), Some(call)) = (Dialog::caller(response, &seen), self.calls.get_mut(&handle)) else { return };
+        let id = dialog.id();
+        if let Some(before) = call.dialog.replace(dialog) {
+            self.dialogs.remove(&before.id());
+        }
+        self.dialogs.insert(id, handle);
+    }
+
+    fn end_fork(&mut self, handle: CallHandle, response: &Message) {
+        let Ok(seen) = response.essentials() else { return };
+        let Ok(mut dialog) = Dialog::caller(response, &seen) else { return };
+        let Some(flow) = self.calls.get(&handle).map(|call| call.flow) else { return };
+        let (via, _) = self.new_via(&flow);
+        let bytes = dialog.ack(seen.cseq.number, &via).finish(None);
+        self.outputs.push_back(Output::Transmit { flow, bytes });
+        let (via, branch) = self.new_via(&flow);
+        let request = dialog.request(&Method::Bye, &via).finish(None);
+        self.open_client(&Method::Bye, &branch, flow, request, User::Nobody);
+    }
+
+    /// Gives up an outgoing call: CANCEL as soon as it may be sent, BYE where a 200 comes first.
+    pub(super) fn give_up(&mut self, handle: CallHandle, cause: EndCause) {
+        let Some(call) = self.calls.get_mut(&handle) else { return };
+        let Phase::Calling { client, cancel: cancel @ Cancel::No } = &mut call.phase else { return };
+        let client = *client;
+        let heard = self.clients.peek(client).is_some_and(|tx| tx.is_heard());
+        *cancel = if heard { Cancel::Sent } else { Cancel::Wanted };
+        self.end(handle, cause, None);
+        if heard {
+            self.send_cancel(handle, client);
+        }
+    }
+
+    fn send_cancel(&mut self, handle: CallHandle, client: u64) {
+        let Some((flow, invite)) = self.clients.peek(client).map(|tx| (tx.flow, tx.request.clone())) else { return };
+        let Some(request) = follow_up(&Method::Cancel, &invite, None) else { return };
+        let branch = Message::parse(invite).ok().and_then(|invite| Some(invite.via().ok()?.branch()?.to_owned()));
+        self.open_client(&Method::Cancel, &branch.unwrap_or_default(), flow, request, User::Nobody);
+        self.start_call_timer(handle, Timer::Cancelled, self.config.timings.lifetime());
+    }
+
+    /// The cancelled INVITE was never answered finally (section 9.1): it counts as over.
+    pub(super) fn on_cancel_unanswered(&mut self, handle: CallHandle) {
+        if let Some(Phase::Calling { client, .. }) = self.calls.get(&handle).map(|call| &call.phase) {
+            self.forget_client(*client);
+        }
+        self.forget_call(handle);
+    }
+}
+
+fn quoted(display: &str) -> String {
+    let escaped = display.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("\"{escaped}\" ")
+}
