@@ -86,6 +86,11 @@ impl Caller {
         }
     }
 
+    /// The number to call.
+    pub fn called(&self) -> Arc<str> {
+        Arc::clone(&self.scenario.called)
+    }
+
     /// The call was answered: the scenario begins.
     pub fn answered(&mut self, at: Moment) {
         self.answered = Some(at);
