@@ -9,6 +9,7 @@ pub mod providers;
 pub mod queue;
 pub mod safety;
 pub mod server;
+pub mod sim;
 pub mod store;
 pub mod telemetry;
 pub mod transport;

@@ -1,0 +1,240 @@
+//! The figures of a run: their closed set of names, percentiles, and the pass lines held against them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that a run measures. Times in ms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// First voiced sample sent to last voiced sample received.
+    BargeInMs,
+    /// Last voiced sample sent to first voiced sample received.
+    ResponseGapMs,
+    /// `response_gap_ms` less what the scenario declares as known (endpoint silence, stand-in delays).
+    ResponseOverheadMs,
+    /// Key pressed to first voiced sample of the answer.
+    KeyGapMs,
+    /// Call placed to call answered.
+    SetupMs,
+    /// From the server's record of each turn: end of speech to final words.
+    AsrMs,
+    /// From the server's record: request to the model to its first token.
+    LlmMs,
+    /// From the server's record: text handed to the voice to its first audio.
+    TtsMs,
+    /// From the server's record: end of the caller's turn to the first packet of the answer.
+    TotalMs,
+    /// |time between two arrivals - step of their media time|.
+    PacingErrorMs,
+    /// Frames missing by sequence number, per call.
+    LostFrames,
+    /// Times the bot fell silent for a noise, per call.
+    FalseStops,
+    /// Silence heard because audio came too late, ms per call.
+    UnderrunMs,
+    /// Calls that did not go as the scenario says.
+    Failures,
+}
+
+impl Metric {
+    /// In the order in which they are shown.
+    pub const ALL: [Self; 14] = [
+        Self::BargeInMs,
+        Self::ResponseGapMs,
+        Self::ResponseOverheadMs,
+        Self::KeyGapMs,
+        Self::SetupMs,
+        Self::AsrMs,
+        Self::LlmMs,
+        Self::TtsMs,
+        Self::TotalMs,
+        Self::PacingErrorMs,
+        Self::LostFrames,
+        Self::FalseStops,
+        Self::UnderrunMs,
+        Self::Failures,
+    ];
+
+    /// The name in scenarios and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BargeInMs => "barge_in_ms",
+            Self::ResponseGapMs => "response_gap_ms",
+            Self::ResponseOverheadMs => "response_overhead_ms",
+            Self::KeyGapMs => "key_gap_ms",
+            Self::SetupMs => "setup_ms",
+            Self::AsrMs => "asr_ms",
+            Self::LlmMs => "llm_ms",
+            Self::TtsMs => "tts_ms",
+            Self::TotalMs => "total_ms",
+            Self::PacingErrorMs => "pacing_error_ms",
+            Self::LostFrames => "lost_frames",
+            Self::FalseStops => "false_stops",
+            Self::UnderrunMs => "underrun_ms",
+            Self::Failures => "failures",
+        }
+    }
+}
+
+/// Which figure of a distribution a limit is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stat {
+    P50,
+    P95,
+    P99,
+    Max,
+}
+
+impl Stat {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::P50 => "p50",
+            Self::P95 => "p95",
+            Self::P99 => "p99",
+            Self::Max => "max",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limit {
+    pub stat: Stat,
+    pub at_most: f64,
+}
+
+/// Limits on one metric.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PassLine {
+    pub metric: Metric,
+    pub limits: Vec<Limit>,
+}
+
+/// One limit, held against a run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Verdict {
+    pub metric: Metric,
+    pub stat: Stat,
+    pub at_most: f64,
+    /// `None`: nothing was measured, which is a miss as well.
+    pub measured: Option<f64>,
+    pub ok: bool,
+}
+
+/// A distribution's figures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Summary {
+    pub n: usize,
+    pub p50: f64,
+    pub p95: f64,
+    pub p99: f64,
+    pub max: f64,
+}
+
+impl Summary {
+    pub const fn stat(&self, stat: Stat) -> f64 {
+        match stat {
+            Stat::P50 => self.p50,
+            Stat::P95 => self.p95,
+            Stat::P99 => self.p99,
+            Stat::Max => self.max,
+        }
+    }
+}
+
+/// All values of a run by metric.
+#[derive(Clone, Debug, Default)]
+pub struct Samples(BTreeMap<Metric, Vec<f64>>);
+
+impl Samples {
+    pub fn add(&mut self, metric: Metric, value: f64) {
+        self.0.entry(metric).or_default().push(value);
+    }
+
+    pub fn merge(&mut self, other: &Self) {
+        for (&metric, values) in &other.0 {
+            self.0.entry(metric).or_default().extend(values);
+        }
+    }
+
+    pub fn values(&self, metric: Metric) -> &[f64] {
+        self.0.get(&metric).map_or(&[], Vec::as_slice)
+    }
+
+    /// `None` where nothing was measured. Percentiles by nearest rank; for [`Metric::Failures`] `max` is the number of
+    /// failed calls.
+    pub fn summary(&self, metric: Metric) -> Option<Summary> {
+        let mut sorted = self.values(metric).to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let max = if metric == Metric::Failures { sorted.iter().sum() } else { *sorted.last()? };
+        Some(Summary {
+            n: sorted.len(),
+            p50: rank(&sorted, 0.50),
+            p95: rank(&sorted, 0.95),
+            p99: rank(&sorted, 0.99),
+            max,
+        })
+    }
+
+    /// Holds the lines against the values; of several limits on the same figure the strictest counts.
+    pub fn judge<'a>(&self, lines: impl IntoIterator<Item = &'a PassLine>) -> Vec<Verdict> {
+        let mut strictest: BTreeMap<(Metric, Stat), f64> = BTreeMap::new();
+        for line in lines {
+            for limit in &line.limits {
+                let at_most = strictest.entry((line.metric, limit.stat)).or_insert(limit.at_most);
+                *at_most = at_most.min(limit.at_most);
+            }
+        }
+        let verdict = |((metric, stat), at_most)| {
+            let measured = self.summary(metric).map(|s: Summary| s.stat(stat));
+            Verdict { metric, stat, at_most, measured, ok: measured.is_some_and(|m| m <= at_most) }
+        };
+        strictest.into_iter().map(verdict).collect()
+    }
+}
+
+fn rank(sorted: &[f64], q: f64) -> f64 {
+    let index = (q * sorted.len() as f64).ceil() as usize;
+    sorted.get(index.saturating_sub(1)).copied().unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(values: impl IntoIterator<Item = f64>) -> Samples {
+        let mut samples = Samples::default();
+        values.into_iter().for_each(|v| samples.add(Metric::BargeInMs, v));
+        samples
+    }
+
+    #[test]
+    fn percentiles_are_nearest_rank() {
+        let s = of((1..=100).rev().map(f64::from)).summary(Metric::BargeInMs).unwrap();
+        assert_eq!((s.n, s.p50, s.p95, s.p99, s.max), (100, 50.0, 95.0, 99.0, 100.0));
+        assert_eq!(of([7.0]).summary(Metric::BargeInMs).unwrap().p99, 7.0);
+        assert_eq!(of([]).summary(Metric::BargeInMs), None);
+    }
+
+    #[test]
+    fn the_strictest_of_several_limits_counts_and_nothing_measured_is_a_miss() {
+        let line = |metric, at_most| PassLine { metric, limits: vec![Limit { stat: Stat::P50, at_most }] };
+        let verdicts = of([100.0]).judge(&[
+            line(Metric::BargeInMs, 200.0),
+            line(Metric::BargeInMs, 90.0),
+            line(Metric::SetupMs, 1.0),
+        ]);
+        assert_eq!(verdicts.len(), 2);
+        assert!(!verdicts[0].ok && verdicts[0].at_most == 90.0);
+        assert!(!verdicts[1].ok && verdicts[1].measured.is_none());
+    }
+
+    #[test]
+    fn failures_are_counted_not_ranked() {
+        let mut samples = Samples::default();
+        [0.0, 1.0, 1.0].into_iter().for_each(|v| samples.add(Metric::Failures, v));
+        assert_eq!(samples.summary(Metric::Failures).unwrap().max, 2.0);
+    }
+}

@@ -1,0 +1,26 @@
+//! Simulated callers, networks and lines, and the measuring of what they hear: the latency harness `sim_call`, used by
+//! tests and benches as well. Nothing in the server imports this room.
+
+pub mod analysis;
+pub mod audio;
+pub mod caller;
+pub mod clock;
+pub mod driver;
+pub mod http;
+pub mod leg;
+pub mod metrics;
+pub mod network;
+pub mod options;
+pub mod playout;
+pub mod records;
+pub mod report;
+pub mod rtp_wire;
+pub mod run;
+pub mod scenario;
+pub mod shipped;
+pub mod sip_leg;
+pub mod stamped;
+pub mod timeline;
+pub mod twilio_leg;
+pub mod twilio_wire;
+pub mod voice;

@@ -1,0 +1,129 @@
+//! Finds where the other side was heard: spans of voice with the times of their first and last samples. Pure; used
+//! live by the caller to know when to act, and again over the whole recording by the analysis.
+
+use std::time::Duration;
+
+use super::audio::{BLOCK, VOICED_DBFS, amplitude, linear, rms};
+use super::clock::{Moment, samples};
+
+/// Voice from the first to the last voiced sample; `to` is one past the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub from: Moment,
+    pub to: Moment,
+}
+
+/// Collects spans of voice; silence shorter than `bridge` does not end one.
+#[derive(Clone, Debug)]
+pub struct Voice {
+    bridge: Duration,
+    spans: Vec<Span>,
+}
+
+/// A pause that people make inside an utterance is shorter; so is the 200 ms between two sentences.
+pub const UTTERANCE: Duration = Duration::from_millis(300);
+/// Two lost packets are shorter; a stop is longer.
+pub const BREAK: Duration = Duration::from_millis(60);
+
+impl Voice {
+    pub const fn new(bridge: Duration) -> Self {
+        Self { bridge, spans: Vec::new() }
+    }
+
+    /// Takes audio whose first sample is at `at`. A sample is voiced at or above -50 dBFS within a 5 ms block of that
+    /// level.
+    pub fn hear(&mut self, at: Moment, octets: &[u8]) {
+        let limit = amplitude(VOICED_DBFS);
+        for (index, block) in octets.chunks(BLOCK).enumerate() {
+            let mut linear_block = [0i16; BLOCK];
+            linear_block.iter_mut().zip(block).for_each(|(sample, &octet)| *sample = linear(octet));
+            let block = linear_block.get(..block.len()).unwrap_or_default();
+            if rms(block) < limit {
+                continue;
+            }
+            let voiced = |s: &i16| f64::from(*s).abs() >= limit;
+            let first = block.iter().position(voiced).unwrap_or(0);
+            let last = block.iter().rposition(voiced).unwrap_or(0);
+            self.voiced(at + samples(index * BLOCK + first), at + samples(index * BLOCK + last + 1));
+        }
+    }
+
+    /// All spans so far, the last perhaps still growing.
+    pub fn spans(&self) -> &[Span] {
+        &self.spans
+    }
+
+    /// The span that is being heard at `now`: its last voiced sample is less than the bridge ago.
+    pub fn current(&self, now: Moment) -> Option<Span> {
+        self.spans.last().copied().filter(|span| now < span.to + self.bridge)
+    }
+
+    /// The span that `at` falls into, pauses inside it included.
+    pub fn span_at(&self, at: Moment) -> Option<Span> {
+        self.spans.iter().copied().find(|span| span.from <= at && at < span.to)
+    }
+
+    /// The first span that begins at or after `at`.
+    pub fn first_from(&self, at: Moment) -> Option<Span> {
+        self.spans.iter().copied().find(|span| span.from >= at)
+    }
+
+    fn voiced(&mut self, from: Moment, to: Moment) {
+        match self.spans.last_mut() {
+            Some(last) if from < last.to + self.bridge => last.to = last.to.max(to),
+            _ => self.spans.push(Span { from, to }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::audio::{FRAME, ulaw};
+
+    fn at(ms: u64) -> Moment {
+        Duration::from_millis(ms)
+    }
+
+    fn tone(length: usize, level: f64) -> Vec<u8> {
+        (0..length).map(|i| ulaw((amplitude(level) * 2f64.sqrt() * (i as f64 * 0.9).sin()) as i16)).collect()
+    }
+
+    #[test]
+    fn first_and_last_samples_have_their_own_times() {
+        let mut voice = Voice::new(BREAK);
+        let mut frame = vec![0xFF; FRAME];
+        frame[100..].copy_from_slice(&tone(60, -20.0));
+        voice.hear(at(1000), &frame);
+        voice.hear(at(1020), &tone(FRAME, -20.0));
+        let mut frame = tone(FRAME, -20.0);
+        frame[48..].fill(0xFF);
+        voice.hear(at(1040), &frame);
+        let [span] = voice.spans() else { panic!("{:?}", voice.spans()) };
+        // The tone's own zero crossing at either end is worth a sample or two.
+        assert!(span.from.abs_diff(at(1000) + samples(100)) <= samples(2), "{span:?}");
+        assert!(span.to.abs_diff(at(1040) + samples(48)) <= samples(2), "{span:?}");
+    }
+
+    #[test]
+    fn silence_under_the_bridge_is_a_pause_and_over_it_an_end() {
+        let mut voice = Voice::new(UTTERANCE);
+        voice.hear(at(0), &tone(FRAME, -20.0));
+        voice.hear(at(300), &tone(FRAME, -20.0));
+        assert_eq!(voice.spans().len(), 1);
+        assert!(voice.current(at(600)).is_some() && voice.current(at(640)).is_none());
+        voice.hear(at(700), &tone(FRAME, -20.0));
+        assert_eq!(voice.spans().len(), 2);
+        assert!(voice.span_at(at(150)).is_some() && voice.span_at(at(500)).is_none());
+        assert!(voice.first_from(at(500)).unwrap().from >= at(700));
+    }
+
+    #[test]
+    fn what_is_under_minus_50_dbfs_is_silence() {
+        let mut voice = Voice::new(BREAK);
+        voice.hear(at(0), &tone(1600, -54.0));
+        assert!(voice.spans().is_empty());
+        voice.hear(at(500), &tone(1600, -46.0));
+        assert_eq!(voice.spans().len(), 1);
+    }
+}
