@@ -136,11 +136,12 @@ impl Default for TwilioConfig {
     }
 }
 
-/// State shared between servers.
+/// A Redis beside this server.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RedisConfig {
-    /// `redis://host:port`; may hold a password.
+    /// `redis://host:port`; may hold a password. Nothing is kept there; health shows whether it answers.
+    #[serde(deserialize_with = "kinds::redis_url")]
     pub url: Option<SecretString>,
 }
 

@@ -108,6 +108,11 @@ impl RtpInbound {
         outcome
     }
 
+    /// Takes what a new offer and answer agreed on; the audio that has come so far stays.
+    pub fn reconfigure(&mut self, config: InboundConfig) {
+        self.config = config;
+    }
+
     /// Lets time pass: silence for packets that did not come, an end for digits whose end was lost.
     pub fn tick(&mut self, now: Moment) {
         self.tap.tick(now);

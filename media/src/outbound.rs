@@ -84,6 +84,12 @@ impl RtpOutbound {
         HEADER_LEN + FRAME
     }
 
+    /// Takes what a new offer and answer agreed on; sequence and timestamps go on.
+    pub fn reconfigure(&mut self, codec: G711, payload_type: u8) {
+        (self.config.codec, self.config.payload_type) = (codec, payload_type);
+        self.talking = false;
+    }
+
     /// Lets a tick pass without sending; the next frame begins a talk spurt.
     pub fn skip(&mut self) {
         self.talking = false;

@@ -7,6 +7,7 @@ mod dialog;
 mod endpoint;
 pub mod message;
 mod pii;
+pub mod sdp;
 mod stream;
 mod transaction;
 

@@ -69,7 +69,7 @@ pub enum CallOutput {
 /// What a call needs to be told at its beginning.
 pub struct CallSetup {
     pub dialog: Dialog,
-    pub vad: Box<dyn Vad + Send>,
+    pub vad: Box<dyn Vad>,
     pub speech: SpeechConfig,
     pub turn: TurnConfig,
     /// Longest call.
@@ -124,7 +124,7 @@ impl Call {
             phase: Phase::Connecting,
             dialog: setup.dialog,
             floor: Floor::new(FIRST_RULES, longest_turn),
-            speech: SpeechDetector::new(setup.speech, setup.vad),
+            speech: SpeechDetector::new(setup.vad, setup.speech),
             mouth: Mouth::new(),
             words: Words::default(),
             timers: Timers::default(),
@@ -182,8 +182,7 @@ impl Call {
             Phase::Connected => return self.begin(now),
             Phase::Connecting | Phase::Over => return,
         }
-        self.speech.push(frame, arrival);
-        while let Some(edge) = self.speech.poll_edge() {
+        if let Some(edge) = self.speech.push(frame, arrival).edge {
             self.speech_edge(edge, now);
             self.settle(now);
         }

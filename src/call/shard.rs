@@ -102,7 +102,6 @@ const SLOT: Duration = Duration::from_millis(1);
 /// A shard that is later than this (a suspended machine) goes on from now instead of catching up.
 const HOPELESSLY_LATE: Duration = Duration::from_millis(100);
 
-#[derive(Debug)]
 enum ShardMsg {
     Begin { call: Box<NewCall>, port: CallPort },
     To(u64, CallInput),

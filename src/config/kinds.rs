@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::str::FromStr;
 
 use axum::http::Uri;
+use secrecy::SecretString;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 /// Ports for RTP: each call takes an even port and the odd one above it for RTCP (RFC 3550 section 11).
@@ -216,6 +217,15 @@ pub fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, 
 pub fn optional_ip<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IpAddr>, D::Error> {
     let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
     text.parse().map(Some).map_err(|_| D::Error::custom("expected an IP address such as 203.0.113.7"))
+}
+
+/// A `redis://` address, or nothing. Never quoted in errors: it may hold a password.
+pub fn redis_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    if !text.starts_with("redis://") {
+        return Err(D::Error::custom("expected an address such as redis://127.0.0.1:6379"));
+    }
+    Ok(Some(text.into()))
 }
 
 #[cfg(test)]

@@ -72,6 +72,11 @@ impl Dialog {
         }
     }
 
+    /// Whether words that cut a statement short ask for something, rather than for quiet ("stop", "okay thanks").
+    pub(super) fn is_question(&self, words: &Pii<String>) -> bool {
+        self.facts.has_ears && self.facts.has_model && words.expose().split_whitespace().count() >= 3
+    }
+
     pub(super) fn ask_key(&mut self, ask: &Ask, digit: Digit, now: Moment) {
         match ask.keys.iter().find(|(key, _)| *key == digit) {
             Some((_, next)) => self.go(*next, now),

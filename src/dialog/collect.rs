@@ -20,7 +20,7 @@ impl Dialog {
                 return self.collect_pause(collect, now);
             }
             if !digit.as_char().is_ascii_digit() {
-                return self.try_again(Failure::NoMatch, now);
+                return self.try_again(Failure::Invalid, now);
             }
             self.digits.push(digit.as_char());
             if self.digits.len() >= collect.max {
@@ -42,7 +42,7 @@ impl Dialog {
         if self.digits.len() >= collect.min {
             self.collected(collect, now);
         } else {
-            self.try_again(Failure::NoMatch, now);
+            self.try_again(Failure::Invalid, now);
         }
     }
 

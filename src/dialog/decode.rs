@@ -127,7 +127,10 @@ impl Reader<'_> {
                 return Err(extra.at.error(format!("one kind of step, found {}", kinds.join(", "))));
             }
         };
-        fields.finish(&format!("{COMMON}, and those of `{}`", kinds.first().unwrap_or(&"")))?;
+        match kinds.as_slice() {
+            ["goto"] => fields.finish(&format!("{}, {COMMON}", KINDS.join(", ")))?,
+            _ => fields.finish(COMMON)?,
+        }
         Ok(Step { name: name.unwrap_or_default().into(), settings, kind })
     }
 
@@ -296,17 +299,19 @@ impl Reader<'_> {
         Ok(collect)
     }
 
-    /// `invalid` stands for `no_match` where digits are asked for.
+    /// `invalid` is a key of `collect` only.
     fn retry(&self, fields: &mut Fields, invalid: Option<Node>) -> Result<Retry, FlowError> {
         let again = |node: Option<Node>, usual: &Prompt| match node {
             None => Ok(vec![usual.clone()]),
-            Some(node) if node.is_text() => Ok(vec![prompt(&node)?]),
-            Some(node) => node.list()?.iter().map(prompt).collect(),
+            Some(node) if node.is_list() => node.list()?.iter().map(prompt).collect(),
+            Some(node) => Ok(vec![prompt(&node)?]),
         };
-        let no_match = invalid.or_else(|| fields.take("no_match"));
+        let no_match = again(fields.take("no_match"), &self.phrases.no_match)?;
+        let invalid = invalid.map_or_else(|| Ok(no_match.clone()), |node| again(Some(node), &self.phrases.no_match))?;
         Ok(Retry {
             no_input: again(fields.take("no_input"), &self.phrases.no_input)?,
-            no_match: again(no_match, &self.phrases.no_match)?,
+            no_match,
+            invalid,
             wait: fields
                 .take("no_input_ms")
                 .map(|node| no_input_ms(&node))
@@ -399,16 +404,13 @@ fn fixed_prompt(node: &Node) -> Result<Prompt, FlowError> {
 
 /// Text, or a list of texts; each is split into sentences.
 fn prompt(node: &Node) -> Result<Prompt, FlowError> {
-    let texts = if node.is_text() { vec![node.clone()] } else { node.list()? };
+    let texts = if node.is_list() { node.list()? } else { vec![node.clone()] };
     let mut sentences = Vec::new();
     let mut total = 0;
     for text in &texts {
         let words = text.text()?;
         total += words.chars().count();
         for sentence in sentence::sentences(words) {
-            if sentence.chars().count() > crate::safety::said::MAX_CHARS {
-                return Err(text.at.error("sentences of at most 600 characters"));
-            }
             sentences.push(template(&text.at, sentence)?);
         }
     }

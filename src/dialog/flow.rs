@@ -67,6 +67,11 @@ impl Flow {
         &self.name
     }
 
+    /// Whether any step has words to say: a line of tones and recordings works without a voice.
+    pub fn needs_voice(&self) -> bool {
+        self.steps.iter().any(|step| !step.prompts().is_empty())
+    }
+
     /// Names of the steps, in the order of the file.
     pub fn step_names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.steps.iter().map(|step| &step.name)
@@ -144,6 +149,8 @@ pub(super) struct Retry {
     /// Said before the prompt is repeated, one per failure; the last one serves all later failures.
     pub no_input: Vec<Prompt>,
     pub no_match: Vec<Prompt>,
+    /// For keys that cannot be right, where digits are asked for.
+    pub invalid: Vec<Prompt>,
     /// How long the caller may be silent.
     pub wait: Duration,
     /// How often the prompt is said in all.
@@ -309,6 +316,7 @@ impl Retry {
     fn prompts<'a>(&'a self, mut own: Vec<&'a Prompt>) -> Vec<&'a Prompt> {
         own.extend(&self.no_input);
         own.extend(&self.no_match);
+        own.extend(&self.invalid);
         own
     }
 }

@@ -4,6 +4,7 @@
 //! kind of step does with keys and words is in `menu.rs`, `collect.rs` and `agent.rs`; this file holds what they share.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use offhook_media::dtmf::Digit;
 
 use super::agent::{Answer, History};
 use super::flow::{Flow, Kind, Prompt, Retry, Settings, Step, Target};
-use super::{BargeIn, DialogInput, DialogOutput, Moment, Utterance, sound};
+use super::{BargeIn, DialogInput, DialogOutput, Moment, Utterance, sentence, sound};
+use crate::safety::said::{Cleared, clear};
 use crate::telemetry::pii::Pii;
 
 /// What a dialog knows about its call before it begins.
@@ -27,7 +29,6 @@ pub struct CallFacts {
 }
 
 /// One call's conversation.
-#[derive(Debug)]
 pub struct Dialog {
     pub(super) flow: Arc<Flow>,
     pub(super) facts: CallFacts,
@@ -49,10 +50,19 @@ pub struct Dialog {
     carried: Option<Pii<String>>,
     /// A turn that ended while nothing might interrupt.
     held: Option<Option<Pii<String>>>,
+    /// What was left of a statement when the caller broke in.
+    cut: String,
     unheard_steps: u32,
     speech_failures: u32,
     outputs: VecDeque<DialogOutput>,
     wake: Option<Moment>,
+}
+
+/// Deliberately little: keys, words and variables are the caller's.
+impl fmt::Debug for Dialog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialog").field("step", &self.step_name()).field("phase", &self.phase).finish_non_exhaustive()
+    }
 }
 
 /// What the dialog waits for. Each has its deadline.
@@ -88,6 +98,7 @@ impl Dialog {
             stray: None,
             carried: None,
             held: None,
+            cut: String::new(),
             unheard_steps: 0,
             speech_failures: 0,
             outputs: VecDeque::new(),
@@ -145,8 +156,9 @@ impl Dialog {
                 self.heard(&heard);
                 self.spoken_out(now);
             }
-            DialogInput::Interrupted { heard, .. } => {
+            DialogInput::Interrupted { heard, unheard } => {
                 self.heard(&heard);
+                self.cut = unheard;
                 self.interrupted(now);
             }
             DialogInput::AnswerSentence(text) => self.answer_sentence(text, now),
@@ -238,12 +250,23 @@ impl Dialog {
             Kind::Menu(menu) => self.menu_turn(menu, words.as_ref(), &step.settings, now),
             Kind::Collect(collect) => self.collect_turn(collect, words.as_ref(), &step.settings, now),
             Kind::Ask(ask) => self.ask_turn(ask, words.as_ref(), &step.settings, now),
+            Kind::Say { wait: None, .. } if words.is_none() && self.facts.has_ears && self.resume(now) => {}
             Kind::Say { next, .. } | Kind::Play { next, .. } => {
                 self.carried = words;
                 self.go(*next, now);
             }
             Kind::Goto(_) | Kind::Transfer { .. } | Kind::HangUp { .. } => {}
         }
+    }
+
+    /// Noise without words has cut a statement short: the rest of it is said, once for each cut.
+    fn resume(&mut self, now: Moment) -> bool {
+        let rest = std::mem::take(&mut self.cut);
+        let sentences = sentence::sentences(&rest);
+        for text in &sentences {
+            self.utter_sentence(clear(text), now);
+        }
+        !sentences.is_empty()
     }
 
     // ---- what was played
@@ -380,6 +403,7 @@ impl Dialog {
         self.turns = 0;
         self.digits.clear();
         self.held = None;
+        self.cut.clear();
         if let Kind::Goto(next) = &step.kind {
             return Some(*next);
         }
@@ -407,7 +431,14 @@ impl Dialog {
                 self.end();
                 return None;
             }
-            Kind::Goto(_) | Kind::Collect(_) | Kind::Ask(_) => self.carried = None,
+            Kind::Ask(ask) => {
+                let question = self.carried.take().filter(|words| self.is_question(words));
+                if self.keys.is_empty() && question.is_some() {
+                    self.ask_turn(ask, question.as_ref(), &step.settings, now);
+                    return None;
+                }
+            }
+            Kind::Goto(_) | Kind::Collect(_) => self.carried = None,
         }
         match self.keys.pop_front() {
             Some(digit) => self.use_key(digit, now),
@@ -464,6 +495,7 @@ impl Dialog {
         let prompts = match failure {
             Failure::NoInput => retry.no_input.as_slice(),
             Failure::NoMatch => retry.no_match.as_slice(),
+            Failure::Invalid => retry.invalid.as_slice(),
             Failure::Unheard => std::slice::from_ref(&flow.phrases.unheard),
         };
         let index = usize::try_from(self.tries - 1).unwrap_or(usize::MAX);
@@ -509,7 +541,7 @@ impl Dialog {
         }
     }
 
-    pub(super) fn utter_sentence(&mut self, text: crate::safety::said::Cleared, now: Moment) {
+    pub(super) fn utter_sentence(&mut self, text: Cleared, now: Moment) {
         let Some(settings) = self.settings() else { return };
         let utterance = Utterance::Sentence { text, voice: settings.voice.clone(), rate: settings.rate };
         self.utter(utterance, now);
@@ -549,6 +581,8 @@ impl Dialog {
 pub(super) enum Failure {
     NoInput,
     NoMatch,
+    /// Keys that cannot be right.
+    Invalid,
     /// Something was said on a line that cannot hear words.
     Unheard,
 }
@@ -591,3 +625,45 @@ const HEARING: Duration = Duration::from_secs(15);
 const LONGEST_TURN: Duration = Duration::from_secs(120);
 /// What playing may take beyond the length of what is played.
 const PLAYOUT_MARGIN: Duration = Duration::from_secs(8);
+
+#[cfg(test)]
+mod tests {
+    use super::super::flow::NoAssets;
+    use super::*;
+
+    #[test]
+    fn a_loop_that_hears_nothing_is_cut() {
+        let text = "name: f\nendless: true\nsteps:\n  a:\n    say: Hi.\n    wait_ms: 500\n    goto: self\n";
+        let mut flow = Flow::parse("f.yaml", text, &NoAssets).unwrap();
+        // No flow that loads has such a loop; the guard holds for a flow that does.
+        flow.endless = false;
+        let facts = CallFacts { called: "1".into(), caller: Pii::default(), has_ears: true, has_model: false };
+        let mut dialog = Dialog::new(Arc::new(flow), facts);
+        dialog.handle(DialogInput::Started, Duration::ZERO);
+        let mut rounds = 0;
+        while !dialog.is_over() {
+            rounds += 1;
+            assert!(rounds <= MAX_UNHEARD_STEPS);
+            dialog.handle(DialogInput::SpokenOut { heard: "Hi.".into() }, Duration::from_secs(rounds.into()));
+            dialog.handle(DialogInput::Timeout, Duration::from_secs(u64::from(rounds) + 1));
+        }
+        assert_eq!(rounds, MAX_UNHEARD_STEPS);
+        let outputs: Vec<DialogOutput> = std::iter::from_fn(|| dialog.poll()).collect();
+        assert!(outputs.iter().any(|output| matches!(output, DialogOutput::Event { kind: "loop_cut", .. })));
+        assert!(outputs.iter().any(|output| matches!(output, DialogOutput::HangUp)));
+    }
+
+    #[test]
+    fn what_is_printed_holds_nothing_of_the_caller() {
+        let text = "name: f\nsteps:\n  a:\n    collect: {prompt: Number?, into: n, min: 4, max: 9}\n    goto: hangup\n";
+        let flow = Flow::parse("f.yaml", text, &NoAssets).unwrap();
+        let facts = CallFacts { called: "1".into(), caller: Pii::default(), has_ears: true, has_model: false };
+        let mut dialog = Dialog::new(Arc::new(flow), facts);
+        dialog.handle(DialogInput::Started, Duration::ZERO);
+        for digit in "987".chars().filter_map(|key| Digit::try_from(key).ok()) {
+            dialog.handle(DialogInput::Digit(digit), Duration::from_secs(1));
+        }
+        assert_eq!(dialog.digits, "987");
+        assert!(!format!("{dialog:?}").contains('9'), "{dialog:?}");
+    }
+}

@@ -139,6 +139,10 @@ impl Node {
         matches!(self.value, Tree::Text(_))
     }
 
+    pub fn is_list(&self) -> bool {
+        matches!(self.value, Tree::List(_))
+    }
+
     /// The items of a list.
     pub fn list(&self) -> Result<Vec<Node>, FlowError> {
         let Tree::List(items) = &self.value else {

@@ -1,6 +1,8 @@
 //! Two endpoints on virtual time with a seeded, lossy, reordering link between them.
 #![allow(dead_code)]
 
+pub mod peer;
+
 use bytes::Bytes;
 use offhook_sip::message::{Message, Method, UriBuf};
 use offhook_sip::{
@@ -12,7 +14,8 @@ use std::net::SocketAddr;
 
 pub const CALLER: usize = 0;
 pub const CALLEE: usize = 1;
-pub const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+pub const OFFER: &str =
+    "v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
 
 pub fn ms(value: u64) -> Moment {
     Moment::from_millis(value)

@@ -22,7 +22,7 @@ impl Pacer {
     /// When the system has no timer to give.
     pub fn new() -> std::io::Result<Self> {
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
-        Ok(Self(AsyncFd::with_interest(Timer(timer), Interest::READABLE)?))
+        Ok(Self(AsyncFd::register_with_interest(Timer(timer), Interest::READABLE)?))
     }
 
     /// Returns at `due`, or at once when that has passed; never without a moment to wait for.

@@ -98,8 +98,8 @@ enum Algorithm {
 impl Algorithm {
     fn named(settings: &str) -> Result<Self, SignatureError> {
         let named = settings.split(',').filter_map(|part| part.split_once('='));
-        let named = named.filter(|(key, _)| key.trim() == "algorithm").map(|(_, value)| value.trim());
-        match named.filter(|value| !value.is_empty()).next().map(str::to_ascii_uppercase).as_deref() {
+        let mut named = named.filter(|(key, _)| key.trim() == "algorithm").map(|(_, value)| value.trim());
+        match named.find(|value| !value.is_empty()).map(str::to_ascii_uppercase).as_deref() {
             None | Some("HMAC_SHA1") => Ok(Self::HmacSha1),
             Some("HMAC_SHA256") => Ok(Self::HmacSha256),
             Some(_) => Err(SignatureError::UnknownAlgorithm),
