@@ -1,3 +1,5 @@
+//! The routes as callers of the API see them: answers, error shape, limits, the token.
+
 use std::collections::BTreeMap;
 
 use axum::body::{Body, to_bytes};

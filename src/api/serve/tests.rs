@@ -1,3 +1,5 @@
+//! The listener over real sockets: slow heads, too many connections, WebSockets, draining.
+
 use axum::extract::ws::{Message, WebSocketUpgrade};
 use axum::routing;
 use futures_util::{SinkExt, StreamExt};
