@@ -17,8 +17,9 @@ use serde::Deserialize;
 
 use crate::store::{DataConfig, DatabaseConfig, StoreConfig};
 use crate::telemetry::logs::LogConfig;
+use crate::turn::TurnConfig;
 
-pub use kinds::{PortRange, PublicUrl, Shards};
+pub use kinds::{PortRange, PublicUrl, Shards, bounded};
 pub use load::{ConfigError, DEFAULT_FILE, Loaded, Sources, load, parse};
 pub use read::Misfit;
 pub use tree::{Node, Origin};
@@ -38,6 +39,7 @@ pub struct Config {
     pub limits: LimitsConfig,
     pub media: MediaConfig,
     pub flows: FlowsConfig,
+    pub turn: TurnConfig,
     pub log: LogConfig,
 }
 

@@ -2,7 +2,6 @@
 //!
 //! Nothing here decides anything about a call. Rooms are handed what they need and know nothing of each other.
 
-mod calls;
 mod checks;
 
 use std::net::SocketAddr;
@@ -61,7 +60,7 @@ impl Server {
         let metrics = Metrics::new();
         let built = providers::Providers { tts: Vec::new(), stt: None, llm: None };
         let (store, records, writer) =
-            Store::open(&Default::default(), &Default::default(), &Default::default(), metrics.clone()).await.context("store")?;
+            Store::open(&config.database, &config.data, &config.store, metrics.clone()).await.context("store")?;
         let services = Arc::new(Services {
             runtime: tokio::runtime::Handle::current(),
             providers: built,
@@ -75,7 +74,7 @@ impl Server {
             Arc::clone(&services),
             Arc::clone(&catalogue),
             config.limits.clone(),
-            Default::default(),
+            config.turn.clone(),
         ));
         //WARM
         let sip = start_sip(config, &reception).await?;
@@ -83,9 +82,9 @@ impl Server {
         let listener = listener.with_context(|| format!("http.listen: cannot bind {}", config.http.listen))?;
         let http = listener.local_addr()?;
         let readiness = Readiness::default();
-        let checks = Arc::new(checks::ServerChecks::new(store.clone(), services.providers.clone()));
+        let checks = Arc::new(checks::ServerChecks::new(store.clone(), config.redis.clone(), services.providers.clone()));
         let encode = { let metrics = metrics.clone(); Arc::new(move || metrics.encode()) };
-        let state = ApiState::new(&config.http, checks, Arc::new(calls::StoredCalls(store)), encode, readiness.clone());
+        let state = ApiState::new(&config.http, checks, Arc::new(store), encode, readiness.clone());
         let base = match &config.http.public_url {
             Some(url) => url.clone(),
             None => format!("http://{http}").parse::<PublicUrl>().map_err(|e| anyhow!("http.listen: {e}"))?,

@@ -4,19 +4,21 @@ use std::collections::BTreeMap;
 
 use futures_util::FutureExt;
 
-use crate::api::{Check, CheckResult, Checks};
+use crate::api::{Check, CheckResult, Checks, redis};
+use crate::config::RedisConfig;
 use crate::providers::{ProviderError, Providers};
 use crate::store::Store;
 
 /// The checks of a running server.
 pub struct ServerChecks {
     store: Store,
+    redis: RedisConfig,
     providers: Providers,
 }
 
 impl ServerChecks {
-    pub const fn new(store: Store, providers: Providers) -> Self {
-        Self { store, providers }
+    pub const fn new(store: Store, redis: RedisConfig, providers: Providers) -> Self {
+        Self { store, redis, providers }
     }
 }
 
@@ -26,7 +28,7 @@ impl Checks for ServerChecks {
         let database = async move { store.health().await.map_or_else(|e| CheckResult::Error(e.to_string()), |()| CheckResult::Ok) };
         let mut checks = vec![
             Check { name: "database".into(), run: database.boxed() },
-            Check { name: "redis".into(), run: async { CheckResult::NotConfigured }.boxed() },
+            Check { name: "redis".into(), run: redis::check(self.redis.clone()).boxed() },
         ];
         checks.extend(self.providers.tts.iter().map(|tts| Check { name: tts.name().into(), run: tts.check().map(result).boxed() }));
         checks.extend(self.providers.stt.iter().map(|stt| Check { name: stt.name().into(), run: stt.check().map(result).boxed() }));

@@ -4,7 +4,9 @@ pub mod floor;
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+
+use crate::config::bounded;
 
 /// Time since an arbitrary origin; handed in by whoever has a clock.
 pub type Moment = Duration;
@@ -31,12 +33,14 @@ pub struct Rules {
 }
 
 /// What an operator may set about turn-taking. Times in ms.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TurnConfig {
     /// A turn longer than this ends although sound goes on (hold music, a television).
+    #[serde(deserialize_with = "bounded::<_, _, 1_000, 600_000>")]
     pub longest_turn_ms: u64,
     /// How long final words are waited for once the turn has ended.
+    #[serde(deserialize_with = "bounded::<_, _, 0, 10_000>")]
     pub final_words_ms: u64,
 }
 
