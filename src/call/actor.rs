@@ -156,7 +156,9 @@ impl Actor {
                         SpeakRequest { text: wanted.text, language, voice: wanted.voice, rate: wanted.rate };
                     self.tell_voice(SpeakMsg::Say { turn, sentence: wanted.sentence, request });
                 }
-                CallOutput::Reply { turn, request } => self.ask_model(turn, AnswerMsg::Reply { turn, request }, now),
+                CallOutput::Reply { turn, request, language } => {
+                    self.ask_model(turn, AnswerMsg::Reply { turn, request, language }, now);
+                }
                 CallOutput::Abandon(turn) => self.abandon(turn),
                 CallOutput::Listen { language, hints } => self.listen(language, hints),
                 CallOutput::Clear => self.leg.clear(now),

@@ -11,13 +11,14 @@ use super::TurnId;
 use super::core::CallInput;
 use super::shard::CallPort;
 use crate::dialog::sentence::Chunker;
-use crate::providers::{Llm, LlmEvent, ProviderError, ReplyRequest};
+use crate::dialog::speakable::speakable;
+use crate::providers::{Language, Llm, LlmEvent, ProviderError, ReplyRequest};
 use crate::safety::said;
 
 /// What the task is told.
 #[derive(Debug)]
 pub enum AnswerMsg {
-    Reply { turn: TurnId, request: Box<ReplyRequest> },
+    Reply { turn: TurnId, request: Box<ReplyRequest>, language: Language },
     /// No answer of this turn or an older one is wanted any more.
     Abandon(TurnId),
 }
@@ -31,11 +32,11 @@ pub async fn run(mut inbox: mpsc::Receiver<AnswerMsg>, model: Arc<dyn Llm>, call
     while let Some(message) = next {
         next = match message {
             AnswerMsg::Abandon(_) => inbox.recv().await,
-            AnswerMsg::Reply { turn, request } => {
+            AnswerMsg::Reply { turn, request, language } => {
                 tokio::select! {
                     biased;
                     newer = newer_than(turn, &mut inbox) => newer,
-                    () = answer(&*model, &call, turn, *request) => inbox.recv().await,
+                    () = answer(&*model, &call, turn, *request, &language) => inbox.recv().await,
                 }
             }
         };
@@ -52,32 +53,38 @@ async fn newer_than(turn: TurnId, inbox: &mut mpsc::Receiver<AnswerMsg>) -> Opti
     }
 }
 
-async fn answer(model: &dyn Llm, call: &CallPort, turn: TurnId, request: ReplyRequest) {
-    let end = match stream(model, call, turn, request).await {
+async fn answer(model: &dyn Llm, call: &CallPort, turn: TurnId, request: ReplyRequest, language: &Language) {
+    let end = match stream(model, call, turn, request, language).await {
         Ok(()) => CallInput::AnswerEnded { turn },
         Err(error) => CallInput::AnswerFailed { turn, error },
     };
     call.send(end).await;
 }
 
-async fn stream(model: &dyn Llm, call: &CallPort, turn: TurnId, request: ReplyRequest) -> Result<(), ProviderError> {
+async fn stream(
+    model: &dyn Llm,
+    call: &CallPort,
+    turn: TurnId,
+    request: ReplyRequest,
+    language: &Language,
+) -> Result<(), ProviderError> {
     let mut tokens = model.reply(request).await?;
     let mut chunker = Chunker::new();
     while let Some(event) = tokens.next().await {
         if let LlmEvent::Text(text) = event? {
             for sentence in chunker.push(&text) {
-                say(call, turn, &sentence).await;
+                say(call, turn, &sentence, language).await;
             }
         }
     }
     for sentence in chunker.finish() {
-        say(call, turn, &sentence).await;
+        say(call, turn, &sentence, language).await;
     }
     Ok(())
 }
 
-async fn say(call: &CallPort, turn: TurnId, sentence: &str) {
-    let sentence = said::clear(sentence);
+async fn say(call: &CallPort, turn: TurnId, sentence: &str, language: &Language) {
+    let sentence = said::clear(&speakable(sentence, language));
     if !sentence.is_empty() {
         call.send(CallInput::Answer { turn, sentence }).await;
     }

@@ -53,7 +53,7 @@ pub enum CallOutput {
     /// Make this sentence.
     Speak { turn: TurnId, wanted: Wanted, language: Language },
     /// Ask the language model.
-    Reply { turn: TurnId, request: Box<ReplyRequest> },
+    Reply { turn: TurnId, request: Box<ReplyRequest>, language: Language },
     /// Whatever was asked for under this id or an older one is no longer wanted.
     Abandon(TurnId),
     /// Listen in this language from now on.
@@ -95,6 +95,8 @@ pub struct Call {
     ears: Ears,
     /// An interrupted exchange, and the onset of the speech that interrupted it: closed by the frame that fades out.
     cut_off: Option<(Exchange, Moment)>,
+    /// What was heard of speech that the dialog itself dropped, until the next report.
+    unreported: String,
     /// A model's answer is being made.
     answering: bool,
     /// How the call ends once all is spoken.
@@ -133,6 +135,7 @@ impl Call {
             exchange: Exchange::default(),
             ears: Ears::default(),
             cut_off: None,
+            unreported: String::new(),
             answering: false,
             ending: None,
             unheard: Duration::ZERO,
@@ -344,7 +347,8 @@ impl Call {
             }
             None => self.write(exchange),
         }
-        self.dialog.handle(DialogInput::Interrupted { heard: cut.heard, unheard: cut.unheard }, now);
+        let heard = self.report(&cut.heard);
+        self.dialog.handle(DialogInput::Interrupted { heard, unheard: cut.unheard }, now);
     }
 
     /// Silences the bot and drops whatever is being made for it.
@@ -402,7 +406,8 @@ impl Call {
         let cut = Cut { heard: self.mouth.heard_out(), unheard: String::new() };
         let exchange = self.close_exchange(&cut);
         self.write(exchange);
-        self.dialog.handle(DialogInput::SpokenOut { heard: cut.heard }, now);
+        let heard = self.report(&cut.heard);
+        self.dialog.handle(DialogInput::SpokenOut { heard }, now);
     }
 
     /// Does what the dialog asks until it asks nothing more.
@@ -435,10 +440,12 @@ impl Call {
             DialogOutput::Reply(request) => {
                 self.answering = true;
                 self.exchange.clock.model_asked(now);
-                self.outputs.push_back(CallOutput::Reply { turn: self.turn, request });
+                let language = self.ears.language.clone();
+                self.outputs.push_back(CallOutput::Reply { turn: self.turn, request, language });
             }
             DialogOutput::Abandon => {
                 let cut = self.drop_speech();
+                self.unreported = self.report(&cut.heard);
                 let exchange = self.close_exchange(&cut);
                 self.write(exchange);
             }
@@ -475,6 +482,16 @@ impl Call {
         self.phase = Phase::Over;
         self.timers = Timers::default();
         self.outputs.push_back(CallOutput::HangUp(reason));
+    }
+
+    /// What the dialog has not been told of what was heard.
+    fn report(&mut self, heard: &str) -> String {
+        let mut all = std::mem::take(&mut self.unreported);
+        if !all.is_empty() && !heard.is_empty() {
+            all.push(' ');
+        }
+        all.push_str(heard);
+        all
     }
 
     fn close_exchange(&mut self, cut: &Cut) -> Exchange {
