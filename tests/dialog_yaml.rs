@@ -149,6 +149,11 @@ fn every_mistake_is_named_by_file_line_and_key() {
             "f.yaml:15: steps.main.menu.choices[1]: expected a key of its own, found `1` again",
         ),
         (
+            "{key: \"0\", goto: desk}",
+            "{key: \"0\", words: [Appointments!], goto: desk}",
+            "f.yaml:15: steps.main.menu.choices[1]: expected words of its own, found `appointments` again",
+        ),
+        (
             "          words: [appointments]",
             "          words: [5]",
             "f.yaml:13: steps.main.menu.choices[0].words[0]: expected text in quotes, found a number",

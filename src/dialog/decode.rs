@@ -208,6 +208,10 @@ impl Reader<'_> {
             if choices.iter().any(|other| other.key == choice.key) {
                 return Err(node.at.error(format!("a key of its own, found `{}` again", choice.key)));
             }
+            let taken = choices.iter().filter(|other| other.next != choice.next).flat_map(|other| &other.phrases);
+            if let Some(phrase) = taken.into_iter().find(|phrase| choice.phrases.contains(phrase)) {
+                return Err(node.at.error(format!("words of its own, found `{phrase}` again")));
+            }
             choices.push(choice);
         }
         if choices.is_empty() {
