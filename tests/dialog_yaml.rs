@@ -239,6 +239,19 @@ fn prompts_are_bounded() {
     assert!(error(&flow(&"Word. ".repeat(60))).starts_with("f.yaml:4: steps.a.hangup: expected at most 40 sentences"));
 }
 
+#[test]
+fn sound_is_bounded() {
+    let steps = |count: usize| -> String {
+        let step = |n: usize| {
+            let next = if n + 1 == count { "hangup".to_owned() } else { format!("s{}", n + 1) };
+            format!("  s{n}: {{play: {{tone: {{hz: 440, ms: 60000}}}}, goto: {next}}}\n")
+        };
+        format!("name: f\nsteps:\n{}", (0..count).map(step).collect::<String>())
+    };
+    assert_eq!(error(&steps(10)), "accepted");
+    assert_eq!(error(&steps(11)), "f.yaml:13: steps.s10: expected at most 600 s of sound in a flow");
+}
+
 struct Dir(PathBuf);
 
 impl Dir {
