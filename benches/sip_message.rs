@@ -166,6 +166,9 @@ fn invite(number: u64) -> Bytes {
          Session-Expires: 1800;refresher=uac\r\nMin-SE: 90\r\n\
          P-Asserted-Identity: \"Alice\" <sip:+493012345678@carrier.example.net>\r\n\
          Privacy: none\r\n\
+         Accept: application/sdp, application/dtmf-relay\r\nP-Early-Media: supported\r\n\
+         Diversion: <sip:+4930111222@carrier.example.net>;reason=no-answer;counter=1\r\n\
+         P-Charging-Vector: icid-value=7f3e2a90c1d4;icid-generated-at=198.51.100.14\r\n\
          X-Carrier-Trunk: de-ber-02\r\n\
          Content-Type: application/sdp\r\n\
          Content-Length: {}\r\n\r\n{SDP}",

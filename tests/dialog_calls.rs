@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use offhook::dialog::flow::NoAssets;
@@ -350,6 +350,24 @@ fn without_a_recogniser_a_menu_points_to_the_keys() {
 }
 
 #[test]
+fn a_recogniser_that_fails_during_the_call_is_noticed() {
+    let mut call = Call::new(MENU);
+    call.hear_out().skip().mumbles().expect(&["Sorry?", QUESTION]).hear_out().mumbles();
+    let unheard = ["I can't understand words on this line.", "Please use the keys of your phone.", QUESTION];
+    call.expect(&unheard).hear_out().key('1').expect(&["Red it is."]);
+    let mut call = Call::new(&ASK.replace("max_tries: 2", "max_tries: 4"));
+    call.hear_out()
+        .skip()
+        .mumbles()
+        .expect(&["I am sorry, I did not get that.", "Anything else?"])
+        .hear_out()
+        .mumbles();
+    call.expect(&["I am sorry, I did not get that.", "I hear no words.", "Press 0."]);
+    call.hear_out().says("Well?").answer("Well.").feed(DialogInput::AnswerEnded).skip().hear_out();
+    call.mumbles().expect(&["I am sorry, I did not get that.", "Anything else?"]);
+}
+
+#[test]
 fn the_step_says_how_to_listen_and_speak() {
     let mut call = Call::new(MENU);
     call.hear_out();
@@ -474,7 +492,7 @@ steps:
     ask:
       prompt: Anything else?
       system_text: Be brief.
-      max_turns: 3
+      max_turns: 4
       max_tokens: 99
       keys: {\"0\": person, \"*\": self}
       done_words: [\"no\", that's all]
@@ -539,19 +557,19 @@ fn a_model_that_stalls_between_sentences_is_covered() {
 fn a_failed_or_empty_answer_is_replaced_at_once() {
     let mut call = Call::new(ASK);
     call.hear_out().skip().says("Well?").feed(DialogInput::AnswerFailed).expect(&["I can't say."]);
-    call.hear_out().says("And?").feed(DialogInput::AnswerEnded).expect(&["I can't say."]);
+    call.hear_out().says("And?").feed(DialogInput::AnswerEnded);
+    // Twice in a row: the keypad is offered as well.
+    call.expect(&["I can't say.", "No questions now.", "Press 0."]);
     assert_eq!(call.events, ["model_failed", "model_empty"]);
-    call.hear_out()
-        .says("Well?")
-        .answer("Half an")
-        .feed(DialogInput::AnswerFailed)
-        .expect(&["Half an", "I can't say."]);
+    // A model that has recovered is used again.
+    call.hear_out().says("Well?").answer("Half an").answer("answer.").feed(DialogInput::AnswerEnded).skip().hear_out();
+    call.says("And?").answer("Half").feed(DialogInput::AnswerFailed).expect(&["Half", "I can't say."]);
 }
 
 #[test]
 fn a_conversation_ends_after_its_turns() {
     let mut call = Call::new(ASK);
-    for _ in 0..3 {
+    for _ in 0..4 {
         call.hear_out().expect_step("more").says("More!").answer("Fine.").feed(DialogInput::AnswerEnded);
     }
     call.skip().hear_out().expect(&["Bye."]).expect_end("hangup");
@@ -733,16 +751,12 @@ fn happen(call: &mut Call, what: Happening) {
     call.feed(input);
 }
 
-fn any_flow(which: usize) -> Arc<Flow> {
+static FLOWS: LazyLock<Vec<Arc<Flow>>> = LazyLock::new(|| {
     let catalogue = Catalogue::built_in().unwrap();
-    match which {
-        0 => Arc::clone(catalogue.flow_for("1000")),
-        1 => Arc::clone(catalogue.flow_for("1")),
-        2 => Arc::new(Flow::parse("t", ASK, &NoAssets).unwrap()),
-        3 => Arc::new(Flow::parse("t", COLLECT, &NoAssets).unwrap()),
-        _ => Arc::new(Flow::parse("t", MENU, &NoAssets).unwrap()),
-    }
-}
+    let own = [ASK, COLLECT, MENU].map(|text| Arc::new(Flow::parse("t", text, &NoAssets).unwrap()));
+    let built_in = [catalogue.flow_for("1000"), catalogue.flow_for("1")].map(Arc::clone);
+    built_in.into_iter().chain(own).collect()
+});
 
 proptest! {
     // `Call::feed` asserts after every input that the dialog waits for a moment or is over.
@@ -751,7 +765,7 @@ proptest! {
         which in 0_usize..5, ears in any::<bool>(), model in any::<bool>(),
         happenings in prop::collection::vec(happening(), 0..60),
     ) {
-        let mut call = Call::with(any_flow(which), ears, model);
+        let mut call = Call::with(Arc::clone(&FLOWS[which]), ears, model);
         for what in happenings {
             happen(&mut call, what);
         }

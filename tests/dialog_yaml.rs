@@ -149,6 +149,11 @@ fn every_mistake_is_named_by_file_line_and_key() {
             "f.yaml:15: steps.main.menu.choices[1]: expected a key of its own, found `1` again",
         ),
         (
+            "{key: \"0\", goto: desk}",
+            "{key: \"0\", words: [Appointments!], goto: desk}",
+            "f.yaml:15: steps.main.menu.choices[1]: expected words of its own, found `appointments` again",
+        ),
+        (
             "          words: [appointments]",
             "          words: [5]",
             "f.yaml:13: steps.main.menu.choices[0].words[0]: expected text in quotes, found a number",
@@ -232,6 +237,19 @@ fn prompts_are_bounded() {
     let flow = |words: &str| format!("name: f\nsteps:\n  a:\n    hangup: {words}\n");
     assert!(error(&flow(&"word ".repeat(900))).contains("and 4000 characters"));
     assert!(error(&flow(&"Word. ".repeat(60))).starts_with("f.yaml:4: steps.a.hangup: expected at most 40 sentences"));
+}
+
+#[test]
+fn sound_is_bounded() {
+    let steps = |count: usize| -> String {
+        let step = |n: usize| {
+            let next = if n + 1 == count { "hangup".to_owned() } else { format!("s{}", n + 1) };
+            format!("  s{n}: {{play: {{tone: {{hz: 440, ms: 60000}}}}, goto: {next}}}\n")
+        };
+        format!("name: f\nsteps:\n{}", (0..count).map(step).collect::<String>())
+    };
+    assert_eq!(error(&steps(10)), "accepted");
+    assert_eq!(error(&steps(11)), "f.yaml:13: steps.s10: expected at most 600 s of sound in a flow");
 }
 
 struct Dir(PathBuf);

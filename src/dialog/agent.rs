@@ -1,7 +1,7 @@
 //! The ask step: free speech answered by a language model, and what is said when the model is slow, silent or absent.
 //!
 //! The ladder: the model's sentences as they come; a filler after [`FILLER_AFTER`]; the flow's own words after
-//! [`CANNED_AFTER`], and the model's answer is dropped. The conversation is kept as it was heard by the caller.
+//! [`CANNED_AFTER`], and the model's answer is dropped; the keypad when that happens twice in a row. The conversation is kept as it was heard by the caller.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -66,7 +66,7 @@ impl Answer {
 impl Dialog {
     /// The question as this line can ask it.
     pub(super) fn question<'a>(&self, ask: &'a Ask) -> &'a Prompt {
-        match (self.facts.has_ears, self.facts.has_model) {
+        match (self.can_hear(), self.has_model()) {
             (false, _) => &ask.unheard,
             (true, false) => &ask.without_model,
             (true, true) => &ask.prompt,
@@ -75,7 +75,12 @@ impl Dialog {
 
     /// Whether words that cut a statement short ask for something, rather than for quiet ("stop", "okay thanks").
     pub(super) fn is_question(&self, words: &Pii<String>) -> bool {
-        self.facts.has_ears && self.facts.has_model && words.expose().split_whitespace().count() >= 3
+        self.can_hear() && self.has_model() && words.expose().split_whitespace().count() >= 3
+    }
+
+    /// Whether a question can be expected to be answered.
+    fn has_model(&self) -> bool {
+        self.facts.has_model && self.model_failures < MODEL_GONE_AFTER
     }
 
     pub(super) fn ask_key(&mut self, ask: &Ask, digit: Digit, now: Moment) {
@@ -167,14 +172,19 @@ impl Dialog {
     /// Says the flow's words in place of the model's; the step then goes on as after an answer.
     fn own_words(&mut self, event: &'static str, now: Moment) {
         self.event(event, None);
+        self.model_failures += 1;
         self.phase = Phase::Speaking { until: now };
         let flow = Arc::clone(&self.flow);
         if let Some(ask) = flow.ask_at(self.step) {
             self.say(&ask.canned, now);
+            if !self.has_model() {
+                self.say(&ask.without_model, now);
+            }
         }
     }
 
     fn answer_over(&mut self, now: Moment) {
+        self.model_failures = 0;
         let flow = Arc::clone(&self.flow);
         match flow.ask_at(self.step) {
             Some(ask) if self.turns >= ask.max_turns => self.go(ask.next, now),
@@ -226,6 +236,8 @@ impl History {
 pub const FILLER_AFTER: Duration = Duration::from_millis(1500);
 /// Silence of the model before the flow's own words are said; reckoned from the same moment.
 pub const CANNED_AFTER: Duration = Duration::from_millis(4000);
+/// Unanswered questions in a row before the caller is pointed to the keys as well.
+const MODEL_GONE_AFTER: u32 = 2;
 const PLAYOUT_MARGIN: Duration = Duration::from_secs(8);
 const MAX_MESSAGES: usize = 40;
 /// Of one message, in characters.

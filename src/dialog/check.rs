@@ -1,7 +1,7 @@
 //! What only the whole graph shows: steps that nothing reaches, silent loops, variables read before they are set.
 //!
 //! Each of these would be found by a caller otherwise: as a prompt that never comes, a call that never ends or a gap
-//! where a number should be.
+//! where a number should be. Step numbers were made by `decode.rs` from names that exist, so indexing cannot fail.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;

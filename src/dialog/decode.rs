@@ -48,8 +48,16 @@ pub(super) fn flow(file: &str, text: &str, assets: &dyn Assets) -> Result<Draft,
     };
     fields.finish("name, start, endless, defaults, phrases, steps")?;
     let mut steps = Vec::with_capacity(entries.len());
+    let mut samples = 0;
     for (own, (_, node)) in entries.iter().enumerate() {
-        steps.push(Reader { names: &names, own, defaults: &defaults, phrases: &phrases, assets }.step(node)?);
+        let step = Reader { names: &names, own, defaults: &defaults, phrases: &phrases, assets }.step(node)?;
+        if let Kind::Play { sound, .. } = &step.kind {
+            samples += sound.samples.len();
+        }
+        if samples > MAX_SAMPLES {
+            return Err(node.at.error("at most 600 s of sound in a flow"));
+        }
+        steps.push(step);
     }
     let places = entries.into_iter().map(|(_, node)| node.at).collect();
     Ok(Draft { flow: Flow { name, steps, start, phrases, endless }, places })
@@ -207,6 +215,10 @@ impl Reader<'_> {
             let choice = self.choice(&node)?;
             if choices.iter().any(|other| other.key == choice.key) {
                 return Err(node.at.error(format!("a key of its own, found `{}` again", choice.key)));
+            }
+            let taken = choices.iter().filter(|other| other.next != choice.next).flat_map(|other| &other.phrases);
+            if let Some(phrase) = taken.into_iter().find(|phrase| choice.phrases.contains(phrase)) {
+                return Err(node.at.error(format!("words of its own, found `{phrase}` again")));
             }
             choices.push(choice);
         }
@@ -377,3 +389,5 @@ const RETRY: &str = "no_input, no_match, no_input_ms, max_tries, give_up";
 const MAX_STEPS: usize = 200;
 const MAX_SYSTEM: usize = 20_000;
 const MAX_DIGITS: u32 = 32;
+/// 600 s at 8 kHz.
+const MAX_SAMPLES: usize = 4_800_000;

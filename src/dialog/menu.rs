@@ -34,6 +34,6 @@ impl Dialog {
 
     /// Whether a turn failed for its words, or because this line has no way to hear any.
     pub(super) fn not_understood(&self, said: Option<&Pii<String>>) -> Failure {
-        if said.is_none() && !self.facts.has_ears { Failure::Unheard } else { Failure::NoMatch }
+        if said.is_none() && !self.can_hear() { Failure::Unheard } else { Failure::NoMatch }
     }
 }

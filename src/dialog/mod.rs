@@ -18,6 +18,7 @@ mod walk;
 mod words;
 mod yaml;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,8 +70,8 @@ pub enum Utterance {
     Audio { samples: Arc<[i16]>, words: Option<Cleared> },
 }
 
-/// What a dialog is told.
-#[derive(Clone, Debug)]
+/// What a dialog is told. Prints as its kind only: keys and words are the caller's, also where we read them back.
+#[derive(Clone)]
 pub enum DialogInput {
     /// The call is answered and audio may flow.
     Started,
@@ -125,4 +126,24 @@ pub enum DialogOutput {
     Transfer { target: Arc<str> },
     /// Once all is spoken: end the call.
     HangUp,
+}
+
+impl fmt::Debug for DialogInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Started => "Started",
+            Self::Digit(_) => "Digit",
+            Self::CallerSpeaking => "CallerSpeaking",
+            Self::Partial(_) => "Partial",
+            Self::TurnEnded(Some(_)) => "TurnEnded(words)",
+            Self::TurnEnded(None) => "TurnEnded(none)",
+            Self::SpokenOut { .. } => "SpokenOut",
+            Self::Interrupted { .. } => "Interrupted",
+            Self::AnswerSentence(_) => "AnswerSentence",
+            Self::AnswerEnded => "AnswerEnded",
+            Self::AnswerFailed => "AnswerFailed",
+            Self::SpeechFailed { .. } => "SpeechFailed",
+            Self::Timeout => "Timeout",
+        })
+    }
 }

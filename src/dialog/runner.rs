@@ -53,6 +53,10 @@ pub struct Dialog {
     pub(super) held: Option<Option<Pii<String>>>,
     /// What was left of a statement when the caller broke in.
     pub(super) cut: String,
+    /// Turns in a row without words: the recogniser is taken to be gone after [`DEAF_AFTER`].
+    deaf_turns: u32,
+    /// Questions in a row that the language model left unanswered.
+    pub(super) model_failures: u32,
     pub(super) unheard_steps: u32,
     speech_failures: u32,
     outputs: VecDeque<DialogOutput>,
@@ -100,6 +104,8 @@ impl Dialog {
             carried: None,
             held: None,
             cut: String::new(),
+            deaf_turns: 0,
+            model_failures: 0,
             unheard_steps: 0,
             speech_failures: 0,
             outputs: VecDeque::new(),
@@ -242,8 +248,12 @@ impl Dialog {
 
     fn use_turn(&mut self, words: Option<Pii<String>>, now: Moment) {
         self.unheard_steps = 0;
-        if let Some(words) = &words {
-            self.history.user(words);
+        match &words {
+            Some(words) => {
+                self.deaf_turns = 0;
+                self.history.user(words);
+            }
+            None => self.deaf_turns += 1,
         }
         let flow = Arc::clone(&self.flow);
         let Some(step) = flow.steps.get(self.step) else { return };
@@ -251,7 +261,7 @@ impl Dialog {
             Kind::Menu(menu) => self.menu_turn(menu, words.as_ref(), &step.settings, now),
             Kind::Collect(collect) => self.collect_turn(collect, words.as_ref(), &step.settings, now),
             Kind::Ask(ask) => self.ask_turn(ask, words.as_ref(), &step.settings, now),
-            Kind::Say { wait: None, .. } if words.is_none() && self.facts.has_ears && self.resume(now) => {}
+            Kind::Say { wait: None, .. } if words.is_none() && self.can_hear() && self.resume(now) => {}
             Kind::Say { next, .. } | Kind::Play { next, .. } => {
                 self.carried = words;
                 self.go(*next, now);
@@ -421,6 +431,11 @@ impl Dialog {
         self.settings().map_or(BargeIn::Speech, |settings| settings.barge_in)
     }
 
+    /// Whether the caller's words can be expected to arrive.
+    pub(super) fn can_hear(&self) -> bool {
+        self.facts.has_ears && self.deaf_turns < DEAF_AFTER
+    }
+
     pub(super) fn push(&mut self, output: DialogOutput) {
         self.outputs.push_back(output);
     }
@@ -452,6 +467,8 @@ fn longest_playing_time(utterance: &Utterance) -> Duration {
 const MAX_KEYS: usize = 32;
 /// Failed sentences in a row before the line is given up.
 const MAX_SPEECH_FAILURES: u32 = 3;
+/// Turns without words before callers are pointed to their keys.
+const DEAF_AFTER: u32 = 2;
 /// A turn of the caller without a sign of its end, and at most.
 const HEARING: Duration = Duration::from_secs(15);
 const LONGEST_TURN: Duration = Duration::from_secs(120);
