@@ -4,8 +4,8 @@
 mod support;
 
 use bytes::Bytes;
-use offhook_sip::message::{ExtraHeader, HeaderName, Method};
-use offhook_sip::{Command, EndCause, Event, Input, Moment, Transport};
+use offhook_sip::message::{ExtraHeader, HeaderName, Method, UriBuf};
+use offhook_sip::{Command, EndCause, Event, Input, Moment, OutboundInvite, Transport};
 use support::*;
 
 fn bye(number: u64) -> Command {
@@ -330,6 +330,39 @@ fn a_lost_stream_ends_what_rings_and_spares_what_talks() {
     net.run(ms(60_000));
     assert_eq!(net.ended(CALLEE).last().unwrap().1, EndCause::RemoteBye);
     assert!(net.is_idle());
+}
+
+#[test]
+fn a_call_stays_on_the_connection_its_answers_came_on() {
+    let mut peer = support::peer::Peer::new();
+    peer.flow.transport = Transport::Tcp;
+    let invite = OutboundInvite {
+        call: call(1),
+        flow: peer.flow,
+        target: UriBuf::parse("sip:1000@10.0.0.1").unwrap(),
+        from: UriBuf::parse("sip:alice@10.0.0.2").unwrap(),
+        from_display: None,
+        sdp: sdp(),
+        headers: Vec::new(),
+    };
+    let invite = peer.command(Command::Invite(Box::new(invite))).remove(0);
+    assert_eq!(peer.ways[0].connection, None, "the driver is asked to connect");
+    let copy = |name| invite.text(name).unwrap().into_owned();
+    let ok = format!(
+        "SIP/2.0 200 OK\r\nVia: {}\r\nFrom: {}\r\nTo: {};tag=t\r\nCall-ID: {}\r\nCSeq: {}\r\n\
+         Contact: <sip:x@10.0.0.77:5077;transport=tcp>\r\n\r\n",
+        copy(HeaderName::Via),
+        copy(HeaderName::From),
+        copy(HeaderName::To),
+        copy(HeaderName::CallId),
+        copy(HeaderName::CSeq)
+    );
+    peer.flow.connection = Some(5);
+    peer.send(&ok);
+    peer.command(bye(1));
+    assert!(peer.ways[1..].iter().all(|way| way.connection == Some(5)), "{:?}", peer.ways);
+    peer.feed(Input::StreamClosed { connection: 5 });
+    assert_eq!(peer.endpoint.calls(), 0, "its BYE cannot be answered any more");
 }
 
 #[test]

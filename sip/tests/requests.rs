@@ -273,6 +273,16 @@ fn a_full_transaction_table_refuses_new_calls_only() {
 }
 
 #[test]
+fn a_host_that_drains_says_so_to_options_and_keeps_its_calls() {
+    let (mut peer, to) = established();
+    peer.command(Command::Drain { retry_after_s: Some(30) });
+    let answer = peer.send(&request("OPTIONS", &[("Call-ID", "ping")], "")).remove(0);
+    assert_eq!(answer.status(), Some(503));
+    assert_eq!(answer.text(HeaderName::RetryAfter).unwrap(), "30");
+    assert_eq!(peer.status(&within("OPTIONS", &to, 2, "")), 200);
+}
+
+#[test]
 fn tcp_answers_stay_on_their_connection() {
     let mut peer = Peer::new();
     peer.flow.transport = Transport::Tcp;
