@@ -292,6 +292,35 @@ fn glare_is_answered_491_and_tried_again() {
 }
 
 #[test]
+fn an_offer_the_application_leaves_unanswered_is_refused_in_time() {
+    let mut net = Net::new(20);
+    net.react(answering);
+    net.place(1);
+    net.run(ms(1000));
+    net.command(CALLER, Command::Reinvite { call: call(1), sdp: sdp() });
+    net.filter = Box::new(|_, message| message.status() != Some(100));
+    net.run(ms(60_000));
+    assert_eq!(net.responses(CALLEE, 500, Method::Invite)[0], ms(33_010));
+    assert!(net.ended(CALLER).len() <= 1);
+}
+
+#[test]
+fn a_reinvite_of_ours_that_gets_100_and_no_more_ends_the_call() {
+    let mut net = Net::new(21);
+    net.react(answering);
+    net.place(1);
+    net.run(ms(1000));
+    net.filter = Box::new(|from, message| from == CALLER || message.status() == Some(100));
+    net.command(CALLER, Command::Reinvite { call: call(1), sdp: sdp() });
+    net.run(ms(1100));
+    assert_eq!(net.responses(CALLEE, 100, Method::Invite).len(), 2);
+    net.run(ms(100_000));
+    assert_eq!(net.ended(CALLER), [(ms(33_000), EndCause::TransactionTimeout)]);
+    assert!(!net.requests(CALLER, Method::Bye).is_empty());
+    assert!(net.is_idle());
+}
+
+#[test]
 fn info_is_passed_on_and_answered() {
     let mut net = Net::new(14);
     net.react(answering);
