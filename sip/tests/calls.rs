@@ -4,8 +4,9 @@
 mod support;
 
 use bytes::Bytes;
-use offhook_sip::message::{ExtraHeader, HeaderName, Method, UriBuf};
-use offhook_sip::{Command, EndCause, Event, Input, Moment, OutboundInvite, Transport};
+use offhook_sip::message::{ExtraHeader, HeaderName, Method};
+use offhook_sip::{Command, EndCause, Event, Input, Moment, Transport};
+use support::peer::{Peer, response};
 use support::*;
 
 fn bye(number: u64) -> Command {
@@ -363,29 +364,11 @@ fn a_lost_stream_ends_what_rings_and_spares_what_talks() {
 
 #[test]
 fn a_call_stays_on_the_connection_its_answers_came_on() {
-    let mut peer = support::peer::Peer::new();
+    let mut peer = Peer::new();
     peer.flow.transport = Transport::Tcp;
-    let invite = OutboundInvite {
-        call: call(1),
-        flow: peer.flow,
-        target: UriBuf::parse("sip:1000@10.0.0.1").unwrap(),
-        from: UriBuf::parse("sip:alice@10.0.0.2").unwrap(),
-        from_display: None,
-        sdp: sdp(),
-        headers: Vec::new(),
-    };
-    let invite = peer.command(Command::Invite(Box::new(invite))).remove(0);
+    let invite = peer.place();
     assert_eq!(peer.ways[0].connection, None, "the driver is asked to connect");
-    let copy = |name| invite.text(name).unwrap().into_owned();
-    let ok = format!(
-        "SIP/2.0 200 OK\r\nVia: {}\r\nFrom: {}\r\nTo: {};tag=t\r\nCall-ID: {}\r\nCSeq: {}\r\n\
-         Contact: <sip:x@10.0.0.77:5077;transport=tcp>\r\n\r\n",
-        copy(HeaderName::Via),
-        copy(HeaderName::From),
-        copy(HeaderName::To),
-        copy(HeaderName::CallId),
-        copy(HeaderName::CSeq)
-    );
+    let ok = response(&invite, "200 OK", "t", "Contact: <sip:x@10.0.0.77:5077;transport=tcp>\r\n");
     peer.flow.connection = Some(5);
     peer.send(&ok);
     peer.command(bye(1));
