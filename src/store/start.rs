@@ -12,7 +12,7 @@ use super::row::Privacy;
 use super::sink::{QUEUE, RecordSink, queue};
 use super::spool::{LIMIT, Spool};
 use super::sqlite::Sqlite;
-use super::writer::{Writer, WriterHandle};
+use super::writer::{PATIENCE, Writer, WriterHandle};
 use super::{DataConfig, DatabaseConfig, Db, Store, StoreConfig, StoreError};
 use crate::telemetry::metrics::Metrics;
 
@@ -45,7 +45,7 @@ pub(super) async fn open(
 
 /// Brings home what a killed process left: its spool, its unfinished calls, the rows its CSV lacks.
 async fn recover(writer: &mut Writer, file: &Path) -> Result<(), StoreError> {
-    writer.drain().await;
+    writer.drain(PATIENCE).await;
     writer.degraded.store(!writer.spool.is_empty(), Relaxed);
     let failed = |error: sqlx::Error| StoreError::open(file, &error);
     let closed = writer.database.close_unfinished().await.map_err(failed)?;
