@@ -20,7 +20,7 @@ use super::spool::Spool;
 use super::sqlite::{Sqlite, is_about_rows, is_busy};
 use crate::telemetry::metrics::Metrics;
 
-/// The running writer; whoever holds it decides when it ends.
+/// The running writer; whoever holds it decides when it ends. Dropping it ends the writer too, without waiting.
 #[derive(Debug)]
 pub struct WriterHandle {
     stop: oneshot::Sender<()>,
