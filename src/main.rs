@@ -100,4 +100,3 @@ fn check(loaded: &Loaded, print_config: bool) -> Result<(), Failure> {
     };
     std::io::stdout().write_all(text.as_bytes()).map_err(|error| Failure::Running(error.into()))
 }
-

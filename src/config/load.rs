@@ -269,9 +269,9 @@ fn print_section(node: &Node, depth: usize, text: &mut String) {
     }
 }
 
-/// Keys are secret by their name, and so are all URLs with a user in them.
+/// Keys are secret by the last word of their name, and so are all URLs with a user in them.
 fn is_secret(key: &str) -> bool {
-    ["token", "secret", "password", "key"].iter().any(|word| key.contains(word))
+    key.rsplit('_').next().is_some_and(|word| ["token", "secret", "password", "key"].contains(&word))
 }
 
 fn masked(value: &Value) -> String {
@@ -312,6 +312,16 @@ mod tests {
         let (config, absent) = read::read_noting_absent::<Config>(&built_in().unwrap()).unwrap();
         assert_eq!(absent, Vec::<String>::new(), "keys missing in config/offhook.yaml");
         assert_eq!(format!("{config:#?}"), format!("{:#?}", Config::default()));
+    }
+
+    #[test]
+    fn secrets_are_known_by_the_last_word_of_their_key() {
+        assert!(["api_key", "auth_token", "secret_key", "password"].into_iter().all(is_secret));
+        assert!(
+            !["max_tokens", "token_limit_field", "first_token_timeout_ms", "keep_caller_numbers"]
+                .into_iter()
+                .any(is_secret)
+        );
     }
 
     #[test]
