@@ -31,7 +31,8 @@ impl Request<'_> {
     /// Says at which stage it failed: connecting, sending, reading or understanding.
     pub fn send(&self) -> Result<Answer, String> {
         let mut stream = connect(self.address)?;
-        let mut text = format!("{} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.method, self.path, self.host);
+        let mut text =
+            format!("{} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.method, self.path, self.host);
         for (name, value) in self.headers {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -67,14 +68,23 @@ pub fn form(parameters: &[(&str, &str)]) -> String {
 }
 
 fn escape(text: &str) -> String {
-    text.bytes().map(|b| if b.is_ascii_alphanumeric() || b"-._~".contains(&b) { (b as char).to_string() } else { format!("%{b:02X}") }).collect()
+    text.bytes()
+        .map(|b| {
+            if b.is_ascii_alphanumeric() || b"-._~".contains(&b) {
+                (b as char).to_string()
+            } else {
+                format!("%{b:02X}")
+            }
+        })
+        .collect()
 }
 
 fn read_answer(octets: &[u8]) -> Result<Answer, String> {
     let text = String::from_utf8_lossy(octets);
     let (head, body) = text.split_once("\r\n\r\n").ok_or("the answer has no end of headers")?;
     let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or("the answer has no status")?;
-    let chunked = head.lines().any(|l| l.to_ascii_lowercase().starts_with("transfer-encoding:") && l.contains("chunked"));
+    let chunked =
+        head.lines().any(|l| l.to_ascii_lowercase().starts_with("transfer-encoding:") && l.contains("chunked"));
     let body = if chunked { unchunk(body) } else { body.to_owned() };
     Ok(Answer { status, body })
 }
@@ -101,7 +111,9 @@ mod tests {
     fn reads_plain_and_chunked_answers() {
         let plain = read_answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi").unwrap();
         assert_eq!(plain, Answer { status: 200, body: "hi".into() });
-        let chunked = read_answer(b"HTTP/1.1 503 x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n").unwrap();
+        let chunked =
+            read_answer(b"HTTP/1.1 503 x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
+                .unwrap();
         assert_eq!(chunked, Answer { status: 503, body: "abcde".into() });
         assert!(read_answer(b"nonsense").is_err());
     }

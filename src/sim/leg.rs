@@ -27,15 +27,28 @@ pub enum LegEvent {
     /// An audio packet reached the socket.
     Arrived(Arrival),
     /// Audio reaches the caller's ear: G.711 mu-law, the first sample at `at`.
-    Heard { at: Moment, octets: Vec<u8> },
+    Heard {
+        at: Moment,
+        octets: Vec<u8>,
+    },
     /// The server emptied the far side's play-out buffer.
     Cleared(Moment),
     /// A named mark was played to its end.
-    Played { at: Moment, name: String },
+    Played {
+        at: Moment,
+        name: String,
+    },
     /// The far side's play-out buffer ran dry inside an utterance, for so many ms.
-    Underrun { at: Moment, ms: f64 },
+    Underrun {
+        at: Moment,
+        ms: f64,
+    },
     /// The call is over; `by_caller` when it was hung up here.
-    Ended { at: Moment, by_caller: bool, why: String },
+    Ended {
+        at: Moment,
+        by_caller: bool,
+        why: String,
+    },
 }
 
 /// A call on its way to being answered.

@@ -8,6 +8,8 @@ pub mod clock;
 pub mod driver;
 pub mod http;
 pub mod leg;
+#[cfg(test)]
+mod loopback;
 pub mod metrics;
 pub mod network;
 pub mod options;

@@ -100,7 +100,9 @@ mod tests {
 
     #[test]
     fn one_line_is_enough() {
-        let options = parse("--via twilio --target 127.0.0.1:8080 --calls 50 --concurrency 50 --network loss=2%,jitter=30ms").unwrap();
+        let options =
+            parse("--via twilio --target 127.0.0.1:8080 --calls 50 --concurrency 50 --network loss=2%,jitter=30ms")
+                .unwrap();
         assert_eq!((options.via, options.calls, options.concurrency, options.seed), (Via::Twilio, 50, Some(50), 1));
         assert!((options.network.loss - 0.02).abs() < 1e-9);
     }

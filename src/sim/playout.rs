@@ -79,7 +79,10 @@ impl Playout {
 
     /// Audio waiting to be played.
     pub fn buffered(&self) -> Duration {
-        self.queue.iter().map(|item| if let Item::Audio(octets) = item { samples(octets.len()) } else { Duration::ZERO }).sum()
+        self.queue
+            .iter()
+            .map(|item| if let Item::Audio(octets) = item { samples(octets.len()) } else { Duration::ZERO })
+            .sum()
     }
 
     fn play(&mut self, now: Moment, partial: bool) {
@@ -97,7 +100,13 @@ impl Playout {
                 Item::Audio(octets) => {
                     let whole = octets.len().min(FRAME);
                     let playable = (now.saturating_sub(self.cursor).as_micros() / 125) as usize;
-                    let taken = if playable >= whole { whole } else if partial { playable } else { 0 };
+                    let taken = if playable >= whole {
+                        whole
+                    } else if partial {
+                        playable
+                    } else {
+                        0
+                    };
                     if taken == 0 {
                         return;
                     }

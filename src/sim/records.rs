@@ -68,7 +68,8 @@ impl RecordSource {
     fn get<T: for<'de> Deserialize<'de>>(&self, path: &str) -> Result<T, String> {
         let bearer = self.token.as_ref().map(|token| format!("Bearer {token}"));
         let headers: Vec<(&str, &str)> = bearer.iter().map(|b| ("Authorization", b.as_str())).collect();
-        let request = Request { method: "GET", address: &self.address, host: &self.address, path, headers: &headers, body: "" };
+        let request =
+            Request { method: "GET", address: &self.address, host: &self.address, path, headers: &headers, body: "" };
         match request.send()? {
             Answer { status: 200, body } => serde_json::from_str(&body).map_err(|e| format!("{path}: {e}")),
             Answer { status, .. } => Err(format!("{path}: HTTP {status}")),

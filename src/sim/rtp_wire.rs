@@ -51,7 +51,13 @@ impl Sender {
     pub fn new(random: u64) -> Self {
         let [a, b, c, d, e, f, g, h] = random.to_be_bytes();
         let ssrc = u32::from_be_bytes([a, b, c, d]);
-        Self { ssrc, sequence: u16::from_be_bytes([e, f]) & 0x7FFF, timestamp: u32::from_be_bytes([0, g, h, a]), first: true, key: None }
+        Self {
+            ssrc,
+            sequence: u16::from_be_bytes([e, f]) & 0x7FFF,
+            timestamp: u32::from_be_bytes([0, g, h, a]),
+            first: true,
+            key: None,
+        }
     }
 
     /// From the next frame on, sends a key press of 100 ms in place of audio (RFC 4733 2.5).

@@ -56,7 +56,11 @@ impl Server {
             Via::Twilio => {
                 let public_url = options.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
                 let auth_token = token("TWILIO_AUTH_TOKEN").unwrap_or_default().into();
-                Target::Twilio(TwilioTarget { address, public_url: public_url.trim_end_matches('/').to_owned(), auth_token })
+                Target::Twilio(TwilioTarget {
+                    address,
+                    public_url: public_url.trim_end_matches('/').to_owned(),
+                    auth_token,
+                })
             }
         };
         Ok(Self { target, records })
@@ -128,7 +132,8 @@ fn pass_lines(options: &Options, scenarios: &[Arc<Scenario>]) -> Vec<PassLine> {
 
 /// The scenario of each call: by weight, dealt in turn.
 fn mix(scenarios: &[Arc<Scenario>], calls: usize) -> Vec<Arc<Scenario>> {
-    let hand: Vec<&Arc<Scenario>> = scenarios.iter().flat_map(|s| std::iter::repeat_n(s, s.weight.max(1) as usize)).collect();
+    let hand: Vec<&Arc<Scenario>> =
+        scenarios.iter().flat_map(|s| std::iter::repeat_n(s, s.weight.max(1) as usize)).collect();
     hand.into_iter().cycle().take(calls).cloned().collect()
 }
 
@@ -149,7 +154,13 @@ pub fn caller_number(call: usize) -> String {
     format!("1555{call:07}")
 }
 
-fn carry(options: &Options, server: &Server, clock: RunClock, plans: Vec<Plan>, done: &Sender<Finished>) -> Result<OwnLateness, String> {
+fn carry(
+    options: &Options,
+    server: &Server,
+    clock: RunClock,
+    plans: Vec<Plan>,
+    done: &Sender<Finished>,
+) -> Result<OwnLateness, String> {
     let called: HashMap<usize, Arc<str>> = plans.iter().map(|p| (p.call, p.caller.called())).collect();
     let concurrency = options.concurrency.unwrap_or(options.calls) as usize;
     raise_file_limit();
@@ -165,14 +176,30 @@ fn carry(options: &Options, server: &Server, clock: RunClock, plans: Vec<Plan>, 
     drive(clock, plans, concurrency, &mut dial, done).map_err(|e| format!("cannot watch sockets: {e}"))
 }
 
-fn dial_sip(to: SocketAddr, call: usize, called: &str, network: Profile, dice: Dice, clock: RunClock, answers: &Sender<Dialled>) {
+fn dial_sip(
+    to: SocketAddr,
+    call: usize,
+    called: &str,
+    network: Profile,
+    dice: Dice,
+    clock: RunClock,
+    answers: &Sender<Dialled>,
+) {
     let placed = clock.now();
     let leg = SipLeg::place(to, &caller_number(call), called, network, dice, clock);
     let _ = answers.send(Dialled { call, placed, leg: leg.map(|leg| Box::new(leg) as Box<dyn Leg>) });
 }
 
 /// The webhook and the opening of the stream wait for the server, so they have a thread of their own.
-fn dial_twilio(to: TwilioTarget, call: usize, called: Arc<str>, network: Profile, dice: Dice, clock: RunClock, answers: Sender<Dialled>) {
+fn dial_twilio(
+    to: TwilioTarget,
+    call: usize,
+    called: Arc<str>,
+    network: Profile,
+    dice: Dice,
+    clock: RunClock,
+    answers: Sender<Dialled>,
+) {
     std::thread::spawn(move || {
         let placed = clock.now();
         let leg = TwilioLeg::dial(&to, &format!("+{}", caller_number(call)), &called, network, dice, &clock);
@@ -201,7 +228,15 @@ struct Collector {
 
 impl Collector {
     fn new(options: &Options, mix: &[Arc<Scenario>], began: Timestamp) -> Self {
-        Self { total: mix.len(), mix: mix.to_vec(), began, show: !options.quiet, failures: 0, drawn: Vec::new(), worst: None }
+        Self {
+            total: mix.len(),
+            mix: mix.to_vec(),
+            began,
+            show: !options.quiet,
+            failures: 0,
+            drawn: Vec::new(),
+            worst: None,
+        }
     }
 
     fn collect(mut self, finished: &Receiver<Finished>) -> Vec<CallReport> {
@@ -268,7 +303,13 @@ impl Collector {
             return;
         }
         let filled = if self.total == 0 { 0 } else { 30 * finished / self.total };
-        let bar = format!("[{}{}] {finished}/{} calls, {} failed", "#".repeat(filled), "-".repeat(30 - filled), self.total, self.failures);
+        let bar = format!(
+            "[{}{}] {finished}/{} calls, {} failed",
+            "#".repeat(filled),
+            "-".repeat(30 - filled),
+            self.total,
+            self.failures
+        );
         let mut stderr = std::io::stderr();
         // A log file gets a line only now and then.
         let _ = if stderr.is_terminal() {
@@ -281,7 +322,12 @@ impl Collector {
     }
 }
 
-fn read_records(options: &Options, server: &Server, began: Timestamp, calls: &mut [CallReport]) -> (Samples, Option<String>) {
+fn read_records(
+    options: &Options,
+    server: &Server,
+    began: Timestamp,
+    calls: &mut [CallReport],
+) -> (Samples, Option<String>) {
     let mut samples = Samples::default();
     let Some(source) = &server.records else { return (samples, None) };
     let found = match read_when_written(source, options.via.name(), began, calls.len()) {
@@ -289,7 +335,12 @@ fn read_records(options: &Options, server: &Server, began: Timestamp, calls: &mu
         Err(why) => return (samples, Some(format!("the server's records could not be read: {why}"))),
     };
     for turn in found.iter().flat_map(|call| &call.turns) {
-        let figures = [(Metric::AsrMs, turn.asr_ms), (Metric::LlmMs, turn.llm_ms), (Metric::TtsMs, turn.tts_ms), (Metric::TotalMs, turn.total_ms)];
+        let figures = [
+            (Metric::AsrMs, turn.asr_ms),
+            (Metric::LlmMs, turn.llm_ms),
+            (Metric::TtsMs, turn.tts_ms),
+            (Metric::TotalMs, turn.total_ms),
+        ];
         figures.iter().for_each(|&(metric, value)| value.into_iter().for_each(|v| samples.add(metric, v)));
     }
     for call in calls.iter_mut().filter(|c| c.timeline.is_some()) {
@@ -299,7 +350,12 @@ fn read_records(options: &Options, server: &Server, began: Timestamp, calls: &mu
 }
 
 /// A server writes its records behind its calls, so the last ones are waited for a little.
-fn read_when_written(source: &RecordSource, via: &str, began: Timestamp, expected: usize) -> Result<Vec<ServerCall>, String> {
+fn read_when_written(
+    source: &RecordSource,
+    via: &str,
+    began: Timestamp,
+    expected: usize,
+) -> Result<Vec<ServerCall>, String> {
     let mut found = source.calls(via, began, Timestamp::now())?;
     for _ in 0..RECORD_TRIES {
         if found.len() >= expected {
@@ -319,7 +375,8 @@ fn load_recording(scenario: &Scenario, name: &str) -> Result<Recording, String> 
             return Recording::from_wav(&path.display().to_string(), &bytes);
         }
     }
-    let bytes = shipped::recording(name).ok_or_else(|| format!("scenario `{}`: no recording `{name}`", scenario.name))?;
+    let bytes =
+        shipped::recording(name).ok_or_else(|| format!("scenario `{}`: no recording `{name}`", scenario.name))?;
     Recording::from_wav(name, bytes)
 }
 
@@ -350,7 +407,8 @@ mod tests {
     #[test]
     fn phases_fill_the_frame() {
         let all = scenarios(&[] as &[&str]).unwrap();
-        let options = <Options as clap::Parser>::parse_from(["sim_call", "--via", "sip", "--embedded", "--calls", "20"]);
+        let options =
+            <Options as clap::Parser>::parse_from(["sim_call", "--via", "sip", "--embedded", "--calls", "20"]);
         let plans = plans(&options, &mix(&all, 20), &recordings(&all).unwrap());
         let mut phases: Vec<u8> = plans.iter().map(|p| p.phase_ms).collect();
         phases.sort_unstable();

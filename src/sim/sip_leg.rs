@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use offhook_sip::message::UriBuf;
-use offhook_sip::{CallHandle, Command, EndCause, Endpoint, EndpointConfig, Event, Flow, Input, OutboundInvite, Output, Transport};
+use offhook_sip::{
+    CallHandle, Command, EndCause, Endpoint, EndpointConfig, Event, Flow, Input, OutboundInvite, Output, Transport,
+};
 
 use super::audio::FRAME;
 use super::clock::{Dice, Moment, RunClock};
@@ -42,7 +44,14 @@ impl SipLeg {
     ///
     /// # Errors
     /// Says which socket or address could not be had.
-    pub fn place(to: SocketAddr, caller: &str, called: &str, network: Profile, mut dice: Dice, clock: RunClock) -> Result<Self, String> {
+    pub fn place(
+        to: SocketAddr,
+        caller: &str,
+        called: &str,
+        network: Profile,
+        mut dice: Dice,
+        clock: RunClock,
+    ) -> Result<Self, String> {
         let local = local_address(to).map_err(|e| format!("no way to {to}: {e}"))?;
         let socket = || StampedSocket::bind(SocketAddr::new(local, 0)).map_err(|e| format!("binding on {local}: {e}"));
         let (signalling, media) = (socket()?, socket()?);
@@ -50,8 +59,14 @@ impl SipLeg {
         let [signalling_address, media_address] = ports;
         let flow = Flow { transport: Transport::Udp, local: signalling_address?, remote: to, connection: None };
         let sdp = offer(media_address?, dice.next());
-        let config = EndpointConfig { user_agent: "sim_call".into(), contact_user: caller.to_owned(), ..EndpointConfig::default() };
-        let uri = |user: &str, host: SocketAddr| UriBuf::parse(format!("sip:{user}@{host}")).map_err(|e| format!("sip:{user}@{host}: {e}"));
+        let config = EndpointConfig {
+            user_agent: "sim_call".into(),
+            contact_user: caller.to_owned(),
+            ..EndpointConfig::default()
+        };
+        let uri = |user: &str, host: SocketAddr| {
+            UriBuf::parse(format!("sip:{user}@{host}")).map_err(|e| format!("sip:{user}@{host}: {e}"))
+        };
         let invite = OutboundInvite {
             call: CALL,
             flow,
@@ -97,7 +112,8 @@ impl SipLeg {
         let mut buffer = [0u8; 2048];
         while let Some((length, at)) = self.media.receive(&mut buffer, wall, now) {
             let Some(packet) = rtp_wire::read(buffer.get(..length).unwrap_or_default()) else { continue };
-            let arrival = Arrival { at, sequence: Some(packet.sequence), stream: packet.ssrc, timestamp: packet.timestamp };
+            let arrival =
+                Arrival { at, sequence: Some(packet.sequence), stream: packet.ssrc, timestamp: packet.timestamp };
             events.push(LegEvent::Arrived(arrival));
             if packet.payload_type == PCMU {
                 self.to_ear.push(at, packet.payload.to_vec());
@@ -234,7 +250,11 @@ fn read_answer(sdp: &[u8], fallback: IpAddr) -> Result<SocketAddr, String> {
     let text = std::str::from_utf8(sdp).map_err(|_| "the SDP answer is not UTF-8")?;
     let media = text.lines().find_map(|l| l.strip_prefix("m=audio ")).ok_or("the SDP answer has no audio")?;
     let mut words = media.split_whitespace();
-    let port = words.next().and_then(|p| p.parse::<u16>().ok()).filter(|&p| p != 0).ok_or("the SDP answer refuses the audio")?;
+    let port = words
+        .next()
+        .and_then(|p| p.parse::<u16>().ok())
+        .filter(|&p| p != 0)
+        .ok_or("the SDP answer refuses the audio")?;
     if !words.skip(1).any(|format| format == "0") {
         return Err(format!("the SDP answer `m=audio {media}` has not taken mu-law (0)"));
     }

@@ -32,7 +32,9 @@ impl StampedSocket {
     /// The next datagram's length and the time at which the kernel had it; `None` when there is none.
     pub fn receive(&mut self, buffer: &mut [u8], wall: WallOffset, now: Moment) -> Option<(usize, Moment)> {
         let mut slices = [IoSliceMut::new(buffer)];
-        let received = recvmsg::<SockaddrStorage>(self.socket.as_raw_fd(), &mut slices, Some(&mut self.space), MsgFlags::empty()).ok()?;
+        let received =
+            recvmsg::<SockaddrStorage>(self.socket.as_raw_fd(), &mut slices, Some(&mut self.space), MsgFlags::empty())
+                .ok()?;
         let stamp = received.cmsgs().ok().into_iter().flatten().find_map(|message| match message {
             ControlMessageOwned::ScmTimestampns(at) => Some(Duration::from(at)),
             _ => None,

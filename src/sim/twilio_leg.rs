@@ -49,7 +49,14 @@ impl TwilioLeg {
     ///
     /// # Errors
     /// Says which stage failed: the webhook, its TwiML, or the WebSocket.
-    pub fn dial(to: &TwilioTarget, caller: &str, called: &str, network: Profile, mut dice: Dice, clock: &RunClock) -> Result<Self, String> {
+    pub fn dial(
+        to: &TwilioTarget,
+        caller: &str,
+        called: &str,
+        network: Profile,
+        mut dice: Dice,
+        clock: &RunClock,
+    ) -> Result<Self, String> {
         let names = CallNames::new(|| dice.next());
         let stream = stream_to(&post_webhook(to, &names, caller, called)?)?;
         let socket = open_stream(to, &stream.url)?;
@@ -205,7 +212,11 @@ fn post_webhook(to: &TwilioTarget, names: &CallNames, caller: &str, called: &str
     let signed = signature(&to.auth_token, &format!("{}{WEBHOOK}", to.public_url), &parameters);
     let host = host_of(&to.public_url);
     let body = http::form(&parameters);
-    let headers = [("Content-Type", "application/x-www-form-urlencoded"), ("X-Twilio-Signature", signed.as_str()), ("User-Agent", "TwilioProxy/1.1")];
+    let headers = [
+        ("Content-Type", "application/x-www-form-urlencoded"),
+        ("X-Twilio-Signature", signed.as_str()),
+        ("User-Agent", "TwilioProxy/1.1"),
+    ];
     let request = Request { method: "POST", address: &to.address, host, path: WEBHOOK, headers: &headers, body: &body };
     let answer = request.send().map_err(|e| format!("webhook: {e}"))?;
     match answer.status {

@@ -40,7 +40,9 @@ pub enum FromServer {
 /// Says which field is missing or wrong, as Twilio's debugger would (error 31951, invalid message).
 pub fn read(text: &str, stream: &str) -> Result<FromServer, String> {
     let message: Value = serde_json::from_str(text).map_err(|e| format!("not JSON: {e}"))?;
-    let field = |path: &str| message.pointer(path).and_then(Value::as_str).ok_or_else(|| format!("{path} is missing or no string"));
+    let field = |path: &str| {
+        message.pointer(path).and_then(Value::as_str).ok_or_else(|| format!("{path} is missing or no string"))
+    };
     if field("/streamSid")? != stream {
         return Err("/streamSid is not this stream's".into());
     }
@@ -75,17 +77,22 @@ impl Writer {
     pub fn start(&mut self, parameters: &[(String, String)]) -> String {
         let custom: serde_json::Map<String, Value> = parameters.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
         let format = json!({"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1});
-        self.message("start", "start", json!({
-            "accountSid": self.names.account, "streamSid": self.names.stream, "callSid": self.names.call,
-            "tracks": ["inbound"], "mediaFormat": format, "customParameters": custom,
-        }))
+        self.message(
+            "start",
+            "start",
+            json!({
+                "accountSid": self.names.account, "streamSid": self.names.stream, "callSid": self.names.call,
+                "tracks": ["inbound"], "mediaFormat": format, "customParameters": custom,
+            }),
+        )
     }
 
     /// 20 ms of the caller; `timestamp_ms` counts from the stream's start.
     pub fn media(&mut self, timestamp_ms: u64, octets: &[u8]) -> String {
         self.sequence += 1;
         self.chunk += 1;
-        let (sequence, chunk, payload, stream) = (self.sequence, self.chunk, STANDARD.encode(octets), &self.names.stream);
+        let (sequence, chunk, payload, stream) =
+            (self.sequence, self.chunk, STANDARD.encode(octets), &self.names.stream);
         format!(
             r#"{{"event":"media","sequenceNumber":"{sequence}","media":{{"track":"inbound","chunk":"{chunk}","timestamp":"{timestamp_ms}","payload":"{payload}"}},"streamSid":"{stream}"}}"#
         )
@@ -109,7 +116,8 @@ impl Writer {
 
     fn message(&mut self, event: &str, key: &str, body: Value) -> String {
         self.sequence += 1;
-        json!({"event": event, "sequenceNumber": self.sequence.to_string(), key: body, "streamSid": self.names.stream}).to_string()
+        json!({"event": event, "sequenceNumber": self.sequence.to_string(), key: body, "streamSid": self.names.stream})
+            .to_string()
     }
 }
 
@@ -142,7 +150,8 @@ pub fn stream_to(twiml: &str) -> Result<StreamTo, String> {
         return Err("the answer is no TwiML <Response>".into());
     }
     if named("Connect").next().is_none() {
-        let verbs: Vec<_> = tags.iter().skip(1).filter_map(|t| t.split([' ', '/']).next()).filter(|t| !t.is_empty()).collect();
+        let verbs: Vec<_> =
+            tags.iter().skip(1).filter_map(|t| t.split([' ', '/']).next()).filter(|t| !t.is_empty()).collect();
         return Err(format!("the TwiML holds no <Connect> but {}", verbs.join(", ")));
     }
     let stream = named("Stream").next().ok_or("the TwiML holds no <Stream>")?;
@@ -200,7 +209,9 @@ mod tests {
         assert_eq!(read(media, "MZ1"), Ok(FromServer::Media(vec![255, 255])));
         assert_eq!(read(r#"{"event":"clear","streamSid":"MZ1"}"#, "MZ1"), Ok(FromServer::Clear));
         assert!(read(media, "MZ2").unwrap_err().contains("streamSid"));
-        assert!(read(r#"{"event":"media","streamSid":"MZ1","media":{}}"#, "MZ1").unwrap_err().contains("/media/payload"));
+        assert!(
+            read(r#"{"event":"media","streamSid":"MZ1","media":{}}"#, "MZ1").unwrap_err().contains("/media/payload")
+        );
         assert!(read(r#"{"event":"claer","streamSid":"MZ1"}"#, "MZ1").unwrap_err().contains("claer"));
     }
 

@@ -161,11 +161,14 @@ impl Report {
 fn failure(call: &CallReport) -> Option<Value> {
     let Outcome::Failed(failure) = &call.outcome else { return None };
     let at_ms = round(ms_between(failure.at, call.placed));
-    Some(json!({"call": call.call, "scenario": call.scenario, "step": failure.step, "at_ms": at_ms, "why": failure.why}))
+    Some(
+        json!({"call": call.call, "scenario": call.scenario, "step": failure.step, "at_ms": at_ms, "why": failure.why}),
+    )
 }
 
 fn call_json(call: &CallReport) -> Value {
-    let trials: Vec<Value> = call.trials.iter().map(|&(trial, figure)| trial_json(trial, figure, call.placed)).collect();
+    let trials: Vec<Value> =
+        call.trials.iter().map(|&(trial, figure)| trial_json(trial, figure, call.placed)).collect();
     let single = |metric: Metric| call.samples.values(metric).first().map(|&v| round(v));
     json!({
         "call": call.call,
@@ -187,7 +190,9 @@ fn trial_json(trial: Trial, figure: Option<f64>, placed: Moment) -> Value {
         Trial::Response { end, known_ms } => {
             json!({"kind": "response", "end_ms": at(end), "response_gap_ms": value, "known_delay_ms": known_ms})
         }
-        Trial::Key { at: pressed, known_ms } => json!({"kind": "key", "at_ms": at(pressed), "key_gap_ms": value, "known_delay_ms": known_ms}),
+        Trial::Key { at: pressed, known_ms } => {
+            json!({"kind": "key", "at_ms": at(pressed), "key_gap_ms": value, "known_delay_ms": known_ms})
+        }
         Trial::Noise { from, .. } => json!({"kind": "noise", "at_ms": at(from), "stopped_after_ms": value}),
     }
 }

@@ -26,11 +26,21 @@ pub fn page(report: &Report) -> String {
 
 fn head(report: &Report, out: &mut String) -> std::fmt::Result {
     let s = &report.setting;
-    let (class, verdict) = if report.passed() { ("ok", "every pass line holds") } else { ("bad", "a pass line is missed") };
+    let (class, verdict) =
+        if report.passed() { ("ok", "every pass line holds") } else { ("bad", "a pass line is missed") };
     write!(out, "<header><h1>sim_call over {}</h1><p class=\"verdict {class}\">{verdict}</p>", s.via)?;
-    let network = if s.network.is_clean() { "clean".to_owned() } else {
+    let network = if s.network.is_clean() {
+        "clean".to_owned()
+    } else {
         let n = &s.network;
-        format!("loss {}%, jitter {} ms, reorder {}%, duplicate {}%, delay {} ms", n.loss * 100.0, n.jitter_ms, n.reorder * 100.0, n.duplicate * 100.0, n.delay_ms)
+        format!(
+            "loss {}%, jitter {} ms, reorder {}%, duplicate {}%, delay {} ms",
+            n.loss * 100.0,
+            n.jitter_ms,
+            n.reorder * 100.0,
+            n.duplicate * 100.0,
+            n.delay_ms
+        )
     };
     let facts = [
         ("calls", format!("{}, {} at once", s.calls, s.concurrency)),
@@ -40,7 +50,13 @@ fn head(report: &Report, out: &mut String) -> std::fmt::Result {
         ("began", s.began.clone()),
         ("took", format!("{:.1} s", s.took_ms / 1000.0)),
         ("machine", format!("{} CPUs, version {}", s.cpus, s.version)),
-        ("harness", format!("{} of {} frames sent over 5 ms late, at most {:.1} ms", s.own_lateness.over_5_ms, s.own_lateness.frames, s.own_lateness.max_ms)),
+        (
+            "harness",
+            format!(
+                "{} of {} frames sent over 5 ms late, at most {:.1} ms",
+                s.own_lateness.over_5_ms, s.own_lateness.frames, s.own_lateness.max_ms
+            ),
+        ),
     ];
     out.push_str("<dl>");
     for (name, value) in facts {
@@ -58,7 +74,12 @@ fn verdicts(report: &Report, out: &mut String) -> std::fmt::Result {
         let class = if v.ok { "ok" } else { "bad" };
         let stat = if v.metric == Metric::Failures { "" } else { v.stat.name() };
         let measured = v.measured.map_or("-".to_owned(), number);
-        write!(out, "<div class=\"tile {class}\"><b>{measured}</b><span>{} {stat}</span><small>at most {}</small></div>", v.metric.name(), number(v.at_most))?;
+        write!(
+            out,
+            "<div class=\"tile {class}\"><b>{measured}</b><span>{} {stat}</span><small>at most {}</small></div>",
+            v.metric.name(),
+            number(v.at_most)
+        )?;
     }
     out.push_str("</div></section>");
     Ok(())
@@ -68,13 +89,25 @@ fn figures(report: &Report, out: &mut String) -> std::fmt::Result {
     out.push_str("<section><h2>Figures</h2><table><thead><tr><th></th><th>n</th><th>p50</th><th>p95</th><th>p99</th><th>max</th></tr></thead><tbody>");
     for metric in Metric::ALL {
         let Some(Summary { n, p50, p95, p99, max }) = report.samples.summary(metric) else {
-            write!(out, "<tr class=\"none\"><th>{}</th><td>0</td><td colspan=\"4\">not measured</td></tr>", metric.name())?;
+            write!(
+                out,
+                "<tr class=\"none\"><th>{}</th><td>0</td><td colspan=\"4\">not measured</td></tr>",
+                metric.name()
+            )?;
             continue;
         };
         if metric == Metric::Failures {
             write!(out, "<tr><th>failures</th><td>{n}</td><td colspan=\"3\"></td><td>{max}</td></tr>")?;
         } else {
-            write!(out, "<tr><th>{}</th><td>{n}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", metric.name(), number(p50), number(p95), number(p99), number(max))?;
+            write!(
+                out,
+                "<tr><th>{}</th><td>{n}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+                metric.name(),
+                number(p50),
+                number(p95),
+                number(p99),
+                number(max)
+            )?;
         }
     }
     out.push_str("</tbody></table></section>");
@@ -90,7 +123,14 @@ fn failures(report: &Report, out: &mut String) -> std::fmt::Result {
     for call in failed {
         let Outcome::Failed(f) = &call.outcome else { continue };
         let at = ms_between(f.at, call.placed) / 1000.0;
-        write!(out, "<tr><td>{}</td><td>{}</td><td>{at:.2} s</td><td>{}</td><td>{}</td></tr>", call.call, escape(&call.scenario), escape(&f.step), escape(&f.why))?;
+        write!(
+            out,
+            "<tr><td>{}</td><td>{}</td><td>{at:.2} s</td><td>{}</td><td>{}</td></tr>",
+            call.call,
+            escape(&call.scenario),
+            escape(&f.step),
+            escape(&f.why)
+        )?;
     }
     out.push_str("</tbody></table></section>");
     Ok(())
@@ -102,10 +142,20 @@ fn distributions(report: &Report, out: &mut String) -> std::fmt::Result {
         let values = report.samples.values(metric);
         let counted = matches!(metric, Metric::Failures | Metric::LostFrames | Metric::FalseStops | Metric::UnderrunMs);
         let Some(summary) = report.samples.summary(metric).filter(|_| !counted && values.len() > 1) else { continue };
-        let own = [Stat::P50, Stat::P95].map(|stat| (format!("{} {}", stat.name(), number(summary.stat(stat))), summary.stat(stat), "stat"));
+        let own = [Stat::P50, Stat::P95]
+            .map(|stat| (format!("{} {}", stat.name(), number(summary.stat(stat))), summary.stat(stat), "stat"));
         let limits = report.verdicts.iter().filter(|v| v.metric == metric);
-        let lines: Vec<_> = own.into_iter().chain(limits.map(|v| (format!("{} limit {}", v.stat.name(), v.at_most), v.at_most, "limit"))).collect();
-        write!(out, "<figure><figcaption>{} <small>n = {}</small></figcaption>{}</figure>", metric.name(), values.len(), histogram(values, "ms", &lines))?;
+        let lines: Vec<_> = own
+            .into_iter()
+            .chain(limits.map(|v| (format!("{} limit {}", v.stat.name(), v.at_most), v.at_most, "limit")))
+            .collect();
+        write!(
+            out,
+            "<figure><figcaption>{} <small>n = {}</small></figcaption>{}</figure>",
+            metric.name(),
+            values.len(),
+            histogram(values, "ms", &lines)
+        )?;
     }
     out.push_str("</div></section>");
     Ok(())

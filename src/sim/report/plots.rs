@@ -1,10 +1,10 @@
 //! The drawings of a report: distributions, the waveform of both directions, the waterfall of turns.
 
-use super::super::clock::{Moment, ms, ms_between, samples};
 use super::super::audio::linear;
+use super::super::clock::{Moment, ms, ms_between, samples};
 use super::super::timeline::{MarkKind, Timeline, Track, Trial};
-use super::svg::{Svg, round_step};
 use super::CallReport;
+use super::svg::{Svg, round_step};
 
 /// A histogram with its cumulative curve. `lines` are drawn across it: a label and a value.
 pub fn histogram(values: &[f64], unit: &str, lines: &[(String, f64, &str)]) -> String {
@@ -20,10 +20,21 @@ pub fn histogram(values: &[f64], unit: &str, lines: &[(String, f64, &str)]) -> S
         let height = count as f64 / most * PLOT;
         let left = 8.0 + index as f64 * width;
         let from = low + index as f64 * (high - low) / BINS as f64;
-        svg.rect_titled("bar", [left + 0.5, TOP + PLOT - height, width - 1.0, height], &format!("{count} from {from:.1} {unit}"));
+        svg.rect_titled(
+            "bar",
+            [left + 0.5, TOP + PLOT - height, width - 1.0, height],
+            &format!("{count} from {from:.1} {unit}"),
+        );
     }
     let total = sorted.len().max(1) as f64;
-    svg.path("cdf", sorted.iter().enumerate().filter(|(_, v)| **v <= high).map(|(i, &v)| (x(v), TOP + PLOT * (1.0 - (i + 1) as f64 / total))));
+    svg.path(
+        "cdf",
+        sorted
+            .iter()
+            .enumerate()
+            .filter(|(_, v)| **v <= high)
+            .map(|(i, &v)| (x(v), TOP + PLOT * (1.0 - (i + 1) as f64 / total))),
+    );
     let step = round_step(high - low, 6.0);
     let mut tick = (low / step).ceil() * step;
     while tick <= high {
@@ -69,7 +80,8 @@ pub fn waveform(call: &CallReport, timeline: &Timeline) -> String {
 /// One row per turn: the caller's speech, how long the bot was still heard, and the way to the answer.
 pub fn waterfall(call: &CallReport) -> String {
     let turns = wire_turns(call);
-    let longest = turns.iter().map(|t| t.length()).chain(call.turns.iter().filter_map(|t| t.total_ms)).fold(1.0, f64::max);
+    let longest =
+        turns.iter().map(|t| t.length()).chain(call.turns.iter().filter_map(|t| t.total_ms)).fold(1.0, f64::max);
     let x = |value: f64| 92.0 + value / longest * (WIDE - 110.0);
     let rows = turns.len() + call.turns.len();
     let mut svg = Svg::new(WIDE, rows as f64 * 26.0 + 24.0);
@@ -80,7 +92,9 @@ pub fn waterfall(call: &CallReport) -> String {
         let top = (turns.len() + row) as f64 * 26.0;
         svg.text("lane", 4.0, top + 16.0, "start", &format!("server {}", turn.number));
         let mut at = 0.0;
-        for (class, name, value) in [("asr", "asr", turn.asr_ms), ("llm", "llm", turn.llm_ms), ("tts", "tts", turn.tts_ms)] {
+        for (class, name, value) in
+            [("asr", "asr", turn.asr_ms), ("llm", "llm", turn.llm_ms), ("tts", "tts", turn.tts_ms)]
+        {
             let Some(value) = value else { continue };
             svg.rect_titled(class, [x(at), top + 6.0, x(at + value) - x(at), 13.0], &format!("{name} {value:.0} ms"));
             at += value;
@@ -152,15 +166,27 @@ fn draw_turn(svg: &mut Svg, turn: &WireTurn, row: usize, x: impl Fn(f64) -> f64)
     let top = row as f64 * 26.0;
     svg.text("lane", 4.0, top + 16.0, "start", &format!("turn {}", row + 1));
     if let Some(spoke) = turn.spoke {
-        svg.rect_titled("caller-bar", [x(0.0), top + 3.0, x(spoke) - x(0.0), 9.0], &format!("caller speaks {spoke:.0} ms"));
+        svg.rect_titled(
+            "caller-bar",
+            [x(0.0), top + 3.0, x(spoke) - x(0.0), 9.0],
+            &format!("caller speaks {spoke:.0} ms"),
+        );
     }
     if let Some(barge_in) = turn.barge_in {
-        svg.rect_titled("bot-bar", [x(0.0), top + 13.0, x(barge_in) - x(0.0), 9.0], &format!("bot still heard {barge_in:.0} ms"));
+        svg.rect_titled(
+            "bot-bar",
+            [x(0.0), top + 13.0, x(barge_in) - x(0.0), 9.0],
+            &format!("bot still heard {barge_in:.0} ms"),
+        );
         svg.text("axis", x(barge_in) + 4.0, top + 21.0, "start", &format!("stop {barge_in:.0} ms"));
     }
     let Some(gap) = turn.gap else { return };
     let known = turn.known.min(gap);
-    svg.rect_titled("known", [x(turn.end), top + 3.0, x(turn.end + known) - x(turn.end), 19.0], &format!("by design {known:.0} ms"));
+    svg.rect_titled(
+        "known",
+        [x(turn.end), top + 3.0, x(turn.end + known) - x(turn.end), 19.0],
+        &format!("by design {known:.0} ms"),
+    );
     let rest = [x(turn.end + known), top + 3.0, x(turn.end + gap) - x(turn.end + known), 19.0];
     svg.rect_titled("over", rest, &format!("beyond it {:.1} ms", gap - known));
     svg.text("axis", x(turn.end + gap) - 4.0, top + 16.0, "end", &format!("answer {gap:.0} ms"));
@@ -234,7 +260,9 @@ fn envelope(track: &Track, from: Moment, columns: usize) -> Vec<f64> {
 
 /// The range to draw: outliers beyond three times the 99th percentile are left to the table.
 fn range(sorted: &[f64], lines: &[(String, f64, &str)]) -> (f64, f64) {
-    let at = |q: f64| sorted.get(((sorted.len() as f64 * q) as usize).min(sorted.len().saturating_sub(1))).copied().unwrap_or(0.0);
+    let at = |q: f64| {
+        sorted.get(((sorted.len() as f64 * q) as usize).min(sorted.len().saturating_sub(1))).copied().unwrap_or(0.0)
+    };
     let max = at(1.0);
     let high = if max > 3.0 * at(0.99).max(1e-9) { 1.5 * at(0.99) } else { max };
     let high = lines.iter().map(|l| l.1).fold(high, f64::max) * 1.05;

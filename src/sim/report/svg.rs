@@ -14,14 +14,13 @@ impl Svg {
         Self { body: String::new(), width, height }
     }
 
-    pub fn rect(&mut self, class: &str, x: f64, y: f64, w: f64, h: f64) {
-        let _ = write!(self.body, r#"<rect class="{class}" x="{x:.1}" y="{y:.1}" width="{:.1}" height="{:.1}"/>"#, w.max(0.0), h.max(0.0));
-    }
-
     /// A rectangle with words that show when it is pointed at.
     pub fn rect_titled(&mut self, class: &str, [x, y, w, h]: [f64; 4], title: &str) {
         let (w, h, title) = (w.max(0.0), h.max(0.0), escape(title));
-        let _ = write!(self.body, r#"<rect class="{class}" x="{x:.1}" y="{y:.1}" width="{w:.1}" height="{h:.1}" rx="2"><title>{title}</title></rect>"#);
+        let _ = write!(
+            self.body,
+            r#"<rect class="{class}" x="{x:.1}" y="{y:.1}" width="{w:.1}" height="{h:.1}" rx="2"><title>{title}</title></rect>"#
+        );
     }
 
     pub fn line(&mut self, class: &str, x1: f64, y1: f64, x2: f64, y2: f64) {
@@ -31,7 +30,8 @@ impl Svg {
     /// Text whose `anchor` is `start`, `middle` or `end`.
     pub fn text(&mut self, class: &str, x: f64, y: f64, anchor: &str, text: &str) {
         let text = escape(text);
-        let _ = write!(self.body, r#"<text class="{class}" x="{x:.1}" y="{y:.1}" text-anchor="{anchor}">{text}</text>"#);
+        let _ =
+            write!(self.body, r#"<text class="{class}" x="{x:.1}" y="{y:.1}" text-anchor="{anchor}">{text}</text>"#);
     }
 
     /// A line through points, closed to an area when the class fills it.

@@ -18,14 +18,32 @@ pub fn table(report: &Report) -> String {
 
 fn metrics(report: &Report, out: &mut String) -> std::fmt::Result {
     let s = &report.setting;
-    writeln!(out, "\nsim_call --via {}: {} calls to {}, {} at once, seed {}, {:.1} s", s.via, s.calls, s.target, s.concurrency, s.seed, s.took_ms / 1000.0)?;
+    writeln!(
+        out,
+        "\nsim_call --via {}: {} calls to {}, {} at once, seed {}, {:.1} s",
+        s.via,
+        s.calls,
+        s.target,
+        s.concurrency,
+        s.seed,
+        s.took_ms / 1000.0
+    )?;
     writeln!(out, "\n{:<22}{:>8}{:>10}{:>10}{:>10}{:>10}", "", "n", "p50", "p95", "p99", "max")?;
     for metric in Metric::ALL {
         let Some(m) = report.samples.summary(metric) else { continue };
         if metric == Metric::Failures {
             writeln!(out, "{:<22}{:>8}{:>40}", metric.name(), m.n, m.max)?;
         } else {
-            writeln!(out, "{:<22}{:>8}{:>10.1}{:>10.1}{:>10.1}{:>10.1}", metric.name(), m.n, m.p50, m.p95, m.p99, m.max)?;
+            writeln!(
+                out,
+                "{:<22}{:>8}{:>10.1}{:>10.1}{:>10.1}{:>10.1}",
+                metric.name(),
+                m.n,
+                m.p50,
+                m.p95,
+                m.p99,
+                m.max
+            )?;
         }
     }
     Ok(())
@@ -58,7 +76,11 @@ fn failures(report: &Report, out: &mut String) -> std::fmt::Result {
 fn remarks(report: &Report, out: &mut String) -> std::fmt::Result {
     let late = &report.setting.own_lateness;
     if late.over_5_ms > 0 {
-        writeln!(out, "note  the harness itself sent {} of {} frames more than 5 ms late (at most {:.1} ms): the machine is short of CPU", late.over_5_ms, late.frames, late.max_ms)?;
+        writeln!(
+            out,
+            "note  the harness itself sent {} of {} frames more than 5 ms late (at most {:.1} ms): the machine is short of CPU",
+            late.over_5_ms, late.frames, late.max_ms
+        )?;
     }
     report.setting.note.iter().try_for_each(|note| writeln!(out, "note  {note}"))
 }
