@@ -1,7 +1,16 @@
 //! Offhook: a telephony-first IVR media server. ARCHITECTURE.md names the rooms and who may import whom.
 
+pub mod api;
+pub mod call;
+pub mod clock;
+pub mod config;
+pub mod dialog;
 pub mod providers;
+pub mod queue;
 pub mod safety;
+pub mod server;
 pub mod sim;
 pub mod store;
 pub mod telemetry;
+pub mod transport;
+pub mod turn;

@@ -1,2 +1,102 @@
-//! Arguments to configuration to server to exit code.
-fn main() {}
+//! Arguments to configuration to server to exit code: 0 is success, 1 a failure while running, 2 wrong usage or
+//! configuration, told in one line.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use offhook::config::{Loaded, Sources, load};
+use offhook::dialog::Catalogue;
+
+/// A telephony-first IVR media server: SIP and Twilio Media Streams in, speech out, interruptible.
+#[derive(Parser)]
+#[command(name = "offhook", version, about, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Answer calls until told to stop.
+    Serve(ConfigArgs),
+    /// Check the configuration and what it names, without starting anything.
+    Check {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print every key with its value and where it was set; secrets are `***`.
+        #[arg(long)]
+        print_config: bool,
+    },
+}
+
+/// Where the configuration comes from; later wins: defaults, file, environment file, variables, --set.
+#[derive(Args)]
+struct ConfigArgs {
+    /// The configuration file; config/offhook.yaml is read if it exists and none is named.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Reads NAME.yaml beside the configuration file on top of it; `production` refuses unsafe settings.
+    #[arg(long, value_name = "NAME")]
+    env: Option<String>,
+    /// Sets one key, such as sip.listen=127.0.0.1:5070; may be repeated.
+    #[arg(long, value_name = "KEY.PATH=VALUE")]
+    set: Vec<String>,
+}
+
+/// Why the process ends without success.
+enum Failure {
+    /// Wrong configuration: exit code 2.
+    Config(String),
+    /// Something failed while running: exit code 1.
+    Running(anyhow::Error),
+}
+
+// Frames and messages are small and short-lived, which the system's allocator is slower at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Config(line)) => {
+            eprintln!("offhook: {line}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Running(error)) => {
+            eprintln!("offhook: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve(config) => serve(loaded(config)?).map_err(Failure::Running),
+        Command::Check { config, print_config } => check(&loaded(config)?, print_config),
+    }
+}
+
+fn loaded(args: ConfigArgs) -> Result<Loaded, Failure> {
+    let sources = Sources::of_process(args.config, args.env, args.set);
+    load(&sources).map_err(|error| Failure::Config(error.to_string()))
+}
+
+fn serve(loaded: Loaded) -> anyhow::Result<()> {
+    offhook::telemetry::logs::init(&loaded.config.log)?;
+    // Two crates bring a provider each; the first one installed is taken for all of TLS.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(offhook::server::run(loaded.config))
+}
+
+fn check(loaded: &Loaded, print_config: bool) -> Result<(), Failure> {
+    let catalogue = Catalogue::load(&loaded.config.flows.dir).map_err(|error| Failure::Config(error.to_string()))?;
+    let text = if print_config {
+        loaded.print()
+    } else {
+        format!("configuration: ok\nflows: {} ok\n", catalogue.flows().count())
+    };
+    std::io::stdout().write_all(text.as_bytes()).map_err(|error| Failure::Running(error.into()))
+}

@@ -2,11 +2,26 @@
 //!
 //! Deliberately absent: sockets, clocks, tasks, name resolution. Whoever drives an [`Endpoint`] owns them.
 #![forbid(unsafe_code)]
+// Everything here sees bytes from strangers.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::string_slice,
+        clippy::as_conversions,
+        clippy::unreachable
+    )
+)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod dialog;
 mod endpoint;
 pub mod message;
 mod pii;
+pub mod sdp;
 mod stream;
 mod transaction;
 

@@ -1,5 +1,24 @@
 //! ROOM 4: what to say next. Pure: a call feeds it keys, words and time, and does what it asks.
 
+mod agent;
+mod check;
+mod collect;
+mod decode;
+pub mod flow;
+pub mod lines;
+mod menu;
+mod prompt;
+pub mod runner;
+pub mod sentence;
+mod sound;
+pub mod speakable;
+pub mod transcript;
+mod values;
+mod walk;
+mod words;
+mod yaml;
+
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +27,11 @@ use offhook_media::dtmf::Digit;
 use crate::providers::{Language, ReplyRequest};
 use crate::safety::said::Cleared;
 use crate::telemetry::pii::Pii;
+
+pub use flow::Flow;
+pub use lines::Catalogue;
+pub use runner::{CallFacts, Dialog};
+pub use yaml::FlowError;
 
 /// Time since the process began; handed in by whoever has a clock.
 pub type Moment = Duration;
@@ -46,26 +70,39 @@ pub enum Utterance {
     Audio { samples: Arc<[i16]>, words: Option<Cleared> },
 }
 
-/// What a dialog is told.
-#[derive(Clone, Debug)]
+/// What a dialog is told. Prints as its kind only: keys and words are the caller's, also where we read them back.
+#[derive(Clone)]
 pub enum DialogInput {
     /// The call is answered and audio may flow.
     Started,
+    /// A key. Where keys may interrupt, [`DialogInput::Interrupted`] may come first or not: both are understood.
     Digit(Digit),
+    /// The caller has begun to speak while nothing was being said. Keeps a re-prompt from talking over them.
+    CallerSpeaking,
     /// Words of a turn that is still going on; a menu may act on them.
     Partial(Pii<String>),
     /// The caller's turn is over. `None`: something was said, but no words are known (no recogniser, or it failed).
     TurnEnded(Option<Pii<String>>),
-    /// All utterances asked for so far were played to their end. `heard` is their text.
-    SpokenOut { heard: String },
-    /// The caller broke in: what was left to say is dropped. `heard` is what reached them.
-    Interrupted { heard: String, unheard: String },
+    /// All utterances asked for so far were played to their end, or could not be made. `heard` is the text that reached
+    /// the caller since the last report, with the heard part of what [`DialogOutput::Abandon`] dropped.
+    SpokenOut {
+        heard: String,
+    },
+    /// The caller broke in: what was left to say is dropped. `heard` is what reached them since the last report.
+    /// A [`DialogInput::Digit`] or [`DialogInput::TurnEnded`] follows.
+    Interrupted {
+        heard: String,
+        unheard: String,
+    },
     /// A sentence of the model's answer, cleared; the dialog decides to say it.
     AnswerSentence(Cleared),
     AnswerEnded,
     AnswerFailed,
-    /// No voice could make the speech; `text` was not heard.
-    SpeechFailed { text: Cleared },
+    /// No voice could make the speech; `text` was not heard. [`DialogInput::SpokenOut`] still follows when the queue is
+    /// empty.
+    SpeechFailed {
+        text: Cleared,
+    },
     /// The time given by [`DialogOutput::WakeAt`] has come.
     Timeout,
 }
@@ -79,7 +116,7 @@ pub enum DialogOutput {
     Say(Utterance),
     /// Ask the language model; its sentences come back as input.
     Reply(Box<ReplyRequest>),
-    /// Drop the answer being made and everything queued but not yet heard.
+    /// Drop the answer being made and everything queued but not yet heard. Reported by no input of its own.
     Abandon,
     /// Feed [`DialogInput::Timeout`] at this moment; replaces the one before, `None` removes it.
     WakeAt(Option<Moment>),
@@ -89,4 +126,24 @@ pub enum DialogOutput {
     Transfer { target: Arc<str> },
     /// Once all is spoken: end the call.
     HangUp,
+}
+
+impl fmt::Debug for DialogInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Started => "Started",
+            Self::Digit(_) => "Digit",
+            Self::CallerSpeaking => "CallerSpeaking",
+            Self::Partial(_) => "Partial",
+            Self::TurnEnded(Some(_)) => "TurnEnded(words)",
+            Self::TurnEnded(None) => "TurnEnded(none)",
+            Self::SpokenOut { .. } => "SpokenOut",
+            Self::Interrupted { .. } => "Interrupted",
+            Self::AnswerSentence(_) => "AnswerSentence",
+            Self::AnswerEnded => "AnswerEnded",
+            Self::AnswerFailed => "AnswerFailed",
+            Self::SpeechFailed { .. } => "SpeechFailed",
+            Self::Timeout => "Timeout",
+        })
+    }
 }

@@ -76,6 +76,14 @@ impl Dialog {
         &self.remote_tag
     }
 
+    /// Takes over the numbering of the same dialog in its early state.
+    pub(crate) fn inherit(&mut self, early: &Self) {
+        if self.remote_tag == early.remote_tag {
+            self.local_cseq = self.local_cseq.max(early.local_cseq);
+            self.remote_cseq = early.remote_cseq;
+        }
+    }
+
     /// Notes the number of a request from the other side. False where it is not higher than the last
     /// (section 12.2.2: such a request is out of order).
     pub(crate) fn accept_cseq(&mut self, number: u32) -> bool {

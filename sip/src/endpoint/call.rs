@@ -63,8 +63,8 @@ pub(super) struct AckWait {
 
 pub(super) struct OurOffer {
     pub(super) sdp: Bytes,
-    /// False while it waits to be tried again after glare.
-    pub(super) in_flight: bool,
+    /// Its client transaction; `None` while it waits to be tried again after glare.
+    pub(super) client: Option<u64>,
 }
 
 impl Call {

@@ -41,6 +41,10 @@ pub(super) struct Clients {
 }
 
 impl Clients {
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
     pub(super) fn peek(&self, id: u64) -> Option<&ClientTx> {
         self.table.get(&id)
     }
@@ -121,6 +125,11 @@ impl Endpoint {
         self.on_silence(user, Silence::TransportLost);
     }
 
+    /// Lets an INVITE whose call is gone acknowledge a late refusal, but not for ever.
+    pub(super) fn abandon_client(&mut self, id: u64) {
+        self.start_timer(Owner::Client(id), Timer::M, self.config.timings.lifetime());
+    }
+
     pub(super) fn forget_client(&mut self, id: u64) {
         self.clients.remove(id);
         self.clock.forget(Owner::Client(id));
@@ -135,7 +144,7 @@ impl Endpoint {
                 Effect::Stop(timer) => self.clock.stop(Owner::Client(id), timer),
                 Effect::Deliver => {
                     if let Some(response) = response {
-                        self.on_answer(user, response);
+                        self.on_answer(user, flow, response);
                     }
                 }
                 Effect::TimedOut => self.on_silence(user, Silence::TimedOut),

@@ -5,8 +5,8 @@ use super::call::{OurOffer, Phase};
 use super::client::User;
 use super::io::{CallHandle, EndCause, Event, Flow, Output};
 use super::screen::{self, Refusal};
-use super::server::Opening;
-use super::{Endpoint, fill_capabilities};
+use super::server::{Opening, ServerTx};
+use super::{Endpoint, Owner, fill_capabilities};
 use crate::message::{Essentials, ExtraHeader, HeaderName, Message, Method};
 use crate::pii::Pii;
 use crate::transaction::Timer;
@@ -48,6 +48,11 @@ impl Endpoint {
 
     /// BYE (section 15.1.2). What was pending is answered first.
     fn on_bye(&mut self, call: CallHandle, server: u64, message: &Message) {
+        if matches!(self.calls.get(&call).map(|call| &call.phase), Some(Phase::Calling { .. })) {
+            // A callee refuses by its final answer; BYE is not for an early dialog of its own.
+            self.respond(server, 481, None, |_| {});
+            return;
+        }
         let pending = self.ringing(call).or(self.take_their_offer(call));
         if let Some(invite) = pending {
             self.respond(invite, 487, None, |_| {});
@@ -89,6 +94,7 @@ impl Endpoint {
             return;
         }
         call.their_offer = Some(server);
+        self.start_call_timer(handle, Timer::TheirOffer, self.config.timings.lifetime());
         if *method == Method::Invite {
             self.respond(server, 100, None, |_| {});
         }
@@ -104,7 +110,7 @@ impl Endpoint {
         if call.ended {
             return Err(Refusal::bare(481));
         }
-        if call.our_offer.as_ref().is_some_and(|ours| ours.in_flight) {
+        if call.our_offer.as_ref().is_some_and(|ours| ours.client.is_some()) {
             return Err(Refusal::bare(491));
         }
         let busy = call.is_pending() || call.their_offer.is_some();
@@ -122,12 +128,15 @@ impl Endpoint {
     }
 
     fn take_their_offer(&mut self, call: CallHandle) -> Option<u64> {
-        self.calls.get_mut(&call)?.their_offer.take()
+        let server = self.calls.get_mut(&call)?.their_offer.take();
+        self.clock.stop(Owner::Call(call.as_u64()), Timer::TheirOffer);
+        server
     }
 
     pub(super) fn answer_reinvite(&mut self, call: CallHandle, answer: Result<Bytes, u16>) {
         let Some(server) = self.take_their_offer(call) else { return };
-        let is_invite = self.servers.peek(server).is_some_and(|tx| tx.request.method() == Some(&Method::Invite));
+        let is_invite =
+            self.servers.peek(server).and_then(ServerTx::cseq).is_some_and(|cseq| cseq.method == Method::Invite);
         match answer {
             Ok(sdp) if is_invite => self.accept(call, server, &sdp, false),
             Ok(sdp) => {
@@ -147,7 +156,7 @@ impl Endpoint {
         if !free || state.their_offer.is_some() || state.ack_wait.is_some() {
             return self.event(call, Event::ReinviteAnswered { call, answer: Err(491) });
         }
-        state.our_offer = Some(OurOffer { sdp, in_flight: false });
+        state.our_offer = Some(OurOffer { sdp, client: None });
         self.send_reinvite(call);
     }
 
@@ -156,19 +165,25 @@ impl Endpoint {
         let (contact, agent) = (self.contact(&flow), self.config.user_agent.clone());
         let Some(call) = self.calls.get_mut(&handle) else { return };
         let (Some(dialog), Some(ours)) = (call.dialog.as_mut(), call.our_offer.as_mut()) else { return };
-        ours.in_flight = true;
         let mut writer = dialog.request(&Method::Invite, &via);
         writer.header(HeaderName::Contact, contact);
         writer.header(HeaderName::Allow, screen::ALLOW).header(HeaderName::UserAgent, agent);
         let request = writer.finish(Some((screen::ACCEPT, &ours.sdp)));
-        self.open_client(&Method::Invite, &branch, flow, request, User::Reinvite(handle));
+        let client = self.open_client(&Method::Invite, &branch, flow, request, User::Reinvite(handle));
+        if let Some(ours) = self.calls.get_mut(&handle).and_then(|call| call.our_offer.as_mut()) {
+            ours.client = Some(client);
+        }
+        self.start_call_timer(handle, Timer::OurOffer, self.config.timings.lifetime());
     }
 
     pub(super) fn on_reinvite_answer(&mut self, handle: CallHandle, status: u16, response: &Message) {
+        if status < 200 {
+            return;
+        }
+        self.clock.stop(Owner::Call(handle.as_u64()), Timer::OurOffer);
         let Some(call) = self.calls.get_mut(&handle) else { return };
         match status {
-            ..200 => {}
-            200..300 => {
+            ..300 => {
                 if call.our_offer.take().is_some() {
                     if let (Some(dialog), Ok(Some(contact))) = (call.dialog.as_mut(), response.contact()) {
                         dialog.refresh(contact.uri());
@@ -179,7 +194,10 @@ impl Endpoint {
                 self.acknowledge(handle, response);
             }
             491 => self.retry_after_glare(handle),
-            481 | 408 => self.lose(handle, EndCause::Forgotten),
+            481 | 408 => {
+                call.our_offer = None;
+                self.lose(handle, EndCause::Forgotten);
+            }
             _ => {
                 call.our_offer = None;
                 self.event(handle, Event::ReinviteAnswered { call: handle, answer: Err(status) });
@@ -191,8 +209,17 @@ impl Endpoint {
     fn retry_after_glare(&mut self, handle: CallHandle) {
         let wait = if handle.is_outbound() { 2100 + 10 * self.random.below(190) } else { 10 * self.random.below(200) };
         if let Some(ours) = self.calls.get_mut(&handle).and_then(|call| call.our_offer.as_mut()) {
-            ours.in_flight = false;
+            ours.client = None;
             self.start_call_timer(handle, Timer::Glare, Duration::from_millis(wait));
+        }
+    }
+
+    /// Our re-INVITE got a provisional answer at most: the dialog cannot be trusted any more.
+    pub(super) fn on_offer_unanswered(&mut self, handle: CallHandle) {
+        let ours = self.calls.get_mut(&handle).and_then(|call| call.our_offer.take());
+        if let Some(client) = ours.and_then(|ours| ours.client) {
+            self.forget_client(client);
+            self.lose(handle, EndCause::TransactionTimeout);
         }
     }
 
@@ -216,7 +243,7 @@ impl Endpoint {
             }
             Phase::Calling { .. } => self.give_up(handle, EndCause::LocalBye),
             Phase::Established => {
-                if let Some(server) = call.their_offer.take() {
+                if let Some(server) = self.take_their_offer(handle) {
                     self.respond(server, 487, None, |_| {});
                 }
                 self.end(handle, EndCause::LocalBye, None);

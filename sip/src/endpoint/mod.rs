@@ -102,9 +102,9 @@ impl Endpoint {
         self.calls.len()
     }
 
-    /// Server transactions at this moment.
+    /// Transactions at this moment, server and client.
     pub fn transactions(&self) -> usize {
-        self.servers.len()
+        self.servers.len() + self.clients.len()
     }
 
     fn on_bytes(&mut self, flow: Flow, bytes: Bytes) {
@@ -218,6 +218,8 @@ impl Endpoint {
             Timer::AwaitAck => self.on_missing_ack(call),
             Timer::Ring => self.on_ring_limit(call),
             Timer::Cancelled => self.on_cancel_unanswered(call),
+            Timer::TheirOffer => self.answer_reinvite(call, Err(500)),
+            Timer::OurOffer => self.on_offer_unanswered(call),
             Timer::Glare => self.send_reinvite(call),
             _ => {}
         }
@@ -287,6 +289,12 @@ impl Endpoint {
 
     fn forget_call(&mut self, handle: CallHandle) {
         let Some(call) = self.calls.remove(&handle) else { return };
+        if let Some(server) = call.their_offer {
+            self.respond(server, 487, None, |_| {});
+        }
+        if let Some(client) = call.our_offer.as_ref().and_then(|ours| ours.client) {
+            self.abandon_client(client);
+        }
         self.pending -= usize::from(call.is_pending()).min(self.pending);
         if let Some(dialog) = &call.dialog {
             self.dialogs.remove(&dialog.id());

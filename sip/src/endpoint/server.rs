@@ -3,7 +3,7 @@
 use super::clock::Owner;
 use super::io::{CallHandle, Flow, Output};
 use super::{Endpoint, reply};
-use crate::message::{Essentials, HeaderName, Message, Method, Writer};
+use crate::message::{CSeq, Essentials, HeaderName, Message, Method, Writer};
 use crate::transaction::{Effect, Effects, InviteServer, NonInviteServer, ServerMachine, Timer};
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -16,7 +16,8 @@ pub(super) struct ServerTx {
     pub(super) flow: Flow,
     /// Where the request came from.
     source: Flow,
-    pub(super) request: Message,
+    /// What is answered; given up with the final answer, so that a finished transaction is small.
+    pub(super) request: Option<Message>,
     pub(super) to_tag: String,
     pub(super) machine: ServerMachine,
     pub(super) call: CallHandle,
@@ -27,6 +28,18 @@ pub(super) struct Servers {
     table: HashMap<u64, ServerTx>,
     by_key: HashMap<String, u64>,
     by_merge: HashMap<String, u64>,
+}
+
+impl ServerTx {
+    /// True until the final answer.
+    pub(super) fn is_open(&self) -> bool {
+        self.request.is_some()
+    }
+
+    /// Method and number of the request, until the final answer.
+    pub(super) fn cseq(&self) -> Option<CSeq> {
+        self.request.as_ref()?.cseq().ok()
+    }
 }
 
 impl Servers {
@@ -120,11 +133,12 @@ impl Endpoint {
         };
         let flow = reply::destination(&source, request.via().ok().as_ref(), self.config.force_rport);
         let id = self.fresh_id();
-        self.servers.insert(id, ServerTx { key, merge, flow, source, request, to_tag, machine, call });
+        self.servers.insert(id, ServerTx { key, merge, flow, source, request: Some(request), to_tag, machine, call });
         id
     }
 
-    /// Answers through the transaction and gives back the bytes. `fill` adds header fields.
+    /// Answers through the transaction and gives back the bytes; `None` where it was answered finally
+    /// before. `fill` adds header fields.
     pub(super) fn respond(
         &mut self,
         id: u64,
@@ -133,7 +147,9 @@ impl Endpoint {
         fill: impl FnOnce(&mut Writer),
     ) -> Option<Bytes> {
         let tx = self.servers.table.get_mut(&id)?;
-        let mut writer = reply::begin(&tx.request, tx.source.remote, status, &tx.to_tag);
+        let request = tx.request.take()?;
+        let mut writer = reply::begin(&request, tx.source.remote, status, &tx.to_tag);
+        tx.request = Some(request).filter(|_| status < 200);
         if status > 100 {
             writer.header(HeaderName::Server, &self.config.user_agent);
         }
@@ -148,9 +164,8 @@ impl Endpoint {
     /// Record-Route, Contact and Allow of a response that makes or keeps a dialog (section 12.1.1).
     pub(super) fn fill_dialog(&self, id: u64) -> impl FnOnce(&mut Writer) + use<> {
         let tx = self.servers.peek(id);
-        let routes: Vec<Bytes> = tx.map_or(Vec::new(), |tx| {
-            let values = tx.request.values(HeaderName::RecordRoute);
-            values.map(|value| tx.request.as_bytes().slice_ref(value)).collect()
+        let routes: Vec<Bytes> = tx.and_then(|tx| tx.request.as_ref()).map_or(Vec::new(), |request| {
+            request.values(HeaderName::RecordRoute).map(|value| request.as_bytes().slice_ref(value)).collect()
         });
         let contact = tx.map(|tx| self.contact(&tx.source));
         move |writer: &mut Writer| {

@@ -2,7 +2,7 @@
 
 use super::call::{Call, Cancel, Phase};
 use super::client::{Silence, User, follow_up};
-use super::io::{CallHandle, EndCause, Event, OutboundInvite, Output};
+use super::io::{CallHandle, EndCause, Event, Flow, OutboundInvite, Output};
 use super::{Endpoint, Owner, screen};
 use crate::dialog::Dialog;
 use crate::message::{HeaderName, Message, Method, Writer};
@@ -33,7 +33,7 @@ impl Endpoint {
     }
 
     fn write_invite(&mut self, invite: &OutboundInvite, via: &str) -> Writer {
-        let (tag, call_id) = (self.random.token(), self.random.token());
+        let (tag, call_id) = (self.random.token(), self.random.token() + &self.random.token());
         let display = invite.from_display.as_deref().map(quoted).unwrap_or_default();
         let number = self.random.below(1 << 16) + 1;
         let mut writer = Writer::request(&Method::Invite, invite.target.as_str());
@@ -42,7 +42,7 @@ impl Endpoint {
             .header(HeaderName::MaxForwards, 70)
             .header(HeaderName::From, format_args!("{display}<{}>;tag={tag}", invite.from.as_str()))
             .header(HeaderName::To, format_args!("<{}>", invite.target.as_str()))
-            .header(HeaderName::CallId, format_args!("{call_id}@{}", invite.flow.local.ip()))
+            .header(HeaderName::CallId, call_id)
             .header(HeaderName::CSeq, format_args!("{number} INVITE"))
             .header(HeaderName::Contact, self.contact(&invite.flow))
             .header(HeaderName::Allow, screen::ALLOW)
@@ -53,10 +53,10 @@ impl Endpoint {
     }
 
     /// An answer to one of our requests.
-    pub(super) fn on_answer(&mut self, user: User, response: &Message) {
+    pub(super) fn on_answer(&mut self, user: User, flow: Flow, response: &Message) {
         let Some(status) = response.status() else { return };
         match user {
-            User::Invite(call) => self.on_invite_answer(call, status, response),
+            User::Invite(call) => self.on_invite_answer(call, flow, status, response),
             User::Reinvite(call) => self.on_reinvite_answer(call, status, response),
             User::Bye(call) if status >= 200 => self.forget_call(call),
             User::Info(call) if matches!(status, 408 | 481) => self.lose(call, EndCause::Forgotten),
@@ -89,10 +89,10 @@ impl Endpoint {
         }
     }
 
-    fn on_invite_answer(&mut self, handle: CallHandle, status: u16, response: &Message) {
+    fn on_invite_answer(&mut self, handle: CallHandle, flow: Flow, status: u16, response: &Message) {
         match status {
             ..200 => self.on_progress(handle, status, response),
-            200..300 => self.on_accepted(handle, response),
+            200..300 => self.on_accepted(handle, flow, response),
             _ => {
                 let reason = response.text(HeaderName::Reason).map(|reason| reason.into_owned());
                 self.end(handle, EndCause::Rejected(status), reason);
@@ -118,13 +118,13 @@ impl Endpoint {
 
     /// A 2xx to our INVITE: the first makes the call, the same again is acknowledged again, and one
     /// of another fork is acknowledged and ended (section 13.2.2.4).
-    fn on_accepted(&mut self, handle: CallHandle, response: &Message) {
-        let Some(call) = self.calls.get(&handle) else { return self.end_fork(handle, response) };
+    fn on_accepted(&mut self, handle: CallHandle, flow: Flow, response: &Message) {
+        let Some(call) = self.calls.get(&handle) else { return self.end_fork(flow, response) };
         let Phase::Calling { cancel, .. } = call.phase else {
             let theirs = response.address(HeaderName::To).ok();
             let theirs = theirs.and_then(|to| to.tag()).unwrap_or_default();
             let same = call.dialog.as_ref().is_some_and(|dialog| dialog.remote_tag() == theirs);
-            return if same { self.acknowledge(handle, response) } else { self.end_fork(handle, response) };
+            return if same { self.acknowledge(handle, response) } else { self.end_fork(flow, response) };
         };
         self.adopt_dialog(handle, response);
         self.set_phase(handle, Phase::Established);
@@ -143,7 +143,12 @@ impl Endpoint {
         if seen.to.tag().is_none() && response.status().is_some_and(|status| status < 200) {
             return;
         }
-        let (Ok(dialog), Some(call)) = (Dialog::caller(response, &seen), self.calls.get_mut(&handle)) else { return };
+        let (Ok(mut dialog), Some(call)) = (Dialog::caller(response, &seen), self.calls.get_mut(&handle)) else {
+            return;
+        };
+        if let Some(early) = &call.dialog {
+            dialog.inherit(early);
+        }
         let id = dialog.id();
         if let Some(before) = call.dialog.replace(dialog) {
             self.dialogs.remove(&before.id());
@@ -151,10 +156,9 @@ impl Endpoint {
         self.dialogs.insert(id, handle);
     }
 
-    fn end_fork(&mut self, handle: CallHandle, response: &Message) {
+    fn end_fork(&mut self, flow: Flow, response: &Message) {
         let Ok(seen) = response.essentials() else { return };
         let Ok(mut dialog) = Dialog::caller(response, &seen) else { return };
-        let Some(flow) = self.calls.get(&handle).map(|call| call.flow) else { return };
         let (via, _) = self.new_via(&flow);
         let bytes = dialog.ack(seen.cseq.number, &via).finish(None);
         self.outputs.push_back(Output::Transmit { flow, bytes });

@@ -83,14 +83,16 @@ impl Endpoint {
     /// Sends a 2xx to an INVITE and repeats it until it is acknowledged (section 13.3.1.4), on
     /// reliable transports too: a proxy behind us may use another.
     pub(super) fn accept(&mut self, call: CallHandle, server: u64, sdp: &Bytes, initial: bool) {
+        let Some((cseq, flow)) = self.servers.peek(server).and_then(|tx| Some((tx.cseq()?.number, tx.flow))) else {
+            return;
+        };
         let fill = self.fill_dialog(server);
         let supported = screen::SUPPORTED.join(", ");
         let response = self.respond(server, 200, Some(sdp), |writer| {
             fill(writer);
             writer.header(HeaderName::Supported, supported);
         });
-        let number = self.servers.peek(server).and_then(|tx| Some((tx.request.cseq().ok()?.number, tx.flow)));
-        let (Some(response), Some((cseq, flow))) = (response, number) else { return };
+        let Some(response) = response else { return };
         let interval = self.config.timings.t1;
         if let Some(call) = self.calls.get_mut(&call) {
             call.ack_wait = Some(AckWait { cseq, flow, response, interval, initial });
@@ -164,11 +166,7 @@ impl Endpoint {
             return self.refuse(flow, message, Refusal::bare(481));
         };
         self.answer_stateless(flow, message, 200, |_| {});
-        let open = self.servers.peek(server).is_some_and(|tx| match &tx.machine {
-            ServerMachine::Invite(machine) => machine.is_open(),
-            ServerMachine::NonInvite(_) => false,
-        });
-        if !open {
+        if !self.servers.peek(server).is_some_and(|tx| tx.is_open()) {
             return;
         }
         self.respond(server, 487, None, |_| {});

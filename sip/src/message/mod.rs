@@ -233,10 +233,25 @@ impl Message {
     /// All addresses of a list field (Contact, Route, Record-Route) in order.
     pub fn addresses(&self, name: HeaderName) -> Result<Vec<NameAddr<'_>>, ParseError> {
         let mut all = Vec::new();
+        self.each_address(name, |address| all.push(address))?;
+        Ok(all)
+    }
+
+    /// The first Contact; `None` where there is none, or where it is `*`. All of them are checked.
+    pub fn contact(&self) -> Result<Option<NameAddr<'_>>, ParseError> {
+        if self.values(HeaderName::Contact).any(|value| value == b"*") {
+            return Ok(None);
+        }
+        let mut first = None;
+        self.each_address(HeaderName::Contact, |address| first = first.or(Some(address)))?;
+        Ok(first)
+    }
+
+    fn each_address<'a>(&'a self, name: HeaderName, mut take: impl FnMut(NameAddr<'a>)) -> Result<(), ParseError> {
         for field in self.fields(name) {
             let mut scan = self.scan_field(field);
             loop {
-                all.push(NameAddr::scan(&mut scan)?);
+                take(NameAddr::scan(&mut scan)?);
                 if !scan.eat(b',') {
                     break;
                 }
@@ -245,15 +260,7 @@ impl Message {
                 return Err(scan.fail(Problem::BadValue));
             }
         }
-        Ok(all)
-    }
-
-    /// The first Contact; `None` where there is none, or where it is `*`.
-    pub fn contact(&self) -> Result<Option<NameAddr<'_>>, ParseError> {
-        if self.values(HeaderName::Contact).any(|value| value == b"*") {
-            return Ok(None);
-        }
-        Ok(self.addresses(HeaderName::Contact)?.first().copied())
+        Ok(())
     }
 
     /// Tokens of all fields of this name (Require, Supported, Allow, Content-Encoding..), without parameters.

@@ -75,7 +75,6 @@ pub(crate) fn head(bytes: &Bytes) -> Result<Head, ParseError> {
     let first = line(bytes, begin)?;
     let start = start_line(bytes, first.clone())?;
     let mut fields = Vec::with_capacity(24);
-    let mut seen = Singles::default();
     let mut content_length = None;
     let mut at = first.end + 2;
     loop {
@@ -91,7 +90,7 @@ pub(crate) fn head(bytes: &Bytes) -> Result<Head, ParseError> {
             return Err(ParseError::new(Place::Head, range.start, Problem::TooManyHeaders));
         }
         let field = field(bytes, range)?;
-        seen.note(&field)?;
+        check_single(&fields, &field)?;
         if field.name == HeaderName::ContentLength {
             content_length = Some(length(bytes, &field)?);
         }
@@ -99,21 +98,12 @@ pub(crate) fn head(bytes: &Bytes) -> Result<Head, ParseError> {
     }
 }
 
-/// Remembers which single fields have passed.
-#[derive(Default)]
-struct Singles(Vec<HeaderName>);
-
-impl Singles {
-    fn note(&mut self, field: &Field) -> Result<(), ParseError> {
-        if !field.name.is_single() {
-            return Ok(());
-        }
-        if self.0.contains(&field.name) {
-            return Err(ParseError::new(Place::Header(field.name), field.spelled.start, Problem::Duplicate));
-        }
-        self.0.push(field.name);
-        Ok(())
+/// Refuses a field that may stand once and stands again.
+fn check_single(fields: &[Field], field: &Field) -> Result<(), ParseError> {
+    if field.name.is_single() && fields.iter().any(|other| other.name == field.name) {
+        return Err(ParseError::new(Place::Header(field.name), field.spelled.start, Problem::Duplicate));
     }
+    Ok(())
 }
 
 /// The line from `at` up to its CRLF.

@@ -140,9 +140,43 @@ pub(crate) const fn is_lws(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-pub(crate) const fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
+pub(crate) fn is_token(byte: u8) -> bool {
+    TOKEN.has(byte)
 }
+
+/// A set of bytes: letters, digits, and what is listed.
+pub(crate) struct ByteSet([bool; 256]);
+
+impl ByteSet {
+    #[expect(clippy::indexing_slicing, reason = "runs at compile time")]
+    pub(crate) const fn alphanumeric_and(mut others: &[u8]) -> Self {
+        let mut set = [false; 256];
+        let mut byte = 0_u8;
+        let mut index = 0;
+        while index < 256 {
+            set[index] = byte.is_ascii_alphanumeric();
+            byte = byte.wrapping_add(1);
+            index += 1;
+        }
+        while let [first, rest @ ..] = others {
+            let mut wanted = *first;
+            let mut at = 0;
+            while wanted > 0 {
+                wanted -= 1;
+                at += 1;
+            }
+            set[at] = true;
+            others = rest;
+        }
+        Self(set)
+    }
+
+    pub(crate) fn has(&self, byte: u8) -> bool {
+        self.0.get(usize::from(byte)).copied().unwrap_or_default()
+    }
+}
+
+static TOKEN: ByteSet = ByteSet::alphanumeric_and(b"-.!%*_+`'~");
 
 /// Leading zeros are allowed; overflow, signs and an empty text are not.
 pub(crate) fn decimal(digits: &[u8]) -> Option<u32> {

@@ -3,7 +3,7 @@
 //! Names are never resolved here. Other schemes are kept whole: an endpoint answers them with 416.
 
 use super::error::{ParseError, Place, Problem};
-use super::scan::decimal;
+use super::scan::{ByteSet, decimal};
 use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -132,11 +132,12 @@ impl<'a> Host<'a> {
         if let Some(inner) = text.strip_prefix('[') {
             return inner.strip_suffix(']')?.parse().ok().map(Host::V6);
         }
-        if let Ok(address) = text.parse() {
+        if text.starts_with(|first: char| first.is_ascii_digit())
+            && let Ok(address) = text.parse()
+        {
             return Some(Host::V4(address));
         }
-        let label = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-        let named = !text.is_empty() && text.len() <= MAX_HOST && text.bytes().all(label);
+        let named = !text.is_empty() && text.len() <= MAX_HOST && text.bytes().all(|byte| LABEL.has(byte));
         named.then_some(Host::Name(text))
     }
 
@@ -166,13 +167,14 @@ fn hierarchical<'a>(raw: &'a str, scheme: Scheme, rest: &'a str) -> Result<Uri<'
         Some((userinfo, rest)) => (Some(user_part(userinfo)?), rest),
         None => (None, rest),
     };
+    let second_at = memchr::memchr(b'@', rest.as_bytes()).is_some();
     let (rest, headers) = rest.split_once('?').unwrap_or((rest, ""));
     let cut = rest.find(';').unwrap_or(rest.len());
     let (host_port, params) = rest.split_at_checked(cut).ok_or(Problem::BadUri)?;
-    if !escapes_are_whole(params) || !escapes_are_whole(headers) || raw.matches('@').count() > 1 {
+    if !escapes_are_whole(params) || !escapes_are_whole(headers) || second_at {
         return Err(Problem::BadUri);
     }
-    if params.split(';').skip(1).any(|param| param.is_empty() || param.starts_with('=')) {
+    if !params.is_empty() && params.split(';').skip(1).any(|param| param.is_empty() || param.starts_with('=')) {
         return Err(Problem::BadParameter);
     }
     let (host, port) = split_host_port(host_port)?;
@@ -181,8 +183,7 @@ fn hierarchical<'a>(raw: &'a str, scheme: Scheme, rest: &'a str) -> Result<Uri<'
 
 fn user_part(userinfo: &str) -> Result<&str, Problem> {
     let user = userinfo.split_once(':').map_or(userinfo, |(user, _password)| user);
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/%:#".contains(&byte);
-    if user.is_empty() || !userinfo.bytes().all(allowed) || !escapes_are_whole(userinfo) {
+    if user.is_empty() || !userinfo.bytes().all(|byte| USER.has(byte)) || !escapes_are_whole(userinfo) {
         return Err(Problem::BadUri);
     }
     Ok(user)
@@ -222,6 +223,9 @@ fn is_opaque(byte: u8) -> bool {
 }
 
 fn escapes_are_whole(text: &str) -> bool {
+    if memchr::memchr(b'%', text.as_bytes()).is_none() {
+        return true;
+    }
     text.split('%')
         .skip(1)
         .all(|after| after.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)))
@@ -246,6 +250,8 @@ pub(crate) fn percent_decode(text: &str) -> Cow<'_, str> {
     Cow::Owned(String::from_utf8_lossy(&plain).into_owned())
 }
 
+static USER: ByteSet = ByteSet::alphanumeric_and(b"-_.!~*'()&=+$,;?/%:#");
+static LABEL: ByteSet = ByteSet::alphanumeric_and(b".-_");
 const MAX_URI: usize = 4096;
 const MAX_HOST: usize = 255;
 

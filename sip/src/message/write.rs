@@ -89,6 +89,10 @@ struct Clean<'a>(&'a mut BytesMut);
 
 impl fmt::Write for Clean<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        if !text.bytes().any(|byte| byte.is_ascii_control()) {
+            self.0.extend_from_slice(text.as_bytes());
+            return Ok(());
+        }
         let plain = |byte: u8| if byte < 0x20 || byte == 0x7f { b' ' } else { byte };
         self.0.extend(text.bytes().map(plain));
         Ok(())

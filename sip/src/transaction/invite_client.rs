@@ -97,7 +97,9 @@ impl InviteClient {
                 effects.push(Effect::TimedOut);
                 self.terminate(effects);
             }
-            (Timer::D, State::Completed { .. }) | (Timer::M, State::Accepted) => self.terminate(effects),
+            (Timer::D, State::Completed { .. }) | (Timer::M, State::Accepted | State::Proceeding) => {
+                self.terminate(effects);
+            }
             _ => {}
         }
     }

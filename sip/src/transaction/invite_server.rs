@@ -32,8 +32,7 @@ impl InviteServer {
         Self { state: State::Proceeding { last: None }, timings, reliable }
     }
 
-    /// True until a final answer is given.
-    pub(crate) fn is_open(&self) -> bool {
+    fn is_open(&self) -> bool {
         matches!(self.state, State::Proceeding { .. })
     }
 

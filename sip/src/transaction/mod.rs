@@ -79,6 +79,10 @@ pub(crate) enum Timer {
     Ring,
     /// When to stop waiting for the answer to a cancelled INVITE (64*T1; section 9.1).
     Cancelled,
+    /// When to refuse a re-INVITE or UPDATE that the application leaves unanswered (64*T1).
+    TheirOffer,
+    /// When to give up on a re-INVITE of ours that got no final answer (64*T1).
+    OurOffer,
     /// When to try a re-INVITE again that met one of the other side (section 14.1).
     Glare,
 }

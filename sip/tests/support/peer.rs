@@ -1,0 +1,97 @@
+//! One endpoint and a hand-written peer: text in, parsed answers and events out.
+
+use bytes::Bytes;
+use offhook_sip::message::Message;
+use offhook_sip::{Command, Endpoint, EndpointConfig, Event, Flow, Input, Moment, Output, Transport};
+
+pub struct Peer {
+    pub endpoint: Endpoint,
+    pub flow: Flow,
+    pub now: Moment,
+    pub events: Vec<Event>,
+    /// Where each message went.
+    pub ways: Vec<Flow>,
+}
+
+impl Peer {
+    pub fn new() -> Self {
+        Self::with(EndpointConfig::default())
+    }
+
+    pub fn with(config: EndpointConfig) -> Self {
+        let flow = Flow {
+            transport: Transport::Udp,
+            local: "10.0.0.2:5060".parse().unwrap(),
+            remote: "10.0.0.1:5070".parse().unwrap(),
+            connection: None,
+        };
+        Self { endpoint: Endpoint::new(config, 1), flow, now: Moment::ZERO, events: Vec::new(), ways: Vec::new() }
+    }
+
+    pub fn send(&mut self, text: &str) -> Vec<Message> {
+        self.send_bytes(Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    pub fn send_bytes(&mut self, bytes: Bytes) -> Vec<Message> {
+        let flow = self.flow;
+        self.feed(Input::Message { flow, bytes })
+    }
+
+    pub fn command(&mut self, command: Command) -> Vec<Message> {
+        self.feed(Input::Command(command))
+    }
+
+    pub fn feed(&mut self, input: Input<'_>) -> Vec<Message> {
+        self.endpoint.handle(input, self.now);
+        let mut sent = Vec::new();
+        while let Some(output) = self.endpoint.poll_output() {
+            match output {
+                Output::Transmit { flow, bytes } => {
+                    self.ways.push(flow);
+                    sent.push(Message::parse(bytes).expect("our messages are well-formed"));
+                }
+                Output::Event(event) => self.events.push(event),
+            }
+        }
+        sent
+    }
+
+    /// The one status that was answered.
+    pub fn status(&mut self, text: &str) -> u16 {
+        let sent = self.send(text);
+        assert_eq!(sent.len(), 1, "one answer to {}", text.lines().next().unwrap_or_default());
+        sent[0].status().unwrap()
+    }
+}
+
+/// A request with these fields changed, dropped (empty value) or added.
+pub fn request(method: &str, changes: &[(&str, &str)], body: &str) -> String {
+    let mut uri = "sip:1000@10.0.0.2";
+    let cseq = format!("1 {method}");
+    let branch = format!("SIP/2.0/UDP 10.0.0.1:5070;branch=z9hG4bK-{method}-{};rport", changes.len());
+    let mut fields: Vec<(&str, &str)> = vec![
+        ("Via", &branch),
+        ("Max-Forwards", "70"),
+        ("From", "<sip:alice@10.0.0.1>;tag=a1"),
+        ("To", "<sip:1000@10.0.0.2>"),
+        ("Call-ID", "one@10.0.0.1"),
+        ("CSeq", &cseq),
+        ("Contact", "<sip:alice@10.0.0.1:5070>"),
+    ];
+    if !body.is_empty() {
+        fields.push(("Content-Type", "application/sdp"));
+    }
+    for (name, value) in changes {
+        match fields.iter_mut().find(|(known, _)| known == name) {
+            _ if *name == "uri" => uri = value,
+            Some(field) => field.1 = value,
+            None => fields.push((name, value)),
+        }
+    }
+    let fields: Vec<String> = fields
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
+    format!("{method} {uri} SIP/2.0\r\n{}Content-Length: {}\r\n\r\n{body}", fields.concat(), body.len())
+}

@@ -1,0 +1,286 @@
+//! The actor: owns one call's core and leg, carries inputs to the one and outputs to wherever they belong.
+//!
+//! It decides nothing. Its tasks (voice, answer, ears) hang on the senders in its fields: dropping the actor ends
+//! them. They are started when first needed, so that a call without speech costs none of them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use jiff::Timestamp;
+use offhook_media::{FRAME, Frame};
+use tokio::sync::mpsc;
+
+use super::admission::Permit;
+use super::answer::{self, AnswerMsg};
+use super::core::{Call, CallInput, CallOutput};
+use super::latency::ms;
+use super::leg::{Leg, LegEvent};
+use super::listen;
+use super::registry::Registry;
+use super::shard::CallPort;
+use super::speak::{self, SpeakMsg};
+use super::{Moment, TurnId};
+use crate::providers::{FrameSender, Language, Providers, SpeakRequest, frame_queue};
+use crate::store::RecordSink;
+use crate::store::record::{CallEvent, CallId, CallSummary, EndReason, Record, TurnRecord, Via};
+
+use crate::telemetry::metrics::{Metrics, Stage};
+
+/// What every call of the process shares.
+#[derive(Clone)]
+pub struct Services {
+    /// Where voices, models and recognisers run: never on a media shard.
+    pub runtime: tokio::runtime::Handle,
+    pub providers: Providers,
+    pub records: RecordSink,
+    pub metrics: Metrics,
+    pub registry: Registry,
+}
+
+/// A call as a transport hands it over.
+pub struct NewCall {
+    pub id: CallId,
+    pub via: Via,
+    pub core: Call,
+    pub leg: Box<dyn Leg>,
+    pub permit: Permit,
+}
+
+/// See the module's header.
+pub struct Actor {
+    id: CallId,
+    via: Via,
+    core: Call,
+    leg: Box<dyn Leg>,
+    port: CallPort,
+    services: Arc<Services>,
+    voice: Option<mpsc::Sender<SpeakMsg>>,
+    model: Option<mpsc::Sender<AnswerMsg>>,
+    ears: Option<FrameSender>,
+    overrun: Arc<AtomicBool>,
+    started_at: Moment,
+    late_ticks: u64,
+    turns: u32,
+    over: bool,
+    _permit: Permit,
+}
+
+impl Actor {
+    pub fn new(call: NewCall, port: CallPort, services: Arc<Services>, now: Moment) -> Self {
+        Self {
+            id: call.id,
+            via: call.via,
+            core: call.core,
+            leg: call.leg,
+            overrun: port.overrun(),
+            port,
+            services,
+            voice: None,
+            model: None,
+            ears: None,
+            started_at: now,
+            late_ticks: 0,
+            turns: 0,
+            over: false,
+            _permit: call.permit,
+        }
+    }
+
+    /// The call's 20 ms: everything that arrived goes in, one frame goes out. `planned` is when this was due.
+    pub fn tick(&mut self, planned: Moment, now: Moment) {
+        self.watch_pace(planned, now);
+        let Self { core, leg, ears, .. } = self;
+        let mut inputs = |event: LegEvent<'_>| match event {
+            LegEvent::Tap { frame, arrival } => core.tap(frame, arrival, now),
+            LegEvent::Heard { frame, .. } => {
+                if let Some(ears) = ears {
+                    ears.push_newest(*frame);
+                }
+            }
+            LegEvent::Digit(digit) => core.handle(CallInput::Digit(digit), now),
+            LegEvent::HungUp(reason) => core.handle(CallInput::HungUp(reason), now),
+        };
+        leg.drain(now, &mut inputs);
+        if self.overrun.load(Ordering::Relaxed) {
+            self.core.handle(CallInput::HungUp(EndReason::Overrun), now);
+        }
+        self.core.timeout(now);
+        self.obey(now);
+        for _ in 0..self.leg.wants(now) {
+            let mut frame: Frame = [0; FRAME];
+            let audible = self.core.pull(&mut frame, self.leg.unheard(now), now);
+            self.leg.send(audible.then_some(&frame), now);
+        }
+        self.obey(now);
+    }
+
+    /// Something other than audio happened.
+    pub fn deliver(&mut self, input: CallInput, now: Moment) {
+        self.core.handle(input, now);
+        self.obey(now);
+    }
+
+    /// A timer of the core is due between two ticks.
+    pub fn timeout(&mut self, now: Moment) {
+        self.core.timeout(now);
+        self.obey(now);
+    }
+
+    /// When [`Actor::timeout`] is due.
+    pub fn wake_at(&self) -> Option<Moment> {
+        self.core.poll_timeout().map(|(at, _)| at)
+    }
+
+    pub const fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// Ends the call after its own code has failed: nothing of the core is touched any more.
+    pub fn abort(&mut self, now: Moment) {
+        self.finish(EndReason::InternalError, now);
+    }
+
+    fn watch_pace(&mut self, planned: Moment, now: Moment) {
+        let late = ms(now.saturating_sub(planned));
+        self.services.metrics.pacing_error_ms.observe(late);
+        if late > LATE_TICK_MS {
+            self.late_ticks += 1;
+        }
+    }
+
+    fn obey(&mut self, now: Moment) {
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                CallOutput::Speak { turn, wanted, language } => {
+                    let request =
+                        SpeakRequest { text: wanted.text, language, voice: wanted.voice, rate: wanted.rate };
+                    self.tell_voice(SpeakMsg::Say { turn, sentence: wanted.sentence, request });
+                }
+                CallOutput::Reply { turn, request, language } => {
+                    self.ask_model(turn, AnswerMsg::Reply { turn, request, language }, now);
+                }
+                CallOutput::Abandon(turn) => self.abandon(turn),
+                CallOutput::Listen { language, hints } => self.listen(language, hints),
+                CallOutput::Clear => self.leg.clear(now),
+                CallOutput::Turn(turn) => self.keep_turn(turn),
+                CallOutput::Event(event) => self.keep_event(event),
+                CallOutput::HangUp(reason) => self.finish(reason, now),
+            }
+        }
+    }
+
+    fn tell_voice(&mut self, message: SpeakMsg) {
+        let (services, port) = (&self.services, &self.port);
+        let voice = self.voice.get_or_insert_with(|| {
+            let (sender, inbox) = mpsc::channel(speak::INBOX);
+            services.runtime.spawn(speak::run(inbox, services.providers.tts.clone(), port.clone()));
+            sender
+        });
+        if voice.try_send(message).is_err() {
+            self.overrun.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn ask_model(&mut self, turn: TurnId, message: AnswerMsg, now: Moment) {
+        let Some(llm) = self.services.providers.llm.clone() else {
+            let error = crate::providers::ProviderError::NotConfigured { vendor: "llm", what: "llm.provider".into() };
+            return self.core.handle(CallInput::AnswerFailed { turn, error }, now);
+        };
+        let (services, port) = (&self.services, &self.port);
+        let model = self.model.get_or_insert_with(|| {
+            let (sender, inbox) = mpsc::channel(answer::INBOX);
+            services.runtime.spawn(answer::run(inbox, llm, port.clone()));
+            sender
+        });
+        if model.try_send(message).is_err() {
+            self.overrun.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn abandon(&mut self, turn: TurnId) {
+        let voice = self.voice.as_ref().map(|voice| voice.try_send(SpeakMsg::Abandon(turn)).is_ok());
+        let model = self.model.as_ref().map(|model| model.try_send(AnswerMsg::Abandon(turn)).is_ok());
+        if voice == Some(false) || model == Some(false) {
+            self.overrun.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn listen(&mut self, language: Language, hints: Arc<[String]>) {
+        let Some(stt) = self.services.providers.stt.clone() else { return };
+        let (sender, audio) = frame_queue(listen::FRAMES);
+        self.services.runtime.spawn(listen::run(stt, language, hints, audio, self.port.clone()));
+        // The session before this one ends as its audio ends.
+        self.ears = Some(sender);
+    }
+
+    fn keep_turn(&mut self, mut turn: Box<TurnRecord>) {
+        self.turns += 1;
+        turn.number = self.turns;
+        self.measure(&turn);
+        self.services.records.record(Record::Turn { call: self.id, at: Timestamp::now(), turn });
+    }
+
+    fn measure(&self, turn: &TurnRecord) {
+        let metrics = &self.services.metrics;
+        let stages = [
+            (Stage::Asr, turn.asr_ms),
+            (Stage::Llm, turn.llm_ms),
+            (Stage::Tts, turn.tts_ms),
+            (Stage::Total, turn.total_ms),
+        ];
+        for (stage, ms) in stages {
+            if let Some(ms) = ms {
+                metrics.stage(stage).observe(ms);
+            }
+        }
+        if let Some(ms) = turn.barge_in_ms {
+            metrics.barge_ins.inc();
+            metrics.barge_in_ms.observe(ms);
+        }
+    }
+
+    fn keep_event(&self, event: CallEvent) {
+        if event.kind == "digit" {
+            self.services.metrics.digits.inc();
+        }
+        self.services.records.record(Record::Event { call: self.id, at: Timestamp::now(), event });
+    }
+
+    fn finish(&mut self, reason: EndReason, now: Moment) {
+        if self.over {
+            return;
+        }
+        self.over = true;
+        self.leg.hang_up(&reason);
+        self.services.registry.remove(self.id);
+        let summary = self.summary(now);
+        self.measure_end(&reason, &summary);
+        self.services.records.record(Record::CallEnded { call: self.id, at: Timestamp::now(), reason, summary });
+    }
+
+    fn measure_end(&self, reason: &EndReason, summary: &CallSummary) {
+        let metrics = &self.services.metrics;
+        metrics.call_ended(self.via.as_str(), reason.as_str());
+        metrics.rtp_packets_lost.inc_by(summary.packets_lost);
+        metrics.concealed_ms.inc_by(summary.concealed_ms);
+        metrics.frames_dropped.inc_by(self.ears.as_ref().map_or(0, FrameSender::dropped));
+    }
+
+    fn summary(&self, now: Moment) -> CallSummary {
+        let (stats, counts) = (self.leg.stats(), self.core.counts());
+        CallSummary {
+            duration_ms: ms(now.saturating_sub(self.started_at)),
+            turns: counts.turns,
+            barge_ins: counts.barge_ins,
+            frames_sent: stats.frames_sent,
+            frames_received: stats.frames_received,
+            packets_lost: stats.packets_lost,
+            concealed_ms: stats.concealed_ms,
+            jitter_ms: stats.jitter_ms,
+            late_ticks: self.late_ticks,
+        }
+    }
+}
+
+/// A tick later than this is counted in the call's record.
+const LATE_TICK_MS: f64 = 5.0;

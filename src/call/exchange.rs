@@ -1,0 +1,85 @@
+//! One exchange between caller and bot while it goes on, and the record that it becomes. Pure.
+
+use std::sync::Arc;
+
+use offhook_media::dtmf::Digit;
+
+use super::Moment;
+use super::latency::TurnClock;
+use crate::dialog::Listening;
+use crate::providers::{Language, ProviderError};
+use crate::store::record::TurnRecord;
+use crate::telemetry::pii::Pii;
+
+/// What the caller did and what they heard in answer.
+#[derive(Debug, Default)]
+pub struct Exchange {
+    pub clock: TurnClock,
+    record: TurnRecord,
+    keys: String,
+}
+
+impl Exchange {
+    /// The caller pressed a key; the answer is timed from the last one.
+    pub fn key(&mut self, digit: Digit, now: Moment) {
+        if self.keys.len() < MAX_KEYS {
+            self.keys.push(digit.as_char());
+        }
+        self.clock.caller_ended(now);
+    }
+
+    /// What the caller said.
+    pub fn words(&mut self, words: Option<Pii<String>>) {
+        self.record.caller_words = words;
+    }
+
+    /// A vendor failed in this exchange; the first failure is kept.
+    pub fn failed(&mut self, error: &ProviderError) {
+        self.record.error.get_or_insert_with(|| error.to_string());
+    }
+
+    /// The step that was current when the exchange ended, and what was heard of the answer.
+    pub fn close(mut self, step: Arc<str>, heard: &str, unheard: &str) -> Self {
+        let said = |text: &str| (!text.is_empty()).then(|| Pii::new(text.to_owned()));
+        self.record.step = step;
+        self.record.heard = said(heard);
+        self.record.unheard = said(unheard);
+        self
+    }
+
+    /// The record, or nothing when nothing happened. Its number is given by the writer.
+    pub fn into_record(mut self) -> Option<TurnRecord> {
+        self.clock.fill(&mut self.record);
+        self.record.keys = (!self.keys.is_empty()).then(|| Pii::new(self.keys));
+        let happened = self.record.caller_words.is_some()
+            || self.record.keys.is_some()
+            || self.record.heard.is_some()
+            || self.record.total_ms.is_some()
+            || self.record.error.is_some();
+        happened.then_some(self.record)
+    }
+}
+
+/// What the current step says about listening, and whether it differs from what the recogniser was told.
+#[derive(Debug, Default)]
+pub struct Ears {
+    pub step: Arc<str>,
+    pub language: Language,
+    told: bool,
+    hints: Arc<[String]>,
+}
+
+impl Ears {
+    /// Enters a step. `true`: the recogniser must be told.
+    pub fn enter(&mut self, listening: &Listening) -> bool {
+        let same = self.told && self.language == listening.language && self.hints == listening.hints;
+        self.step = Arc::clone(&listening.step);
+        self.language = listening.language.clone();
+        self.hints = Arc::clone(&listening.hints);
+        self.told = true;
+        !same
+    }
+}
+
+/// Keys kept per exchange; nothing that a flow collects is longer.
+const MAX_KEYS: usize = 64;

@@ -1,0 +1,57 @@
+//! What any leg can say and be told. A transport implements [`Leg`]; a call knows nothing else of it.
+
+use std::time::Duration;
+
+use offhook_media::Frame;
+use offhook_media::dtmf::Digit;
+use offhook_media::inbound::FrameKind;
+
+use super::Moment;
+use crate::store::record::EndReason;
+
+/// What a leg hears, in the order in which it arrived.
+#[derive(Debug)]
+pub enum LegEvent<'a> {
+    /// 20 ms of audio as it arrived, ahead of any play-out buffer: what speech detection works on.
+    Tap { frame: &'a Frame, arrival: Moment },
+    /// 20 ms of audio in order and at an even pace: what recognition and recording work on.
+    Heard { frame: &'a Frame, kind: FrameKind },
+    /// One key, reported once.
+    Digit(Digit),
+    /// The far side ended the call, or the transport under it was lost.
+    HungUp(EndReason),
+}
+
+/// Figures of a leg so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LegStats {
+    pub frames_sent: u64,
+    pub frames_received: u64,
+    pub packets_lost: u64,
+    pub concealed_ms: u64,
+    /// RFC 3550 interarrival jitter, ms.
+    pub jitter_ms: f64,
+}
+
+/// One side of a call. Owned by the call's actor, driven at the call's 20 ms tick; never waits.
+pub trait Leg: Send {
+    /// Hands over everything that has arrived.
+    fn drain(&mut self, now: Moment, sink: &mut dyn FnMut(LegEvent<'_>));
+
+    /// How many frames the leg takes at this tick: 1 at an even pace, more while a far play-out buffer is filled.
+    fn wants(&self, now: Moment) -> usize;
+
+    /// Sends 20 ms; `None` when there is nothing to say.
+    fn send(&mut self, frame: Option<&Frame>, now: Moment);
+
+    /// The caller broke in: what was sent but not yet heard shall not be heard.
+    fn clear(&mut self, now: Moment);
+
+    /// Audio sent but not yet heard by the caller.
+    fn unheard(&self, now: Moment) -> Duration;
+
+    /// Ends the call at this side.
+    fn hang_up(&mut self, reason: &EndReason);
+
+    fn stats(&self) -> LegStats;
+}

@@ -1,0 +1,267 @@
+//! What the bot is saying: utterances waiting, sentences being made, samples queued, words heard. Pure.
+//!
+//! Utterances are spoken in the order in which they were asked for. At most one sentence is made ahead of the one
+//! that is playing, so that an interruption wastes little.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use offhook_media::playout::{Playout, PlayoutConfig, SentenceId};
+use offhook_media::{Frame, RATE_HZ};
+
+use crate::dialog::Utterance;
+use crate::dialog::transcript::{Spoken, heard};
+use crate::safety::said::Cleared;
+
+/// A sentence that a voice must be asked for.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub sentence: SentenceId,
+    pub text: Cleared,
+    pub voice: Option<Arc<str>>,
+    pub rate: f32,
+}
+
+/// What pulling one frame came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pull {
+    /// The frame holds something of ours (a pause between sentences counts).
+    pub audible: bool,
+    /// The last sample of everything asked for so far is in this frame or was before.
+    pub finished: bool,
+    /// A sentence's audio did not arrive in time.
+    pub underrun: bool,
+}
+
+/// What the caller did and did not hear of the current answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cut {
+    pub heard: String,
+    pub unheard: String,
+}
+
+/// See the module's header.
+pub struct Mouth {
+    waiting: VecDeque<Utterance>,
+    playout: Playout,
+    spoken: VecDeque<Sentence>,
+    next_id: u32,
+    making: bool,
+    /// Some of the current answer has gone out.
+    begun: bool,
+}
+
+impl Mouth {
+    pub fn new() -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            playout: Playout::new(PLAYOUT),
+            spoken: VecDeque::with_capacity(MAX_SPOKEN),
+            next_id: 0,
+            making: false,
+            begun: false,
+        }
+    }
+
+    /// Speaks after whatever is already queued. Refuses when unreasonably much is waiting.
+    #[must_use]
+    pub fn say(&mut self, utterance: Utterance) -> bool {
+        if self.waiting.len() >= MAX_WAITING {
+            return false;
+        }
+        self.waiting.push_back(utterance);
+        true
+    }
+
+    /// The next sentence to make, if it is time for one. Ready audio goes straight to the playout on the way.
+    pub fn next_wanted(&mut self) -> Option<Wanted> {
+        while !self.making && self.ahead() < 2 {
+            let sentence = SentenceId(self.next_id);
+            match self.waiting.pop_front()? {
+                Utterance::Audio { samples, words } => self.queue_ready(sentence, words, samples),
+                Utterance::Sentence { text, .. } if text.is_empty() => {}
+                Utterance::Sentence { text, voice, rate } => {
+                    self.begin(sentence, Some(text.clone()));
+                    self.making = true;
+                    return Some(Wanted { sentence, text, voice, rate });
+                }
+            }
+        }
+        None
+    }
+
+    /// Audio of the sentence being made.
+    #[must_use]
+    pub fn audio(&mut self, sentence: SentenceId, samples: Arc<[i16]>) -> bool {
+        let length = samples.len() as u64;
+        let taken = self.playout.push(sentence, samples, false).is_ok();
+        if let Some(spoken) = self.find(sentence).filter(|_| taken) {
+            spoken.pushed += length;
+        }
+        taken
+    }
+
+    /// All audio of the sentence has come; a micro-pause follows it if anything else does.
+    pub fn audio_ended(&mut self, sentence: SentenceId) {
+        self.making = false;
+        self.complete(sentence, Arc::from([]));
+    }
+
+    /// No voice could make the sentence: what there is of it plays out. Gives its text back.
+    pub fn failed(&mut self, sentence: SentenceId) -> Option<Cleared> {
+        self.audio_ended(sentence);
+        self.find(sentence).and_then(|spoken| spoken.text.clone())
+    }
+
+    /// Takes the next 20 ms.
+    pub fn pull(&mut self, frame: &mut Frame) -> Pull {
+        let pulled = self.playout.pull(frame);
+        if pulled.started.is_some() {
+            self.begun = true;
+        }
+        if let Some(done) = pulled.finished.and_then(|id| self.find(id)) {
+            done.played_out = true;
+        }
+        Pull {
+            audible: pulled.voiced > 0 || (self.begun && !self.playout.is_idle()),
+            finished: self.is_idle(),
+            underrun: pulled.underrun && self.making,
+        }
+    }
+
+    /// Whether nothing is being said or made.
+    pub fn is_idle(&self) -> bool {
+        !self.making && self.waiting.is_empty() && self.playout.is_idle()
+    }
+
+    /// Whether any of the current answer has gone out.
+    pub const fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Silences the bot: the next frame fades out over 10 ms, everything else is dropped. `unheard` is what the far
+    /// side has been sent and has not played.
+    pub fn stop(&mut self, unheard: Duration) -> Cut {
+        let cut = self.cut(unheard);
+        let _ = self.playout.stop();
+        self.waiting.clear();
+        self.making = false;
+        self.forget();
+        cut
+    }
+
+    /// Ends the current answer after it was heard to its end, and gives its text.
+    pub fn heard_out(&mut self) -> String {
+        let cut = self.cut(Duration::ZERO);
+        self.forget();
+        cut.heard
+    }
+
+    fn cut(&self, unheard: Duration) -> Cut {
+        let mut unplayed = samples(unheard);
+        let mut spoken: Vec<Spoken<'_>> =
+            self.spoken.iter().rev().map(|s| s.as_spoken(self.playout.played(s.id), &mut unplayed)).collect();
+        spoken.reverse();
+        spoken.extend(self.waiting.iter().map(|utterance| Spoken {
+            text: match utterance {
+                Utterance::Sentence { text, .. } => text.as_str(),
+                Utterance::Audio { words, .. } => words.as_ref().map_or("", Cleared::as_str),
+            },
+            total_samples: None,
+            played_samples: 0,
+        }));
+        let (heard, unheard) = heard(&spoken);
+        Cut { heard, unheard }
+    }
+
+    fn queue_ready(&mut self, sentence: SentenceId, words: Option<Cleared>, samples: Arc<[i16]>) {
+        self.begin(sentence, words);
+        let length = samples.len() as u64;
+        if let Some(spoken) = self.find(sentence) {
+            spoken.pushed = length;
+        }
+        self.complete(sentence, samples);
+    }
+
+    /// The last audio of a sentence; a micro-pause follows it if anything else does.
+    fn complete(&mut self, sentence: SentenceId, last: Arc<[i16]>) {
+        let queued = self.playout.push(sentence, last, true).is_ok();
+        if let Some(spoken) = self.find(sentence) {
+            spoken.complete = true;
+            // Nothing of it will play: it must not be waited for.
+            spoken.played_out |= !queued || spoken.pushed == 0;
+        }
+        if !self.waiting.is_empty() {
+            // A full playout plays sentences without a pause between them, which is harmless.
+            let _ = self.playout.push_silence(SENTENCE_PAUSE_MS);
+        }
+    }
+
+    fn begin(&mut self, id: SentenceId, text: Option<Cleared>) {
+        self.next_id = self.next_id.wrapping_add(1);
+        if self.spoken.len() == MAX_SPOKEN {
+            self.spoken.pop_front();
+        }
+        self.spoken.push_back(Sentence { id, text, pushed: 0, complete: false, played_out: false });
+    }
+
+    fn find(&mut self, id: SentenceId) -> Option<&mut Sentence> {
+        self.spoken.iter_mut().find(|s| s.id == id)
+    }
+
+    /// Sentences that have not been played to their end.
+    fn ahead(&self) -> usize {
+        self.spoken.iter().filter(|s| !s.played_out).count()
+    }
+
+    fn forget(&mut self) {
+        self.spoken.clear();
+        self.begun = false;
+    }
+}
+
+impl Default for Mouth {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The pause between two sentences.
+pub const SENTENCE_PAUSE_MS: u32 = 200;
+
+/// Voices hand over 100 ms or more at once; the longest sentence is below a minute.
+const PLAYOUT: PlayoutConfig = PlayoutConfig { items: 256, queued_ms: 120_000 };
+
+/// Utterances that may wait; a flow's longest prompt is far below.
+const MAX_WAITING: usize = 256;
+
+/// Sentences of one answer whose words are accounted for; older ones of a very long answer are forgotten.
+const MAX_SPOKEN: usize = 32;
+
+struct Sentence {
+    id: SentenceId,
+    text: Option<Cleared>,
+    /// Samples that a voice has made of it.
+    pushed: u64,
+    complete: bool,
+    played_out: bool,
+}
+
+impl Sentence {
+    /// `unplayed` samples at the end of what was sent were not heard; whatever falls on this sentence is taken off.
+    fn as_spoken(&self, sent: u64, unplayed: &mut u64) -> Spoken<'_> {
+        let lost = sent.min(*unplayed);
+        *unplayed -= lost;
+        Spoken {
+            text: self.text.as_ref().map_or("", Cleared::as_str),
+            total_samples: self.complete.then_some(self.pushed),
+            played_samples: sent - lost,
+        }
+    }
+}
+
+fn samples(span: Duration) -> u64 {
+    let per_second = u64::from(RATE_HZ);
+    span.as_secs() * per_second + u64::from(span.subsec_micros()) * per_second / 1_000_000
+}

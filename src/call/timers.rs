@@ -1,0 +1,92 @@
+//! The timers of a call: every wake-up has a name that says when it is due and why.
+
+use super::Moment;
+
+/// Why a call wakes up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timer {
+    /// When the greeting begins although no audio has come from the caller's side.
+    Greeting,
+    /// When the floor's current state ends by the clock.
+    Floor,
+    /// When final words are no longer waited for.
+    FinalWords,
+    /// When the dialog asked to be woken.
+    Dialog,
+    /// When the last sample sent has been heard at the far side.
+    HeardOut,
+    /// When the call is hung up after its last words.
+    HangUp,
+    /// When a caller's side that sends nothing is given up.
+    NoMedia,
+    /// When the longest allowed call ends.
+    TooLong,
+}
+
+/// The set of running timers: one slot each, no allocation.
+#[derive(Debug, Default)]
+pub struct Timers {
+    due: [Option<Moment>; Timer::ALL.len()],
+}
+
+impl Timers {
+    /// Starts or restarts a timer; `None` stops it.
+    pub fn set(&mut self, timer: Timer, at: Option<Moment>) {
+        if let Some(slot) = self.due.get_mut(timer as usize) {
+            *slot = at;
+        }
+    }
+
+    pub fn is_set(&self, timer: Timer) -> bool {
+        self.due.get(timer as usize).copied().flatten().is_some()
+    }
+
+    /// The earliest timer.
+    pub fn next(&self) -> Option<(Moment, Timer)> {
+        Timer::ALL.iter().zip(self.due).filter_map(|(&timer, due)| Some((due?, timer))).min_by_key(|&(due, _)| due)
+    }
+
+    /// Takes one timer that is due at `now`.
+    pub fn take_due(&mut self, now: Moment) -> Option<Timer> {
+        let (due, timer) = self.next()?;
+        if due > now {
+            return None;
+        }
+        self.set(timer, None);
+        Some(timer)
+    }
+}
+
+impl Timer {
+    const ALL: [Self; 8] = [
+        Self::Greeting,
+        Self::Floor,
+        Self::FinalWords,
+        Self::Dialog,
+        Self::HeardOut,
+        Self::HangUp,
+        Self::NoMedia,
+        Self::TooLong,
+    ];
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn timers_are_taken_in_order_and_once() {
+        let mut timers = Timers::default();
+        timers.set(Timer::TooLong, Some(Duration::from_secs(9)));
+        timers.set(Timer::Floor, Some(Duration::from_secs(1)));
+        timers.set(Timer::Dialog, Some(Duration::from_secs(2)));
+        timers.set(Timer::Dialog, None);
+        assert_eq!(timers.next(), Some((Duration::from_secs(1), Timer::Floor)));
+        assert_eq!(timers.take_due(Duration::from_millis(999)), None);
+        assert_eq!(timers.take_due(Duration::from_secs(10)), Some(Timer::Floor));
+        assert_eq!(timers.take_due(Duration::from_secs(10)), Some(Timer::TooLong));
+        assert_eq!(timers.take_due(Duration::from_secs(10)), None);
+    }
+}

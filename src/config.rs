@@ -1,0 +1,214 @@
+//! What the server is told before it starts: one section per room, each with its defaults.
+//!
+//! Every struct refuses unknown keys, so a typo is an error and never silently a default. How layers are found and
+//! merged is in [`load`]; which settings production refuses is in [`production`].
+
+mod kinds;
+mod load;
+mod production;
+mod read;
+mod tree;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use crate::store::{DataConfig, DatabaseConfig, StoreConfig};
+use crate::telemetry::logs::LogConfig;
+use crate::turn::TurnConfig;
+
+pub use kinds::{PortRange, PublicUrl, Shards, bounded};
+pub use load::{ConfigError, DEFAULT_FILE, Loaded, Sources, load, parse};
+pub use read::Misfit;
+pub use tree::{Node, Origin};
+
+/// The whole configuration.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub http: HttpConfig,
+    pub sip: SipConfig,
+    pub rtp: RtpConfig,
+    pub twilio: TwilioConfig,
+    pub database: DatabaseConfig,
+    pub redis: RedisConfig,
+    pub data: DataConfig,
+    pub store: StoreConfig,
+    pub limits: LimitsConfig,
+    pub media: MediaConfig,
+    pub flows: FlowsConfig,
+    pub turn: TurnConfig,
+    pub log: LogConfig,
+}
+
+/// The HTTP and WebSocket listener: health, API, webhooks, media streams.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpConfig {
+    #[serde(deserialize_with = "kinds::listen")]
+    pub listen: SocketAddr,
+    /// Where carriers reach this server from outside, e.g. `https://voice.example.org`.
+    pub public_url: Option<PublicUrl>,
+    /// Longest wait for a request's head, in ms.
+    #[serde(deserialize_with = "kinds::bounded::<_, _, 100, 60_000>")]
+    pub header_timeout_ms: u64,
+    /// Longest time to answer a request that is not a WebSocket, in ms.
+    #[serde(deserialize_with = "kinds::bounded::<_, _, 100, 120_000>")]
+    pub request_timeout_ms: u64,
+    #[serde(deserialize_with = "kinds::bounded::<_, _, 1_024, 16_777_216>")]
+    pub max_body_bytes: usize,
+    /// Connections open at once; more are answered 503 and closed.
+    #[serde(deserialize_with = "kinds::bounded::<_, _, 1, 1_000_000>")]
+    pub max_connections: usize,
+    /// The bearer token that `/v1` asks for; without one `/v1` is open, which production refuses.
+    pub secret_key: Option<SecretString>,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            public_url: None,
+            header_timeout_ms: 10_000,
+            request_timeout_ms: 10_000,
+            max_body_bytes: 65_536,
+            max_connections: 4_096,
+            secret_key: None,
+        }
+    }
+}
+
+/// SIP signalling. Timer names are those of RFC 3261 table 4.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SipConfig {
+    /// UDP and TCP.
+    #[serde(deserialize_with = "kinds::listen")]
+    pub listen: SocketAddr,
+    /// The address written into Contact and SDP when the server stands behind NAT.
+    #[serde(deserialize_with = "kinds::optional_ip")]
+    pub external_address: Option<IpAddr>,
+    pub user_agent: String,
+    /// Round-trip estimate, in ms.
+    #[serde(deserialize_with = "kinds::bounded::<_, _, 10, 5_000>")]
+    pub t1_ms: u64,
+    /// Longest retransmission interval, in ms.
+    #[serde(deserialize_with = "kinds::bounded::<_, _, 10, 60_000>")]
+    pub t2_ms: u64,
+    /// Longest time a message stays in the network, in ms.
+    #[serde(deserialize_with = "kinds::bounded::<_, _, 10, 60_000>")]
+    pub t4_ms: u64,
+    /// INVITEs in progress but not yet answered; more are answered 503.
+    #[serde(deserialize_with = "kinds::bounded::<_, _, 1, 1_000_000>")]
+    pub max_pending: usize,
+}
+
+impl Default for SipConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 5060)),
+            external_address: None,
+            user_agent: "Offhook".to_owned(),
+            t1_ms: 500,
+            t2_ms: 4_000,
+            t4_ms: 5_000,
+            max_pending: 1_024,
+        }
+    }
+}
+
+/// Where audio packets of SIP calls arrive.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RtpConfig {
+    pub ports: PortRange,
+    /// None takes the address of `sip.listen`.
+    #[serde(deserialize_with = "kinds::optional_ip")]
+    pub listen: Option<IpAddr>,
+}
+
+/// Twilio webhooks and Media Streams.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TwilioConfig {
+    /// Signs webhooks; without it they are refused while `validate_signature` holds.
+    pub auth_token: Option<SecretString>,
+    pub account_sid: Option<String>,
+    pub validate_signature: bool,
+}
+
+impl Default for TwilioConfig {
+    fn default() -> Self {
+        Self { auth_token: None, account_sid: None, validate_signature: true }
+    }
+}
+
+/// A Redis beside this server.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RedisConfig {
+    /// `redis://host:port`; may hold a password. Nothing is kept there; health shows whether it answers.
+    #[serde(deserialize_with = "kinds::redis_url")]
+    pub url: Option<SecretString>,
+}
+
+/// What one server accepts.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Calls at once; more are answered busy.
+    #[serde(deserialize_with = "kinds::bounded::<_, _, 1, 100_000>")]
+    pub max_calls: usize,
+    /// Longest call, in minutes.
+    #[serde(deserialize_with = "kinds::bounded::<_, _, 1, 1_440>")]
+    pub max_call_minutes: u64,
+    /// A call without any incoming audio for this many seconds is ended.
+    #[serde(deserialize_with = "kinds::bounded::<_, _, 1, 3_600>")]
+    pub no_media_timeout_s: u64,
+    /// Time given to calls to end by themselves when the server is asked to stop, in seconds.
+    #[serde(deserialize_with = "kinds::bounded::<_, _, 0, 3_600>")]
+    pub drain_timeout_s: u64,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self { max_calls: 1_000, max_call_minutes: 30, no_media_timeout_s: 60, drain_timeout_s: 30 }
+    }
+}
+
+/// The threads that carry audio.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MediaConfig {
+    pub shards: Shards,
+    /// Ask the system for real-time scheduling of the shards; refused is a warning, not an error.
+    pub realtime_priority: bool,
+}
+
+impl Default for MediaConfig {
+    fn default() -> Self {
+        Self { shards: Shards::Auto, realtime_priority: true }
+    }
+}
+
+/// Where lines, flows and prompts are read from.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FlowsConfig {
+    pub dir: PathBuf,
+}
+
+impl Default for FlowsConfig {
+    fn default() -> Self {
+        Self { dir: PathBuf::from("config") }
+    }
+}
+
+impl Config {
+    /// The address that audio packets of SIP calls are received on.
+    pub fn rtp_address(&self) -> IpAddr {
+        self.rtp.listen.unwrap_or_else(|| self.sip.listen.ip())
+    }
+}

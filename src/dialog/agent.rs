@@ -1,0 +1,246 @@
+//! The ask step: free speech answered by a language model, and what is said when the model is slow, silent or absent.
+//!
+//! The ladder: the model's sentences as they come; a filler after [`FILLER_AFTER`]; the flow's own words after
+//! [`CANNED_AFTER`], and the model's answer is dropped; the keypad when that happens twice in a row. The conversation is kept as it was heard by the caller.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use offhook_media::dtmf::Digit;
+
+use super::flow::{Ask, Prompt, Settings};
+use super::runner::{Dialog, Phase};
+use super::walk::Failure;
+use super::{DialogOutput, Moment, words};
+use crate::providers::{Message, ReplyRequest, Role};
+use crate::safety::said::Cleared;
+use crate::telemetry::pii::Pii;
+
+/// An answer that is being made or played.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// Since when the caller hears nothing of the answer.
+    quiet_since: Moment,
+    filler_said: bool,
+    /// Something of ours is in the queue: `until` is far beyond its length.
+    pub speaking: bool,
+    until: Moment,
+    /// What is in the queue are words of the model, not the filler.
+    real: bool,
+    /// The model has said something at all.
+    answered: bool,
+    /// The model will say no more.
+    pub ended: bool,
+}
+
+impl Answer {
+    fn new(now: Moment) -> Self {
+        Self {
+            quiet_since: now,
+            filler_said: false,
+            speaking: false,
+            until: now,
+            real: false,
+            answered: false,
+            ended: false,
+        }
+    }
+
+    pub fn queued(&mut self, now: Moment, length: Duration) {
+        self.until = self.until.max(now + PLAYOUT_MARGIN) + length;
+        self.speaking = true;
+    }
+
+    pub fn deadline(&self) -> Moment {
+        if self.ended || (self.speaking && self.real) {
+            self.until
+        } else if self.filler_said {
+            self.quiet_since + CANNED_AFTER
+        } else {
+            self.quiet_since + FILLER_AFTER
+        }
+    }
+}
+
+impl Dialog {
+    /// The question as this line can ask it.
+    pub(super) fn question<'a>(&self, ask: &'a Ask) -> &'a Prompt {
+        match (self.can_hear(), self.has_model()) {
+            (false, _) => &ask.unheard,
+            (true, false) => &ask.without_model,
+            (true, true) => &ask.prompt,
+        }
+    }
+
+    /// Whether words that cut a statement short ask for something, rather than for quiet ("stop", "okay thanks").
+    pub(super) fn is_question(&self, words: &Pii<String>) -> bool {
+        self.can_hear() && self.has_model() && words.expose().split_whitespace().count() >= 3
+    }
+
+    /// Whether a question can be expected to be answered.
+    fn has_model(&self) -> bool {
+        self.facts.has_model && self.model_failures < MODEL_GONE_AFTER
+    }
+
+    pub(super) fn ask_key(&mut self, ask: &Ask, digit: Digit, now: Moment) {
+        match ask.keys.iter().find(|(key, _)| *key == digit) {
+            Some((_, next)) => self.go(*next, now),
+            None => self.try_again(Failure::NoMatch, now),
+        }
+    }
+
+    pub(super) fn ask_turn(&mut self, ask: &Ask, said: Option<&Pii<String>>, settings: &Settings, now: Moment) {
+        let Some(said) = said else {
+            // The step's own words for a line without ears are its question; no other apology is needed.
+            return self.try_again(Failure::NoMatch, now);
+        };
+        if words::is_whole_answer(&ask.done_words, said.expose()) {
+            return self.go(ask.next, now);
+        }
+        if !self.facts.has_model {
+            return self.try_again(Failure::NoMatch, now);
+        }
+        self.tries = 0;
+        self.turns += 1;
+        self.push(DialogOutput::Reply(Box::new(ReplyRequest {
+            messages: self.history.messages(&ask.system),
+            temperature: settings.temperature,
+            max_tokens: ask.max_tokens,
+        })));
+        self.phase = Phase::Answering(Answer::new(now));
+    }
+
+    pub(super) fn answer_sentence(&mut self, text: Cleared, now: Moment) {
+        let Phase::Answering(answer) = &mut self.phase else { return };
+        if answer.ended || text.is_empty() {
+            return;
+        }
+        answer.real = true;
+        answer.answered = true;
+        self.utter_sentence(text, now);
+    }
+
+    pub(super) fn answer_ended(&mut self, now: Moment) {
+        let Phase::Answering(answer) = &mut self.phase else { return };
+        answer.ended = true;
+        match (answer.answered, answer.speaking) {
+            (false, _) => self.own_words("model_empty", now),
+            (true, false) => self.answer_over(now),
+            (true, true) => {}
+        }
+    }
+
+    pub(super) fn answer_failed(&mut self, now: Moment) {
+        if matches!(&self.phase, Phase::Answering(answer) if !answer.ended) {
+            self.own_words("model_failed", now);
+        }
+    }
+
+    /// Everything queued was played.
+    pub(super) fn answer_spoken(&mut self, now: Moment) {
+        let Phase::Answering(answer) = &mut self.phase else { return };
+        answer.speaking = false;
+        if answer.ended {
+            return self.answer_over(now);
+        }
+        if std::mem::take(&mut answer.real) {
+            answer.quiet_since = now;
+            answer.filler_said = false;
+        }
+        answer.until = now;
+    }
+
+    /// A deadline of the answer has come.
+    pub(super) fn answer_due(&mut self, now: Moment) {
+        let Phase::Answering(answer) = &mut self.phase else { return };
+        if answer.ended || (answer.speaking && answer.real) {
+            self.event("playout_lost", None);
+            return self.answer_spoken(now);
+        }
+        if answer.filler_said || now >= answer.quiet_since + CANNED_AFTER {
+            self.push(DialogOutput::Abandon);
+            return self.own_words("model_slow", now);
+        }
+        answer.filler_said = true;
+        let flow = Arc::clone(&self.flow);
+        if let Some(ask) = flow.ask_at(self.step) {
+            self.say(&ask.filler, now);
+        }
+    }
+
+    /// Says the flow's words in place of the model's; the step then goes on as after an answer.
+    fn own_words(&mut self, event: &'static str, now: Moment) {
+        self.event(event, None);
+        self.model_failures += 1;
+        self.phase = Phase::Speaking { until: now };
+        let flow = Arc::clone(&self.flow);
+        if let Some(ask) = flow.ask_at(self.step) {
+            self.say(&ask.canned, now);
+            if !self.has_model() {
+                self.say(&ask.without_model, now);
+            }
+        }
+    }
+
+    fn answer_over(&mut self, now: Moment) {
+        self.model_failures = 0;
+        let flow = Arc::clone(&self.flow);
+        match flow.ask_at(self.step) {
+            Some(ask) if self.turns >= ask.max_turns => self.go(ask.next, now),
+            _ => self.listen(now),
+        }
+    }
+}
+
+/// The conversation as both sides heard it; the oldest messages go first.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    messages: VecDeque<Message>,
+    chars: usize,
+}
+
+impl History {
+    pub fn user(&mut self, words: &Pii<String>) {
+        self.add(Role::User, words.expose());
+    }
+
+    pub fn assistant(&mut self, heard: &str) {
+        self.add(Role::Assistant, heard);
+    }
+
+    /// The conversation for the model, behind its instructions.
+    pub fn messages(&self, system: &str) -> Vec<Message> {
+        let instructions = Message { role: Role::System, content: Pii::new(system.to_owned()) };
+        std::iter::once(instructions).chain(self.messages.iter().cloned()).collect()
+    }
+
+    fn add(&mut self, role: Role, text: &str) {
+        let text: String = text.trim().chars().take(MAX_MESSAGE).collect();
+        self.chars += text.chars().count();
+        match self.messages.back_mut() {
+            Some(last) if last.role == role && last.content.expose().chars().count() < MAX_MESSAGE => {
+                last.content = Pii::new(format!("{} {text}", last.content.expose()));
+                self.chars += 1;
+            }
+            _ => self.messages.push_back(Message { role, content: Pii::new(text) }),
+        }
+        while self.messages.len() > MAX_MESSAGES || (self.chars > MAX_HISTORY && self.messages.len() > 1) {
+            let gone = self.messages.pop_front().map_or(0, |message| message.content.expose().chars().count());
+            self.chars = self.chars.saturating_sub(gone);
+        }
+    }
+}
+
+/// Silence of the model before the filler is said.
+pub const FILLER_AFTER: Duration = Duration::from_millis(1500);
+/// Silence of the model before the flow's own words are said; reckoned from the same moment.
+pub const CANNED_AFTER: Duration = Duration::from_millis(4000);
+/// Unanswered questions in a row before the caller is pointed to the keys as well.
+const MODEL_GONE_AFTER: u32 = 2;
+const PLAYOUT_MARGIN: Duration = Duration::from_secs(8);
+const MAX_MESSAGES: usize = 40;
+/// Of one message, in characters.
+const MAX_MESSAGE: usize = 2000;
+/// Of all messages, in characters.
+const MAX_HISTORY: usize = 12_000;

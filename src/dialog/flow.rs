@@ -1,0 +1,322 @@
+//! A flow as it runs: typed, complete, checked. What is written in YAML becomes this or an error that names its line.
+//!
+//! Reading is in `decode.rs`, the checks over the whole graph in `check.rs`. The language is documented in
+//! docs/flows.md. Deliberately absent: expressions and scripts. A step is data, so that every way through a flow can
+//! be checked before the first call.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use offhook_media::dtmf::Digit;
+
+use super::yaml::FlowError;
+use super::{BargeIn, Listening, check, decode};
+use crate::providers::Language;
+use crate::safety::said::Cleared;
+
+/// A conversation as data: steps that speak, listen and lead to each other.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    pub(super) name: Arc<str>,
+    pub(super) steps: Vec<Step>,
+    pub(super) start: usize,
+    pub(super) phrases: Phrases,
+    /// Ways that hear nothing from the caller are not cut after [`super::walk::MAX_UNHEARD_STEPS`].
+    pub(super) endless: bool,
+}
+
+/// Where the files that a flow names come from.
+pub trait Assets {
+    /// The text of a system prompt in `config/prompts`.
+    ///
+    /// # Errors
+    /// Says what is wrong, without the file's name.
+    fn prompt(&self, name: &str) -> Result<String, String>;
+    /// The bytes of a sound file.
+    ///
+    /// # Errors
+    /// As [`Assets::prompt`].
+    fn sound(&self, name: &str) -> Result<Vec<u8>, String>;
+}
+
+/// For flows that name no files.
+pub struct NoAssets;
+
+impl Assets for NoAssets {
+    fn prompt(&self, _: &str) -> Result<String, String> {
+        Err("no files can be named here".to_owned())
+    }
+
+    fn sound(&self, _: &str) -> Result<Vec<u8>, String> {
+        Err("no files can be named here".to_owned())
+    }
+}
+
+impl Flow {
+    /// Reads and checks one flow; `file` is named in errors.
+    ///
+    /// # Errors
+    /// The first thing that is wrong: `file:line: key: expected what`.
+    pub fn parse(file: &str, text: &str, assets: &dyn Assets) -> Result<Self, FlowError> {
+        let draft = decode::flow(file, text, assets)?;
+        check::flow(&draft)?;
+        Ok(draft.flow)
+    }
+
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Whether any step has words to say: a line of tones and recordings works without a voice.
+    pub fn needs_voice(&self) -> bool {
+        self.steps.iter().any(|step| !step.prompts().is_empty())
+    }
+
+    /// Names of the steps, in the order of the file.
+    pub fn step_names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.steps.iter().map(|step| &step.name)
+    }
+
+    /// Every sentence that can be known before a call, with the way it is spoken: worth making ahead of time.
+    pub fn fixed_sentences(&self) -> impl Iterator<Item = (Cleared, &Settings)> {
+        self.steps.iter().flat_map(|step| {
+            let own = step.prompts().into_iter().chain(self.phrases.all());
+            own.flat_map(|prompt| prompt.fixed(&step.settings.language)).map(|text| (text, &step.settings))
+        })
+    }
+
+    pub(super) fn ask_at(&self, step: usize) -> Option<&Ask> {
+        match &self.steps.get(step)?.kind {
+            Kind::Ask(ask) => Some(ask),
+            _ => None,
+        }
+    }
+}
+
+/// One step.
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    pub name: Arc<str>,
+    pub settings: Settings,
+    pub kind: Kind,
+}
+
+/// How a step listens and speaks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    pub barge_in: BargeIn,
+    /// Silence that ends the caller's turn.
+    pub endpoint: Duration,
+    pub language: Language,
+    /// The vendor's name of the voice; none takes the configured one.
+    pub voice: Option<Arc<str>>,
+    /// 1.0 is the voice's own rate (0.5 to 2.0).
+    pub rate: f32,
+    /// Of the language model, 0.0 to 2.0.
+    pub temperature: f32,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Kind {
+    Say { prompt: Prompt, wait: Option<Duration>, next: Target },
+    Play { sound: Sound, wait: Option<Duration>, next: Target },
+    Menu(Menu),
+    Ask(Box<Ask>),
+    Collect(Collect),
+    Goto(Target),
+    Transfer { prompt: Prompt, target: Arc<str> },
+    HangUp { prompt: Prompt },
+}
+
+/// Where a step leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    Step(usize),
+    /// The flow's goodbye, then the end.
+    HangUp,
+}
+
+/// Ready audio, 8 kHz mono.
+#[derive(Clone, Debug)]
+pub(super) struct Sound {
+    pub samples: Arc<[i16]>,
+    pub words: Option<Cleared>,
+}
+
+/// What happens when the caller says nothing, or nothing that fits.
+#[derive(Clone, Debug)]
+pub(super) struct Retry {
+    /// Said before the prompt is repeated, one per failure; the last one serves all later failures.
+    pub no_input: Vec<Prompt>,
+    pub no_match: Vec<Prompt>,
+    /// For keys that cannot be right, where digits are asked for.
+    pub invalid: Vec<Prompt>,
+    /// How long the caller may be silent.
+    pub wait: Duration,
+    /// How often the prompt is said in all.
+    pub max_tries: u32,
+    pub give_up: Target,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Menu {
+    pub prompt: Prompt,
+    pub choices: Vec<Choice>,
+    pub retry: Retry,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Choice {
+    pub key: Digit,
+    /// Each phrase in normal form (see `words.rs`).
+    pub phrases: Vec<String>,
+    pub next: Target,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Ask {
+    pub prompt: Prompt,
+    pub system: String,
+    pub max_turns: u32,
+    pub max_tokens: u32,
+    pub keys: Vec<(Digit, Target)>,
+    /// Whole answers that end the conversation, in normal form.
+    pub done_words: Vec<String>,
+    /// Said instead of the prompt on a line without a recogniser.
+    pub unheard: Prompt,
+    /// Said instead of the prompt on a line without a language model.
+    pub without_model: Prompt,
+    /// Said when the model is slow.
+    pub filler: Prompt,
+    /// Said when the model does not answer.
+    pub canned: Prompt,
+    pub retry: Retry,
+    pub next: Target,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Collect {
+    pub prompt: Prompt,
+    pub into: Arc<str>,
+    pub min: usize,
+    pub max: usize,
+    pub terminator: Option<Digit>,
+    /// The longest pause between two keys.
+    pub digit_wait: Duration,
+    pub retry: Retry,
+    pub next: Target,
+}
+
+/// Sentences, in order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Prompt(pub Vec<Template>);
+
+/// One sentence with the places of its variables.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Template(pub Vec<Piece>);
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Piece {
+    Text(String),
+    Variable(Arc<str>),
+}
+
+impl Prompt {
+    pub fn variables(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.0.iter().flat_map(|sentence| &sentence.0).filter_map(|piece| match piece {
+            Piece::Variable(name) => Some(name),
+            Piece::Text(_) => None,
+        })
+    }
+}
+
+/// The flow's own words for what may happen at any step.
+#[derive(Clone, Debug)]
+pub(super) struct Phrases {
+    pub filler: Prompt,
+    pub canned: Prompt,
+    pub no_input: Prompt,
+    pub no_match: Prompt,
+    pub unheard: Prompt,
+    pub goodbye: Prompt,
+}
+
+impl Phrases {
+    pub fn all(&self) -> [&Prompt; 6] {
+        [&self.filler, &self.canned, &self.no_input, &self.no_match, &self.unheard, &self.goodbye]
+    }
+}
+
+/// A way from a step to another.
+pub(super) struct Way<'a> {
+    pub to: Target,
+    /// Taken although the caller did nothing.
+    pub silent: bool,
+    /// The variable that is set on this way.
+    pub sets: Option<&'a Arc<str>>,
+}
+
+impl Step {
+    /// Every way out of the step.
+    pub fn ways(&self) -> Vec<Way<'_>> {
+        let silent = |to: Target| Way { to, silent: true, sets: None };
+        let heard = |to: Target| Way { to, silent: false, sets: None };
+        match &self.kind {
+            Kind::Say { next, .. } | Kind::Play { next, .. } | Kind::Goto(next) => vec![silent(*next)],
+            Kind::Menu(menu) => {
+                let mut ways: Vec<_> = menu.choices.iter().map(|choice| heard(choice.next)).collect();
+                ways.push(silent(menu.retry.give_up));
+                ways
+            }
+            Kind::Ask(ask) => {
+                let mut ways: Vec<_> = ask.keys.iter().map(|(_, next)| heard(*next)).collect();
+                ways.push(heard(ask.next));
+                ways.push(silent(ask.retry.give_up));
+                ways
+            }
+            Kind::Collect(collect) => {
+                let done = Way { to: collect.next, silent: false, sets: Some(&collect.into) };
+                vec![done, silent(collect.retry.give_up)]
+            }
+            Kind::Transfer { .. } | Kind::HangUp { .. } => Vec::new(),
+        }
+    }
+
+    /// Everything the step may say.
+    pub fn prompts(&self) -> Vec<&Prompt> {
+        match &self.kind {
+            Kind::Say { prompt, .. } | Kind::Transfer { prompt, .. } | Kind::HangUp { prompt } => vec![prompt],
+            Kind::Play { .. } | Kind::Goto(_) => Vec::new(),
+            Kind::Menu(menu) => menu.retry.prompts(vec![&menu.prompt]),
+            Kind::Collect(collect) => collect.retry.prompts(vec![&collect.prompt]),
+            Kind::Ask(ask) => {
+                ask.retry.prompts(vec![&ask.prompt, &ask.unheard, &ask.without_model, &ask.filler, &ask.canned])
+            }
+        }
+    }
+
+    /// How the call listens at this step.
+    pub fn listening(&self) -> Listening {
+        let hints: Vec<String> = match &self.kind {
+            Kind::Menu(menu) => menu.choices.iter().flat_map(|choice| choice.phrases.iter().cloned()).collect(),
+            Kind::Ask(ask) => ask.done_words.clone(),
+            _ => Vec::new(),
+        };
+        Listening {
+            step: Arc::clone(&self.name),
+            barge_in: self.settings.barge_in,
+            endpoint: self.settings.endpoint,
+            language: self.settings.language.clone(),
+            hints: hints.into(),
+        }
+    }
+}
+
+impl Retry {
+    fn prompts<'a>(&'a self, mut own: Vec<&'a Prompt>) -> Vec<&'a Prompt> {
+        own.extend(&self.no_input);
+        own.extend(&self.no_match);
+        own.extend(&self.invalid);
+        own
+    }
+}

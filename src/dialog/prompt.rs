@@ -1,0 +1,34 @@
+//! From a flow's sentences to what is spoken: variables are filled in digit by digit, numbers put in speakable form.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::flow::{Piece, Prompt, Template};
+use super::speakable::{speakable, spell_digits};
+use crate::providers::Language;
+use crate::safety::said::{Cleared, clear};
+
+impl Prompt {
+    /// The sentences as they are spoken. A variable without a value is left out; loading a flow makes sure that there
+    /// is none.
+    pub(super) fn render(&self, values: &HashMap<Arc<str>, String>, language: &Language) -> Vec<Cleared> {
+        let cleared = self.0.iter().map(|sentence| clear(&fill(sentence, values, language)));
+        cleared.filter(|text| !text.is_empty()).collect()
+    }
+
+    /// The sentences that are the same in every call, as they are spoken.
+    pub(super) fn fixed<'a>(&'a self, language: &'a Language) -> impl Iterator<Item = Cleared> + 'a {
+        self.0.iter().filter_map(|sentence| match sentence.0.as_slice() {
+            [Piece::Text(text)] => Some(clear(&speakable(text, language))),
+            _ => None,
+        })
+    }
+}
+
+fn fill(sentence: &Template, values: &HashMap<Arc<str>, String>, language: &Language) -> String {
+    let pieces = sentence.0.iter().map(|piece| match piece {
+        Piece::Text(text) => speakable(text, language),
+        Piece::Variable(name) => values.get(name).map(|digits| spell_digits(digits, language)).unwrap_or_default(),
+    });
+    pieces.collect()
+}

@@ -1,0 +1,519 @@
+//! Runs a flow for one call: inputs and time in, things to say and to wait for out.
+//!
+//! Every state has a way out by the clock, so that no event, or its absence, leaves a caller in silence. The way from
+//! step to step is in `walk.rs`; what each kind of step does with keys and words in `menu.rs`, `collect.rs`, `agent.rs`.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use offhook_media::dtmf::Digit;
+
+use super::agent::{Answer, History};
+use super::flow::{Flow, Kind, Prompt, Settings, Target};
+use super::walk::Failure;
+use super::{BargeIn, DialogInput, DialogOutput, Moment, Utterance, sentence, sound};
+use crate::safety::said::{Cleared, clear};
+use crate::telemetry::pii::Pii;
+
+/// What a dialog knows about its call before it begins.
+#[derive(Clone, Debug)]
+pub struct CallFacts {
+    /// The number that was called.
+    pub called: String,
+    pub caller: Pii<String>,
+    /// A recogniser is configured: turns come with words.
+    pub has_ears: bool,
+    /// A language model is configured.
+    pub has_model: bool,
+}
+
+/// One call's conversation.
+pub struct Dialog {
+    pub(super) flow: Arc<Flow>,
+    pub(super) facts: CallFacts,
+    pub(super) step: usize,
+    pub(super) phase: Phase,
+    /// Prompts of this step that brought nothing.
+    pub(super) tries: u32,
+    /// Answers of the language model at this step.
+    pub(super) turns: u32,
+    /// Keys pressed ahead of the step that will use them.
+    pub(super) keys: VecDeque<Digit>,
+    /// Digits of the `collect` step so far.
+    pub(super) digits: String,
+    pub(super) variables: HashMap<Arc<str>, String>,
+    pub(super) history: History,
+    /// A terminator that may still follow digits which were complete without it.
+    pub(super) stray: Option<(Digit, Moment)>,
+    /// Words that cut a statement short, for the menu that follows.
+    pub(super) carried: Option<Pii<String>>,
+    /// A turn that ended while nothing might interrupt.
+    pub(super) held: Option<Option<Pii<String>>>,
+    /// What was left of a statement when the caller broke in.
+    pub(super) cut: String,
+    /// Turns in a row without words: the recogniser is taken to be gone after [`DEAF_AFTER`].
+    deaf_turns: u32,
+    /// Questions in a row that the language model left unanswered.
+    pub(super) model_failures: u32,
+    pub(super) unheard_steps: u32,
+    speech_failures: u32,
+    outputs: VecDeque<DialogOutput>,
+    wake: Option<Moment>,
+}
+
+/// Deliberately little: keys, words and variables are the caller's.
+impl fmt::Debug for Dialog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialog").field("step", &self.step_name()).field("phase", &self.phase).finish_non_exhaustive()
+    }
+}
+
+/// What the dialog waits for. Each has its deadline.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// For the call to be answered.
+    Idle,
+    /// For our words to be played; `until` is far beyond their length.
+    Speaking { until: Moment },
+    /// For the caller to begin.
+    Listening { until: Moment },
+    /// For the caller to end; `until` moves with their words, up to `cap`.
+    Hearing { until: Moment, cap: Moment },
+    /// For the language model, or for its words to be played.
+    Answering(Answer),
+    /// For nothing: the end was asked for.
+    Over,
+}
+
+impl Dialog {
+    pub fn new(flow: Arc<Flow>, facts: CallFacts) -> Self {
+        Self {
+            step: flow.start,
+            flow,
+            facts,
+            phase: Phase::Idle,
+            tries: 0,
+            turns: 0,
+            keys: VecDeque::new(),
+            digits: String::new(),
+            variables: HashMap::new(),
+            history: History::default(),
+            stray: None,
+            carried: None,
+            held: None,
+            cut: String::new(),
+            deaf_turns: 0,
+            model_failures: 0,
+            unheard_steps: 0,
+            speech_failures: 0,
+            outputs: VecDeque::new(),
+            wake: None,
+        }
+    }
+
+    /// Feeds one input. What is to be done then comes from [`Dialog::poll`].
+    pub fn handle(&mut self, input: DialogInput, now: Moment) {
+        let woken = matches!(input, DialogInput::Timeout);
+        match (&self.phase, input) {
+            (Phase::Over, _) => return,
+            (Phase::Idle, DialogInput::Started) => self.go(Target::Step(self.flow.start), now),
+            (Phase::Idle, DialogInput::Digit(digit)) => self.keep_key(digit),
+            (Phase::Idle, _) | (_, DialogInput::Started) => {}
+            (_, input) => self.react(input, now),
+        }
+        if woken {
+            self.wake = None;
+        }
+        self.rearm();
+    }
+
+    /// The next thing to do, until there is none.
+    pub fn poll(&mut self) -> Option<DialogOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// Whether the dialog has asked for the end of the call.
+    pub fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over)
+    }
+
+    /// Whether one of our utterances is believed to be playing or waiting to.
+    pub fn is_speaking(&self) -> bool {
+        match &self.phase {
+            Phase::Speaking { .. } => true,
+            Phase::Answering(answer) => answer.speaking,
+            _ => false,
+        }
+    }
+
+    /// The name of the current step.
+    pub fn step_name(&self) -> &str {
+        self.flow.steps.get(self.step).map_or("", |step| &step.name)
+    }
+
+    fn react(&mut self, input: DialogInput, now: Moment) {
+        match input {
+            DialogInput::Started => {}
+            DialogInput::Digit(digit) => self.digit(digit, now),
+            DialogInput::CallerSpeaking | DialogInput::Partial(_) => self.caller_speaks(now),
+            DialogInput::TurnEnded(words) => self.turn_ended(words.filter(|w| !w.expose().trim().is_empty()), now),
+            DialogInput::SpokenOut { heard } => {
+                self.heard(&heard);
+                self.spoken_out(now);
+            }
+            DialogInput::Interrupted { heard, unheard } => {
+                self.heard(&heard);
+                self.cut = unheard;
+                self.interrupted(now);
+            }
+            DialogInput::AnswerSentence(text) => self.answer_sentence(text, now),
+            DialogInput::AnswerEnded => self.answer_ended(now),
+            DialogInput::AnswerFailed => self.answer_failed(now),
+            DialogInput::SpeechFailed { .. } => self.speech_failed(),
+            DialogInput::Timeout => self.timeout(now),
+        }
+    }
+
+    // ---- what the caller does
+
+    fn digit(&mut self, digit: Digit, now: Moment) {
+        self.unheard_steps = 0;
+        if self.stray.take().is_some_and(|(stray, until)| stray == digit && now <= until) {
+            return;
+        }
+        if self.barge_in() == BargeIn::Off && self.is_speaking() {
+            return self.keep_key(digit);
+        }
+        self.stop_speaking();
+        self.use_key(digit, now);
+    }
+
+    /// A key at the step that is current; nothing is being said.
+    pub(super) fn use_key(&mut self, digit: Digit, now: Moment) {
+        let flow = Arc::clone(&self.flow);
+        let Some(step) = flow.steps.get(self.step) else { return };
+        match &step.kind {
+            Kind::Menu(menu) => self.menu_key(menu, digit, now),
+            Kind::Collect(collect) => self.collect_key(collect, digit, now),
+            Kind::Ask(ask) => self.ask_key(ask, digit, now),
+            Kind::Say { wait: Some(_), next, .. } | Kind::Play { wait: Some(_), next, .. } => self.go(*next, now),
+            Kind::Say { next, .. } | Kind::Play { next, .. } => {
+                self.keep_key(digit);
+                self.go(*next, now);
+            }
+            Kind::Goto(_) | Kind::Transfer { .. } | Kind::HangUp { .. } => {}
+        }
+    }
+
+    fn keep_key(&mut self, digit: Digit) {
+        if self.keys.len() < MAX_KEYS {
+            self.keys.push_back(digit);
+        }
+    }
+
+    fn caller_speaks(&mut self, now: Moment) {
+        match &mut self.phase {
+            Phase::Listening { .. } => self.phase = hearing(now),
+            Phase::Hearing { until, cap } => *until = (now + HEARING).min(*cap),
+            _ => {}
+        }
+    }
+
+    fn interrupted(&mut self, now: Moment) {
+        self.unheard_steps = 0;
+        if let Phase::Answering(answer) = &self.phase
+            && !answer.ended
+        {
+            self.push(DialogOutput::Abandon);
+        }
+        self.phase = hearing(now);
+    }
+
+    fn turn_ended(&mut self, words: Option<Pii<String>>, now: Moment) {
+        if matches!(self.phase, Phase::Speaking { .. } | Phase::Answering(_)) {
+            if matches!(self.barge_in(), BargeIn::Off | BargeIn::Digits) && self.is_speaking() {
+                self.held = Some(words);
+                return;
+            }
+            // Sound without words does not stop us here: whoever plays has not found it worth interrupting.
+            if words.is_none() {
+                return;
+            }
+            self.stop_speaking();
+        }
+        self.use_turn(words, now);
+    }
+
+    fn use_turn(&mut self, words: Option<Pii<String>>, now: Moment) {
+        self.unheard_steps = 0;
+        match &words {
+            Some(words) => {
+                self.deaf_turns = 0;
+                self.history.user(words);
+            }
+            None => self.deaf_turns += 1,
+        }
+        let flow = Arc::clone(&self.flow);
+        let Some(step) = flow.steps.get(self.step) else { return };
+        match &step.kind {
+            Kind::Menu(menu) => self.menu_turn(menu, words.as_ref(), &step.settings, now),
+            Kind::Collect(collect) => self.collect_turn(collect, words.as_ref(), &step.settings, now),
+            Kind::Ask(ask) => self.ask_turn(ask, words.as_ref(), &step.settings, now),
+            Kind::Say { wait: None, .. } if words.is_none() && self.can_hear() && self.resume(now) => {}
+            Kind::Say { next, .. } | Kind::Play { next, .. } => {
+                self.carried = words;
+                self.go(*next, now);
+            }
+            Kind::Goto(_) | Kind::Transfer { .. } | Kind::HangUp { .. } => {}
+        }
+    }
+
+    /// Noise without words has cut a statement short: the rest of it is said, once for each cut.
+    fn resume(&mut self, now: Moment) -> bool {
+        let rest = std::mem::take(&mut self.cut);
+        let sentences = sentence::sentences(&rest);
+        for text in &sentences {
+            self.utter_sentence(clear(text), now);
+        }
+        !sentences.is_empty()
+    }
+
+    // ---- what was played
+
+    fn heard(&mut self, text: &str) {
+        if !text.trim().is_empty() {
+            self.speech_failures = 0;
+            self.history.assistant(text);
+        }
+    }
+
+    fn spoken_out(&mut self, now: Moment) {
+        match &mut self.phase {
+            Phase::Speaking { .. } => self.after_speaking(now),
+            Phase::Answering(_) => self.answer_spoken(now),
+            Phase::Listening { .. } => {
+                if let Some(wait) = self.wait() {
+                    self.phase = Phase::Listening { until: now + wait };
+                }
+            }
+            Phase::Idle | Phase::Hearing { .. } | Phase::Over => {}
+        }
+    }
+
+    fn after_speaking(&mut self, now: Moment) {
+        let flow = Arc::clone(&self.flow);
+        let Some(step) = flow.steps.get(self.step) else { return };
+        // Whatever comes next is decided while nothing is being said.
+        self.phase = Phase::Listening { until: now + self.wait().unwrap_or_default() };
+        let held = self.held.take();
+        match &step.kind {
+            Kind::Say { wait, next, .. } | Kind::Play { wait, next, .. } => {
+                if wait.is_none() || !self.keys.is_empty() || held.is_some() {
+                    self.carried = held.flatten();
+                    self.go(*next, now);
+                }
+            }
+            Kind::Ask(ask) if self.turns >= ask.max_turns => self.go(ask.next, now),
+            Kind::Menu(_) | Kind::Collect(_) | Kind::Ask(_) => {
+                if let Some(digit) = self.keys.pop_front() {
+                    self.use_key(digit, now);
+                } else if let Some(words) = held {
+                    self.use_turn(words, now);
+                }
+            }
+            Kind::Goto(_) | Kind::Transfer { .. } | Kind::HangUp { .. } => {}
+        }
+    }
+
+    fn speech_failed(&mut self) {
+        self.speech_failures += 1;
+        if self.speech_failures < MAX_SPEECH_FAILURES {
+            return;
+        }
+        self.event("no_voice", None);
+        self.push(DialogOutput::Abandon);
+        let samples = sound::tone(425.0, 800, -20.0);
+        self.push(DialogOutput::Say(Utterance::Audio { samples, words: None }));
+        self.end();
+    }
+
+    // ---- time
+
+    fn timeout(&mut self, now: Moment) {
+        if self.deadline().is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        match &self.phase {
+            Phase::Speaking { .. } => {
+                self.event("playout_lost", None);
+                self.after_speaking(now);
+            }
+            Phase::Listening { .. } => self.no_input(now),
+            Phase::Hearing { .. } => self.use_turn(None, now),
+            Phase::Answering(_) => self.answer_due(now),
+            Phase::Idle | Phase::Over => {}
+        }
+    }
+
+    fn no_input(&mut self, now: Moment) {
+        let flow = Arc::clone(&self.flow);
+        let Some(step) = flow.steps.get(self.step) else { return };
+        match &step.kind {
+            Kind::Say { next, .. } | Kind::Play { next, .. } => self.go(*next, now),
+            Kind::Collect(collect) if !self.digits.is_empty() => self.collect_pause(collect, now),
+            Kind::Menu(_) | Kind::Collect(_) | Kind::Ask(_) => self.try_again(Failure::NoInput, now),
+            Kind::Goto(_) | Kind::Transfer { .. } | Kind::HangUp { .. } => {}
+        }
+    }
+
+    fn deadline(&self) -> Option<Moment> {
+        match &self.phase {
+            Phase::Idle | Phase::Over => None,
+            Phase::Speaking { until } | Phase::Listening { until } | Phase::Hearing { until, .. } => Some(*until),
+            Phase::Answering(answer) => Some(answer.deadline()),
+        }
+    }
+
+    fn rearm(&mut self) {
+        let deadline = self.deadline();
+        if deadline != self.wake {
+            self.wake = deadline;
+            self.push(DialogOutput::WakeAt(deadline));
+        }
+    }
+
+    // ---- speaking
+
+    pub(super) fn say(&mut self, prompt: &Prompt, now: Moment) {
+        let Some(settings) = self.settings().cloned() else { return };
+        for text in prompt.render(&self.variables, &settings.language) {
+            let utterance = Utterance::Sentence { text, voice: settings.voice.clone(), rate: settings.rate };
+            self.utter(utterance, now);
+        }
+    }
+
+    /// Queues an utterance and moves the deadline of our speech beyond it.
+    pub(super) fn utter(&mut self, utterance: Utterance, now: Moment) {
+        let length = longest_playing_time(&utterance);
+        self.push(DialogOutput::Say(utterance));
+        match &mut self.phase {
+            Phase::Speaking { until } => *until = (*until).max(now + PLAYOUT_MARGIN) + length,
+            Phase::Answering(answer) => answer.queued(now, length),
+            phase => *phase = Phase::Speaking { until: now + PLAYOUT_MARGIN + length },
+        }
+    }
+
+    pub(super) fn utter_sentence(&mut self, text: Cleared, now: Moment) {
+        let Some(settings) = self.settings() else { return };
+        let utterance = Utterance::Sentence { text, voice: settings.voice.clone(), rate: settings.rate };
+        self.utter(utterance, now);
+    }
+
+    fn stop_speaking(&mut self) {
+        if matches!(self.phase, Phase::Speaking { .. } | Phase::Answering(_)) {
+            self.push(DialogOutput::Abandon);
+            self.phase = Phase::Speaking { until: Moment::ZERO };
+        }
+    }
+
+    pub(super) fn end(&mut self) {
+        self.push(DialogOutput::HangUp);
+        self.phase = Phase::Over;
+    }
+
+    pub(super) fn settings(&self) -> Option<&Settings> {
+        self.flow.steps.get(self.step).map(|step| &step.settings)
+    }
+
+    fn barge_in(&self) -> BargeIn {
+        self.settings().map_or(BargeIn::Speech, |settings| settings.barge_in)
+    }
+
+    /// Whether the caller's words can be expected to arrive.
+    pub(super) fn can_hear(&self) -> bool {
+        self.facts.has_ears && self.deaf_turns < DEAF_AFTER
+    }
+
+    pub(super) fn push(&mut self, output: DialogOutput) {
+        self.outputs.push_back(output);
+    }
+
+    pub(super) fn event(&mut self, kind: &'static str, detail: Option<Pii<serde_json::Value>>) {
+        self.push(DialogOutput::Event { kind, detail });
+    }
+}
+
+fn hearing(now: Moment) -> Phase {
+    Phase::Hearing { until: now + HEARING, cap: now + LONGEST_TURN }
+}
+
+/// Far above any real playing time: it only serves when the report that playing has ended is lost.
+fn longest_playing_time(utterance: &Utterance) -> Duration {
+    match utterance {
+        Utterance::Sentence { text, .. } => {
+            let chars = u32::try_from(text.as_str().chars().count()).unwrap_or(u32::MAX);
+            Duration::from_secs(3) + Duration::from_millis(150).saturating_mul(chars)
+        }
+        Utterance::Audio { samples, .. } => {
+            let samples = u64::try_from(samples.len()).unwrap_or(u64::MAX);
+            Duration::from_secs(3) + Duration::from_millis(samples / 8)
+        }
+    }
+}
+
+/// Keys kept for later steps.
+const MAX_KEYS: usize = 32;
+/// Failed sentences in a row before the line is given up.
+const MAX_SPEECH_FAILURES: u32 = 3;
+/// Turns without words before callers are pointed to their keys.
+const DEAF_AFTER: u32 = 2;
+/// A turn of the caller without a sign of its end, and at most.
+const HEARING: Duration = Duration::from_secs(15);
+const LONGEST_TURN: Duration = Duration::from_secs(120);
+/// What playing may take beyond the length of what is played.
+const PLAYOUT_MARGIN: Duration = Duration::from_secs(8);
+
+#[cfg(test)]
+mod tests {
+    use super::super::flow::NoAssets;
+    use super::super::walk::MAX_UNHEARD_STEPS;
+    use super::*;
+
+    #[test]
+    fn a_loop_that_hears_nothing_is_cut() {
+        let text = "name: f\nendless: true\nsteps:\n  a:\n    say: Hi.\n    wait_ms: 500\n    goto: self\n";
+        let mut flow = Flow::parse("f.yaml", text, &NoAssets).unwrap();
+        // No flow that loads has such a loop; the guard holds for a flow that does.
+        flow.endless = false;
+        let facts = CallFacts { called: "1".into(), caller: Pii::default(), has_ears: true, has_model: false };
+        let mut dialog = Dialog::new(Arc::new(flow), facts);
+        dialog.handle(DialogInput::Started, Duration::ZERO);
+        let mut rounds = 0;
+        while !dialog.is_over() {
+            rounds += 1;
+            assert!(rounds <= MAX_UNHEARD_STEPS);
+            dialog.handle(DialogInput::SpokenOut { heard: "Hi.".into() }, Duration::from_secs(rounds.into()));
+            dialog.handle(DialogInput::Timeout, Duration::from_secs(u64::from(rounds) + 1));
+        }
+        assert_eq!(rounds, MAX_UNHEARD_STEPS);
+        let outputs: Vec<DialogOutput> = std::iter::from_fn(|| dialog.poll()).collect();
+        assert!(outputs.iter().any(|output| matches!(output, DialogOutput::Event { kind: "loop_cut", .. })));
+        assert!(outputs.iter().any(|output| matches!(output, DialogOutput::HangUp)));
+    }
+
+    #[test]
+    fn what_is_printed_holds_nothing_of_the_caller() {
+        let text = "name: f\nsteps:\n  a:\n    collect: {prompt: Number?, into: n, min: 4, max: 9}\n    goto: hangup\n";
+        let flow = Flow::parse("f.yaml", text, &NoAssets).unwrap();
+        let facts = CallFacts { called: "1".into(), caller: Pii::default(), has_ears: true, has_model: false };
+        let mut dialog = Dialog::new(Arc::new(flow), facts);
+        dialog.handle(DialogInput::Started, Duration::ZERO);
+        for digit in "987".chars().filter_map(|key| Digit::try_from(key).ok()) {
+            dialog.handle(DialogInput::Digit(digit), Duration::from_secs(1));
+        }
+        assert_eq!(dialog.digits, "987");
+        assert!(!format!("{dialog:?}").contains('9'), "{dialog:?}");
+    }
+}

@@ -1,0 +1,192 @@
+//! The composition root: everything that a running server owns, made in order and ended in order.
+//!
+//! Nothing here decides anything about a call. Rooms are handed what they need and know nothing of each other.
+
+mod checks;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use rand::RngExt;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::api::serve::{ServeLimits, Served, serve};
+use crate::api::{ApiState, Readiness, Stage, router};
+use crate::call::actor::Services;
+use crate::call::reception::Reception;
+use crate::call::registry::Registry;
+use crate::call::shard::Shards;
+use crate::config::{Config, PublicUrl};
+use crate::dialog::lines::Catalogue;
+use crate::providers;
+use crate::store::record::EndReason;
+use crate::store::{Store, WriterHandle};
+use crate::telemetry::metrics::Metrics;
+use crate::transport::ports::PortPool;
+use crate::transport::sip::SipServer;
+use crate::transport::twilio::Twilio;
+
+/// A running server. Ask it to [`Server::stop`]; dropping it ends it without a word to its callers.
+pub struct Server {
+    sip: SipServer,
+    http: SocketAddr,
+    stop_http: oneshot::Sender<()>,
+    http_task: JoinHandle<Served>,
+    reception: Arc<Reception>,
+    writer: WriterHandle,
+    readiness: Readiness,
+    drain: Duration,
+}
+
+/// Where a running server listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// UDP and TCP.
+    pub sip: SocketAddr,
+    pub http: SocketAddr,
+}
+
+impl Server {
+    /// Opens the store, reads the flows, starts the media shards, binds the listeners.
+    ///
+    /// # Errors
+    /// What could not be had, with the key that names it.
+    pub async fn start(config: &Config) -> anyhow::Result<Self> {
+        let catalogue = Arc::new(Catalogue::load(&config.flows.dir).map_err(|e| anyhow!(e.to_string()))?);
+        let metrics = Metrics::new();
+        let built = providers::Providers { tts: Vec::new(), stt: None, llm: None };
+        let (store, records, writer) =
+            Store::open(&config.database, &config.data, &config.store, metrics.clone()).await.context("store")?;
+        let services = Arc::new(Services {
+            runtime: tokio::runtime::Handle::current(),
+            providers: built,
+            records,
+            metrics: metrics.clone(),
+            registry: Registry::default(),
+        });
+        let shards = Shards::start(&config.media, &services).context("media.shards")?;
+        let reception = Arc::new(Reception::new(
+            shards,
+            Arc::clone(&services),
+            Arc::clone(&catalogue),
+            config.limits.clone(),
+            config.turn.clone(),
+        ));
+        //WARM
+        let sip = start_sip(config, &reception).await?;
+        let listener = TcpListener::bind(config.http.listen).await;
+        let listener = listener.with_context(|| format!("http.listen: cannot bind {}", config.http.listen))?;
+        let http = listener.local_addr()?;
+        let readiness = Readiness::default();
+        let checks = Arc::new(checks::ServerChecks::new(store.clone(), config.redis.clone(), services.providers.clone()));
+        let encode = { let metrics = metrics.clone(); Arc::new(move || metrics.encode()) };
+        let state = ApiState::new(&config.http, checks, Arc::new(store), encode, readiness.clone());
+        let base = match &config.http.public_url {
+            Some(url) => url.clone(),
+            None => format!("http://{http}").parse::<PublicUrl>().map_err(|e| anyhow!("http.listen: {e}"))?,
+        };
+        let key = format!("{:032x}", rand::rng().random::<u128>()).into();
+        let twilio = Twilio::new(&config.twilio, base, Arc::clone(&reception), key);
+        let (stop_http, stopped) = oneshot::channel();
+        let app = router(state, twilio.router());
+        let limits = ServeLimits::new(&config.http);
+        let http_task = tokio::spawn(serve(listener, app, limits, async { let _ = stopped.await; }));
+        readiness.set(Stage::Ready);
+        let drain = Duration::from_secs(config.limits.drain_timeout_s);
+        Ok(Self { sip, http, stop_http, http_task, reception, writer, readiness, drain })
+    }
+
+    pub const fn addresses(&self) -> Addresses {
+        Addresses { sip: self.sip.address(), http: self.http }
+    }
+
+    /// Calls that are going on.
+    pub fn calls(&self) -> u32 {
+        self.reception.admission().calls()
+    }
+
+    /// Takes no new calls, lets the running ones end within the drain time, then ends everything in order. Nothing
+    /// recorded is lost.
+    pub async fn stop(self) {
+        self.readiness.set(Stage::Draining);
+        self.reception.admission().drain();
+        if !self.calls_end_within(self.drain).await {
+            self.reception.services().registry.end_all(&EndReason::Drained);
+            self.calls_end_within(LAST_WORDS).await;
+        }
+        let _ = self.stop_http.send(());
+        let _ = self.http_task.await;
+        drop(self.sip);
+        self.reception.stop();
+        if !self.writer.shutdown(WRITE_OUT).await {
+            tracing::error!("records were still waiting when the server ended");
+        }
+    }
+
+    async fn calls_end_within(&self, patience: Duration) -> bool {
+        let over = async {
+            while self.calls() > 0 {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        tokio::time::timeout(patience, over).await.is_ok()
+    }
+}
+
+/// Serves until the process is asked to end; a second request ends it at once.
+///
+/// # Errors
+/// See [`Server::start`].
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let mut asked = Asked::new()?;
+    let server = Server::start(&config).await?;
+    let at = server.addresses();
+    tracing::info!(sip = %at.sip, http = %at.http, "ready for calls");
+    asked.to_end().await;
+    tracing::info!(calls = server.calls(), "asked to end: no new calls; running ones have their time");
+    tokio::select! {
+        () = server.stop() => {}
+        () = asked.to_end() => tracing::warn!("asked again: ending at once"),
+    }
+    Ok(())
+}
+
+async fn start_sip(config: &Config, reception: &Arc<Reception>) -> anyhow::Result<SipServer> {
+    let address = config.rtp_address();
+    let ports = PortPool::new(address, config.rtp.ports);
+    let described = config.sip.external_address.unwrap_or(address);
+    let seed = rand::rng().random();
+    SipServer::start(&config.sip, ports, described, Arc::clone(reception), seed).await.map_err(|e| anyhow!(e))
+}
+
+/// Longest wait for calls to be hung up once they have been told to end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Longest wait for records to reach the disk.
+const WRITE_OUT: Duration = Duration::from_secs(10);
+
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// The signals that ask a process to end.
+struct Asked {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Asked {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn to_end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

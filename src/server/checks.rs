@@ -1,0 +1,51 @@
+//! What the server depends on, as `/healthz` asks about it.
+
+use std::collections::BTreeMap;
+
+use futures_util::FutureExt;
+
+use crate::api::{Check, CheckResult, Checks, redis};
+use crate::config::RedisConfig;
+use crate::providers::{ProviderError, Providers};
+use crate::store::Store;
+
+/// The checks of a running server.
+pub struct ServerChecks {
+    store: Store,
+    redis: RedisConfig,
+    providers: Providers,
+}
+
+impl ServerChecks {
+    pub const fn new(store: Store, redis: RedisConfig, providers: Providers) -> Self {
+        Self { store, redis, providers }
+    }
+}
+
+impl Checks for ServerChecks {
+    fn checks(&self) -> Vec<Check> {
+        let store = self.store.clone();
+        let database = async move { store.health().await.map_or_else(|e| CheckResult::Error(e.to_string()), |()| CheckResult::Ok) };
+        let mut checks = vec![
+            Check { name: "database".into(), run: database.boxed() },
+            Check { name: "redis".into(), run: redis::check(self.redis.clone()).boxed() },
+        ];
+        checks.extend(self.providers.tts.iter().map(|tts| Check { name: tts.name().into(), run: tts.check().map(result).boxed() }));
+        checks.extend(self.providers.stt.iter().map(|stt| Check { name: stt.name().into(), run: stt.check().map(result).boxed() }));
+        checks.extend(self.providers.llm.iter().map(|llm| Check { name: llm.name().into(), run: llm.check().map(result).boxed() }));
+        checks
+    }
+
+    /// Without any voice only tones and recordings are left, which is no line; records are spooled without a database.
+    fn can_serve(&self, results: &BTreeMap<String, CheckResult>) -> bool {
+        self.providers.tts.iter().any(|tts| results.get(tts.name()) == Some(&CheckResult::Ok))
+    }
+}
+
+fn result(checked: Result<(), ProviderError>) -> CheckResult {
+    match checked {
+        Ok(()) => CheckResult::Ok,
+        Err(ProviderError::NotConfigured { .. }) => CheckResult::NotConfigured,
+        Err(error) => CheckResult::Error(error.to_string()),
+    }
+}

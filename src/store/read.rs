@@ -1,0 +1,71 @@
+//! What the API reads back. Numbers and words are personal data again as soon as they leave the database.
+
+use jiff::Timestamp;
+
+use super::record::{CallId, CallSummary};
+use crate::telemetry::pii::Pii;
+
+/// A call in a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CallRow {
+    pub id: CallId,
+    /// A `Via::as_str`, or `unknown` when the start of the call was lost.
+    pub via: String,
+    /// The number that was called, masked unless it is short or numbers are kept.
+    pub called: Pii<String>,
+    /// Who called: a pseudonym with the last two digits, unless numbers are kept.
+    pub caller: Pii<String>,
+    pub flow: String,
+    pub started_at: Timestamp,
+    /// Absent while the call goes on, as are the next two.
+    pub ended_at: Option<Timestamp>,
+    /// An `EndReason::as_str`.
+    pub end_reason: Option<String>,
+    pub summary: Option<CallSummary>,
+}
+
+/// A call with everything that is kept of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CallDetail {
+    pub call: CallRow,
+    /// By number; the first [`MOST_TURNS`].
+    pub turns: Vec<TurnRow>,
+    /// As they came; the first [`MOST_EVENTS`].
+    pub events: Vec<EventRow>,
+}
+
+/// A turn as it is kept. Times in ms.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TurnRow {
+    pub number: u32,
+    pub at: Timestamp,
+    pub step: String,
+    pub caller_words: Option<Pii<String>>,
+    /// How many keys were pressed.
+    pub keys_pressed: Option<u32>,
+    pub heard: Option<Pii<String>>,
+    pub unheard: Option<Pii<String>>,
+    pub asr_ms: Option<f64>,
+    pub llm_ms: Option<f64>,
+    pub tts_ms: Option<f64>,
+    pub total_ms: Option<f64>,
+    pub barge_in_ms: Option<f64>,
+    pub error: Option<String>,
+}
+
+/// An event as it is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EventRow {
+    pub at: Timestamp,
+    /// ms since the call was answered.
+    pub at_ms: f64,
+    pub kind: String,
+    pub detail: Option<Pii<serde_json::Value>>,
+}
+
+/// Most calls that one list holds.
+pub const MOST_CALLS: u32 = 500;
+/// Most turns of a call that are read.
+pub const MOST_TURNS: u32 = 2_000;
+/// Most events of a call that are read.
+pub const MOST_EVENTS: u32 = 10_000;

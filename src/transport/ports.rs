@@ -1,0 +1,114 @@
+//! The RTP ports of the machine: even ones, taken in turn, and none used again before its quarantine has passed, so
+//! that a new call never hears the last packets of an old one.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::call::Moment;
+use crate::clock;
+use crate::config::PortRange;
+
+/// Ports free and in quarantine. Cheap to clone.
+#[derive(Clone)]
+pub struct PortPool(Arc<Pool>);
+
+/// A bound RTP socket; its port goes into quarantine when this is dropped.
+pub struct RtpPort {
+    pub socket: UdpSocket,
+    port: u16,
+    pool: Arc<Pool>,
+}
+
+impl PortPool {
+    pub fn new(address: IpAddr, range: PortRange) -> Self {
+        let free = range.even_ports().map(|port| (Moment::ZERO, port)).collect();
+        Self(Arc::new(Pool { address, free: Mutex::new(free) }))
+    }
+
+    /// Binds the port that has rested longest. Ports that some other program holds are passed over.
+    ///
+    /// # Errors
+    /// When no port is free.
+    pub fn bind(&self) -> Result<RtpPort, NoPort> {
+        let tries = self.0.free.lock().len();
+        for _ in 0..tries.min(MOST_TRIES) {
+            let port = self.0.take(clock::now()).ok_or(NoPort)?;
+            match bind(SocketAddr::new(self.0.address, port)) {
+                Ok(socket) => return Ok(RtpPort { socket, port, pool: Arc::clone(&self.0) }),
+                Err(_) => self.0.give_back(port, clock::now()),
+            }
+        }
+        Err(NoPort)
+    }
+}
+
+impl RtpPort {
+    pub const fn number(&self) -> u16 {
+        self.port
+    }
+}
+
+impl Drop for RtpPort {
+    fn drop(&mut self) {
+        self.pool.give_back(self.port, clock::now());
+    }
+}
+
+/// Every RTP port is in use or resting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no RTP port is free in rtp.ports")]
+pub struct NoPort;
+
+/// A port rests this long before it is used again.
+const QUARANTINE: Duration = Duration::from_secs(5);
+
+/// Ports held by other programs that are passed over in one go.
+const MOST_TRIES: usize = 64;
+
+struct Pool {
+    address: IpAddr,
+    /// Oldest release first.
+    free: Mutex<VecDeque<(Moment, u16)>>,
+}
+
+impl Pool {
+    fn take(&self, now: Moment) -> Option<u16> {
+        let mut free = self.free.lock();
+        let (usable_from, port) = free.front().copied()?;
+        if usable_from > now {
+            return None;
+        }
+        free.pop_front();
+        Some(port)
+    }
+
+    fn give_back(&self, port: u16, now: Moment) {
+        self.free.lock().push_back((now + QUARANTINE, port));
+    }
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(address)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_rests_before_it_is_used_again() {
+        let range = "41000-41003".parse().unwrap();
+        let pool = PortPool::new("127.0.0.1".parse().unwrap(), range);
+        let first = pool.0.take(Moment::ZERO).unwrap();
+        pool.0.take(Moment::ZERO).unwrap();
+        pool.0.give_back(first, Moment::from_secs(1));
+        assert_eq!(pool.0.take(Moment::from_secs(5)), None);
+        assert_eq!(pool.0.take(Moment::from_secs(6)), Some(first));
+    }
+}

@@ -1,0 +1,242 @@
+//! The RTP leg: one UDP socket per call, drained and fed at the call's tick.
+//!
+//! No readiness is waited for: a packet that arrives between two ticks could only be answered at the next one anyway.
+//! The kernel stamps arrivals, so that jitter and speech times are true although the socket is read once in 20 ms.
+
+use std::io::IoSliceMut;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
+use offhook_media::inbound::{InboundConfig, RtpInbound};
+use offhook_media::outbound::{Datagram, RtpOutbound};
+use offhook_media::{FRAME, FRAME_MS, Frame};
+use tokio::sync::mpsc;
+
+use super::ports::RtpPort;
+use crate::call::Moment;
+use crate::call::leg::{Leg, LegEvent, LegStats};
+use crate::clock;
+use crate::queue::Receiver;
+use crate::store::record::EndReason;
+
+/// What the signalling beside the leg is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HangUp {
+    /// The signalling's own name of the call.
+    pub call: u64,
+    pub reason: EndReason,
+}
+
+/// New media for a call that is going on, as a re-INVITE agreed on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turnabout {
+    /// None while the far side takes no audio.
+    pub remote: Option<SocketAddr>,
+    /// Whether we may send: not while the far side holds the call.
+    pub sends: bool,
+    pub inbound: InboundConfig,
+}
+
+/// See the module's header.
+pub struct RtpLeg {
+    port: RtpPort,
+    source: Source,
+    inbound: RtpInbound,
+    outbound: RtpOutbound,
+    turnabouts: Receiver<Turnabout>,
+    sends: bool,
+    control: Vec<u8>,
+    signalling: mpsc::Sender<HangUp>,
+    call: u64,
+    sent: u64,
+    strangers: u64,
+    malformed: u64,
+}
+
+impl RtpLeg {
+    /// `remote` is the address of the session description; `call` is the signalling's own name of the call.
+    ///
+    /// # Errors
+    /// When the kernel does not stamp arrivals.
+    pub fn new(
+        port: RtpPort,
+        remote: Option<SocketAddr>,
+        inbound: RtpInbound,
+        outbound: RtpOutbound,
+        turnabouts: Receiver<Turnabout>,
+        signalling: mpsc::Sender<HangUp>,
+        call: u64,
+    ) -> std::io::Result<Self> {
+        setsockopt(&port.socket, sockopt::ReceiveTimestampns, &true)?;
+        let control = nix::cmsg_space!(nix::sys::time::TimeSpec);
+        let source = Source { offered: remote, locked: None };
+        Ok(Self {
+            port,
+            source,
+            inbound,
+            outbound,
+            turnabouts,
+            sends: true,
+            control,
+            signalling,
+            call,
+            sent: 0,
+            strangers: 0,
+            malformed: 0,
+        })
+    }
+
+    fn turn_about(&mut self, change: &Turnabout) {
+        self.source = Source { offered: change.remote, locked: None };
+        self.sends = change.sends;
+        self.inbound.reconfigure(change.inbound);
+        self.outbound.reconfigure(change.inbound.codec, change.inbound.payload_type);
+    }
+
+    /// Takes packets until none is left, or the newest is so fresh that none can be behind it.
+    fn receive(&mut self, now: Moment) {
+        let mut datagram = [0; MAX_DATAGRAM];
+        for _ in 0..MOST_PACKETS {
+            let Some((length, from, arrival)) = self.receive_one(&mut datagram, now) else { return };
+            if !self.source.accepts(from) {
+                self.strangers += 1;
+                continue;
+            }
+            match self.inbound.packet(datagram.get(..length).unwrap_or_default(), arrival) {
+                Ok(_) => self.source.lock(from),
+                Err(_) => self.malformed += 1,
+            }
+            if now.saturating_sub(arrival) < FRESH {
+                return;
+            }
+        }
+    }
+
+    fn receive_one(&mut self, datagram: &mut [u8], now: Moment) -> Option<(usize, SocketAddr, Moment)> {
+        loop {
+            let mut parts = [IoSliceMut::new(datagram)];
+            let fd = self.port.socket.as_raw_fd();
+            match recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut self.control), MsgFlags::MSG_DONTWAIT) {
+                Ok(message) => {
+                    let from = message.address.and_then(|address| socket_address(&address))?;
+                    let stamp = message.cmsgs().ok().and_then(|mut all| {
+                        all.find_map(|c| if let ControlMessageOwned::ScmTimestampns(at) = c { Some(at) } else { None })
+                    });
+                    let arrival = stamp.map_or(now, |at| monotonic(Duration::from(at), now));
+                    return Some((message.bytes, from, arrival));
+                }
+                // An earlier packet of ours was refused by the far host: says nothing about what has arrived.
+                Err(Errno::EINTR | Errno::ECONNREFUSED) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+impl Leg for RtpLeg {
+    fn drain(&mut self, now: Moment, sink: &mut dyn FnMut(LegEvent<'_>)) {
+        while let Some(change) = self.turnabouts.try_recv() {
+            self.turn_about(&change);
+        }
+        self.receive(now);
+        self.inbound.tick(now);
+        let mut frame: Frame = [0; FRAME];
+        while let Some(arrival) = self.inbound.tap(&mut frame) {
+            sink(LegEvent::Tap { frame: &frame, arrival });
+        }
+        while let Some(digit) = self.inbound.digit() {
+            sink(LegEvent::Digit(digit));
+        }
+        let kind = self.inbound.pull(now, &mut frame);
+        sink(LegEvent::Heard { frame: &frame, kind });
+    }
+
+    fn wants(&self, _now: Moment) -> usize {
+        1
+    }
+
+    fn send(&mut self, frame: Option<&Frame>, _now: Moment) {
+        let Some(remote) = self.source.remote().filter(|_| self.sends) else { return self.outbound.skip() };
+        let mut packet: Datagram = [0; 200];
+        let length = self.outbound.frame(frame.unwrap_or(&SILENCE), &mut packet);
+        let sent = self.port.socket.send_to(packet.get(..length).unwrap_or_default(), remote);
+        self.sent += u64::from(sent.is_ok());
+    }
+
+    fn clear(&mut self, _now: Moment) {
+        // What was sent cannot be called back; there is at most the far side's jitter buffer of it.
+    }
+
+    fn unheard(&self, _now: Moment) -> Duration {
+        FAR_BUFFER
+    }
+
+    fn hang_up(&mut self, reason: &EndReason) {
+        // The signalling ends calls whose leg is gone by its own session timers, should this inbox be full.
+        let _ = self.signalling.try_send(HangUp { call: self.call, reason: reason.clone() });
+    }
+
+    fn stats(&self) -> LegStats {
+        let stats = self.inbound.stats();
+        LegStats {
+            frames_sent: self.sent,
+            frames_received: stats.jitter.received,
+            packets_lost: stats.jitter.lost,
+            concealed_ms: stats.jitter.concealed_ms,
+            jitter_ms: f64::from(stats.jitter.jitter_ms),
+        }
+    }
+}
+
+/// Whose packets are taken, and where ours go (symmetric RTP, RFC 4961).
+struct Source {
+    /// From the session description.
+    offered: Option<SocketAddr>,
+    /// The first source that sent sound RTP; nobody else is listened to afterwards.
+    locked: Option<SocketAddr>,
+}
+
+impl Source {
+    fn accepts(&self, from: SocketAddr) -> bool {
+        self.locked.is_none_or(|locked| locked == from)
+    }
+
+    fn lock(&mut self, from: SocketAddr) {
+        self.locked.get_or_insert(from);
+    }
+
+    fn remote(&self) -> Option<SocketAddr> {
+        self.locked.or(self.offered)
+    }
+}
+
+/// Larger than any Ethernet frame's UDP payload that a telephone sends.
+const MAX_DATAGRAM: usize = 1500;
+
+/// Packets taken in one tick; a flood waits in the kernel's bounded buffer and is dropped there.
+const MOST_PACKETS: usize = 8;
+
+/// Behind a packet that arrived this recently there is no other one at ptime 20.
+const FRESH: Duration = Duration::from_millis(8);
+
+/// What telephones and gateways hold in their jitter buffers, as an estimate.
+const FAR_BUFFER: Duration = Duration::from_millis(2 * FRAME_MS as u64);
+
+const SILENCE: Frame = [0; FRAME];
+
+fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
+    if let Some(v4) = address.as_sockaddr_in() {
+        return Some(SocketAddr::new(v4.ip().into(), v4.port()));
+    }
+    address.as_sockaddr_in6().map(|v6| SocketAddr::new(v6.ip().into(), v6.port()))
+}
+
+/// A kernel stamp (wall clock) on the process's own clock. A stamp from the future is taken as now.
+fn monotonic(stamp: Duration, now: Moment) -> Moment {
+    let wall = Duration::try_from(Timestamp::now().as_duration()).unwrap_or_default();
+    clock::now().saturating_sub(wall.saturating_sub(stamp)).min(now)
+}

@@ -1,0 +1,203 @@
+//! The SIP transport: UDP and TCP sockets around the pure endpoint, and RTP legs for the calls that it reports.
+//!
+//! One task owns the endpoint. Connections have a task each, bounded in number; everything they say goes through one
+//! bounded inbox, so that a flood on one connection makes that connection wait.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use offhook_sip::{Command, Endpoint, EndpointConfig, Event, Flow, Input, Output, Transport};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::ports::PortPool;
+use super::rtp::HangUp;
+use crate::call::reception::Reception;
+use crate::clock;
+use crate::config::SipConfig;
+use calls::Calls;
+use streams::{FromStream, Streams};
+
+mod calls;
+mod streams;
+
+/// The running transport; its tasks end when this is dropped.
+pub struct SipServer {
+    address: SocketAddr,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl SipServer {
+    /// Binds and serves. `seed` makes tags and branches unguessable.
+    ///
+    /// # Errors
+    /// When an address cannot be bound, named with its key.
+    pub async fn start(
+        config: &SipConfig,
+        ports: PortPool,
+        media_address: IpAddr,
+        reception: Arc<Reception>,
+        seed: u64,
+    ) -> Result<Self, String> {
+        let failed = |what: &str, error: std::io::Error| format!("sip.listen: cannot bind {what} {}: {error}", config.listen);
+        let udp = UdpSocket::bind(config.listen).await.map_err(|e| failed("UDP", e))?;
+        let address = udp.local_addr().map_err(|e| failed("UDP", e))?;
+        let tcp = TcpListener::bind(address).await.map_err(|e| failed("TCP", e))?;
+        let (streams, from_streams) = Streams::new(address, MAX_CONNECTIONS);
+        let (signalling, hang_ups) = mpsc::channel(HANG_UPS);
+        let calls = Calls::new(reception, ports, media_address, signalling, RETRY_AFTER_S);
+        let driver = Driver { endpoint: Endpoint::new(endpoint_config(config), seed), udp, address, streams: streams.clone(), calls };
+        let tasks = vec![
+            tokio::spawn(driver.run(from_streams, hang_ups)),
+            tokio::spawn(streams::accept(tcp, streams)),
+        ];
+        Ok(Self { address, tasks })
+    }
+
+    /// The bound address, UDP and TCP.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for SipServer {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+/// Ends of calls that may wait for the driver: all calls of a server at once.
+const HANG_UPS: usize = 8192;
+
+/// TCP connections at once; more are closed.
+const MAX_CONNECTIONS: usize = 1000;
+
+/// Seconds in Retry-After of a 503.
+const RETRY_AFTER_S: u32 = 5;
+
+/// Larger than any datagram.
+const MAX_DATAGRAM: usize = 65_535;
+
+/// Datagrams taken before timers and other inboxes are looked at again.
+const BATCH: usize = 32;
+
+/// Without anything to wait for, the driver looks again after this long.
+const IDLE: Duration = Duration::from_secs(3600);
+
+struct Driver {
+    endpoint: Endpoint,
+    udp: UdpSocket,
+    address: SocketAddr,
+    streams: Streams,
+    calls: Calls,
+}
+
+impl Driver {
+    async fn run(mut self, mut from_streams: mpsc::Receiver<FromStream>, mut hang_ups: mpsc::Receiver<HangUp>) {
+        let mut datagram = vec![0; MAX_DATAGRAM];
+        loop {
+            let due = self.endpoint.poll_timeout();
+            let wait = due.map_or(IDLE, |at| at.saturating_sub(clock::now()));
+            tokio::select! {
+                received = self.udp.recv_from(&mut datagram) => self.datagrams(received, &mut datagram).await,
+                Some(message) = from_streams.recv() => self.from_stream(message),
+                Some(hang_up) = hang_ups.recv() => {
+                    if let Some(command) = self.calls.hung_up(&hang_up) {
+                        self.endpoint.handle(Input::Command(command), clock::now());
+                    }
+                }
+                () = tokio::time::sleep(wait) => self.endpoint.handle(Input::Timeout, clock::now()),
+            }
+            self.drain().await;
+        }
+    }
+
+    async fn datagrams(&mut self, first: std::io::Result<(usize, SocketAddr)>, datagram: &mut [u8]) {
+        let mut received = first;
+        for _ in 0..BATCH {
+            // An error here is an ICMP answer to something sent earlier; the endpoint's timers see to that.
+            if let Ok((length, remote)) = received {
+                let bytes = Bytes::copy_from_slice(datagram.get(..length).unwrap_or_default());
+                let flow = Flow { transport: Transport::Udp, local: self.address, remote, connection: None };
+                self.endpoint.handle(Input::Message { flow, bytes }, clock::now());
+                self.drain().await;
+            }
+            match self.udp.try_recv_from(datagram) {
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                next => received = next,
+            }
+        }
+    }
+
+    fn from_stream(&mut self, message: FromStream) {
+        let input = match message {
+            FromStream::Message { flow, bytes } => Input::Message { flow, bytes },
+            FromStream::Closed { connection } => {
+                self.streams.closed(connection);
+                Input::StreamClosed { connection }
+            }
+        };
+        self.endpoint.handle(input, clock::now());
+    }
+
+    /// Does what the endpoint asks until it asks nothing more.
+    async fn drain(&mut self) {
+        while let Some(output) = self.endpoint.poll_output() {
+            match output {
+                Output::Transmit { flow, bytes } => self.transmit(flow, bytes).await,
+                Output::Event(event) => {
+                    for command in self.obey(event) {
+                        self.endpoint.handle(Input::Command(command), clock::now());
+                    }
+                }
+            }
+        }
+    }
+
+    async fn transmit(&mut self, flow: Flow, bytes: Bytes) {
+        let sent = match flow.transport {
+            Transport::Udp => self.udp.send_to(&bytes, flow.remote).await.is_ok(),
+            Transport::Tcp => self.streams.send(&flow, bytes),
+        };
+        if !sent {
+            self.endpoint.handle(Input::Unreachable { flow: &flow }, clock::now());
+        }
+    }
+
+    fn obey(&mut self, event: Event) -> Vec<Command> {
+        match event {
+            Event::Incoming { call, flow, invite } => self.calls.incoming(call, &flow, &invite),
+            Event::Confirmed { call, .. } => self.calls.confirmed(call),
+            Event::Reinvite { call, offer } => self.calls.reinvite(call, offer.as_deref()),
+            Event::Info { call, content_type, body } => self.calls.info(call, &content_type, body.reveal()),
+            Event::Ended { call, cause, .. } => self.calls.ended(call, cause),
+            Event::Progress { .. } | Event::Answered { .. } | Event::ReinviteAnswered { .. } => Vec::new(),
+        }
+    }
+}
+
+fn endpoint_config(config: &SipConfig) -> EndpointConfig {
+    EndpointConfig {
+        user_agent: config.user_agent.clone(),
+        advertised: config.external_address.map(|address| offhook_sip::Advertised {
+            host: match address {
+                IpAddr::V4(v4) => v4.to_string(),
+                IpAddr::V6(v6) => format!("[{v6}]"),
+            },
+            port: None,
+        }),
+        timings: offhook_sip::Timings {
+            t1: Duration::from_millis(config.t1_ms),
+            t2: Duration::from_millis(config.t2_ms),
+            t4: Duration::from_millis(config.t4_ms),
+        },
+        max_calls_pending: config.max_pending,
+        retry_after_s: RETRY_AFTER_S,
+        ..EndpointConfig::default()
+    }
+}

@@ -1,0 +1,254 @@
+//! The Twilio leg: frames to and from the socket's task, paced at real time with a small lead.
+//!
+//! Twilio buffers what it is sent and plays it in order, so what was sent is not what was heard. The leg keeps the
+//! lead small, numbers marks by playback generation and measures by them how far behind the far side is.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use offhook_media::dtmf::Digit;
+use offhook_media::g711::G711;
+use offhook_media::inbound::FrameKind;
+use offhook_media::{FRAME, FRAME_MS, Frame};
+
+use super::wire::MarkName;
+use crate::call::Moment;
+use crate::call::leg::{Leg, LegEvent, LegStats};
+use crate::queue::{Receiver, Sender};
+use crate::store::record::EndReason;
+
+/// What the socket's task has received.
+#[derive(Debug)]
+pub enum FromTwilio {
+    Audio { mulaw: [u8; FRAME], arrival: Moment },
+    Digit(Digit),
+    Mark { mark: MarkName, arrival: Moment },
+    Ended(EndReason),
+}
+
+/// What the socket's task is to send, in order.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ToTwilio {
+    Media([u8; FRAME]),
+    Mark(MarkName),
+    Clear,
+    Close,
+}
+
+/// See the module's header.
+pub struct TwilioLeg {
+    incoming: Receiver<FromTwilio>,
+    outgoing: Sender<ToTwilio>,
+    playout: FarPlayout,
+    /// The frame that fades the old audio out is of no use once the far side has dropped what came before it.
+    cleared_at: Option<Moment>,
+    stats: LegStats,
+    stalled: bool,
+}
+
+/// Messages of the socket that may wait for a tick: 2 s of audio. The oldest go beyond that.
+pub const INCOMING: usize = 100;
+
+/// Messages that may wait for the socket: 5 s. A socket that takes nothing for so long is lost.
+pub const OUTGOING: usize = 256;
+
+impl TwilioLeg {
+    pub fn new(incoming: Receiver<FromTwilio>, outgoing: Sender<ToTwilio>) -> Self {
+        Self {
+            incoming,
+            outgoing,
+            playout: FarPlayout::default(),
+            cleared_at: None,
+            stats: LegStats::default(),
+            stalled: false,
+        }
+    }
+
+    fn push(&mut self, message: ToTwilio) {
+        self.stalled |= self.outgoing.try_push(message).is_err();
+    }
+}
+
+impl Leg for TwilioLeg {
+    fn drain(&mut self, _now: Moment, sink: &mut dyn FnMut(LegEvent<'_>)) {
+        while let Some(message) = self.incoming.try_recv() {
+            match message {
+                FromTwilio::Audio { mulaw, arrival } => {
+                    let mut frame: Frame = [0; FRAME];
+                    G711::Ulaw.decode(&mulaw, &mut frame);
+                    self.stats.frames_received += 1;
+                    sink(LegEvent::Tap { frame: &frame, arrival });
+                    sink(LegEvent::Heard { frame: &frame, kind: FrameKind::Played });
+                }
+                FromTwilio::Digit(digit) => sink(LegEvent::Digit(digit)),
+                FromTwilio::Mark { mark, arrival } => self.playout.returned(mark, arrival),
+                FromTwilio::Ended(reason) => sink(LegEvent::HungUp(reason)),
+            }
+        }
+        if self.stalled || self.outgoing.is_closed() {
+            sink(LegEvent::HungUp(EndReason::TransportLost));
+        }
+    }
+
+    fn wants(&self, now: Moment) -> usize {
+        self.playout.room(now)
+    }
+
+    fn send(&mut self, frame: Option<&Frame>, now: Moment) {
+        let fading = self.cleared_at.take().is_some_and(|at| now.saturating_sub(at) < STEP);
+        let Some(frame) = frame.filter(|_| !fading) else { return };
+        let mut mulaw = [0; FRAME];
+        G711::Ulaw.encode(frame, &mut mulaw);
+        self.push(ToTwilio::Media(mulaw));
+        self.stats.frames_sent += 1;
+        if let Some(mark) = self.playout.sent(now) {
+            self.push(ToTwilio::Mark(mark));
+        }
+    }
+
+    fn clear(&mut self, now: Moment) {
+        if self.playout.in_flight(now).is_zero() {
+            return;
+        }
+        self.playout.cleared(now);
+        self.cleared_at = Some(now);
+        self.push(ToTwilio::Clear);
+    }
+
+    fn unheard(&self, now: Moment) -> Duration {
+        self.playout.in_flight(now)
+    }
+
+    fn hang_up(&mut self, _reason: &EndReason) {
+        self.push(ToTwilio::Close);
+    }
+
+    fn stats(&self) -> LegStats {
+        self.stats
+    }
+}
+
+/// What Twilio has been sent and has probably not played yet. Pure.
+#[derive(Debug, Default)]
+struct FarPlayout {
+    generation: u32,
+    next_mark: u64,
+    frames: u32,
+    /// When everything sent will have been played, if it plays as it arrives.
+    ends_at: Moment,
+    /// Sent marks and when they were due by that reckoning.
+    marks: VecDeque<(u64, Moment)>,
+    /// How much later than reckoned the far side plays, smoothed.
+    lag: Duration,
+}
+
+impl FarPlayout {
+    /// Frames to send now, so that the far side always has the lead in hand.
+    fn room(&self, now: Moment) -> usize {
+        let missing = LEAD.saturating_sub(self.ends_at.saturating_sub(now));
+        (0..MOST_AT_ONCE).take_while(|&frames| missing >= STEP * frames + STEP / 2).count()
+    }
+
+    /// A frame was sent. Gives the mark that follows it, every 100 ms.
+    fn sent(&mut self, now: Moment) -> Option<MarkName> {
+        self.ends_at = self.ends_at.max(now) + STEP;
+        self.frames += 1;
+        if self.frames % FRAMES_PER_MARK != 0 {
+            return None;
+        }
+        let number = self.next_mark;
+        self.next_mark += 1;
+        if self.marks.len() == MOST_MARKS {
+            self.marks.pop_front();
+        }
+        self.marks.push_back((number, self.ends_at));
+        Some(MarkName { generation: self.generation, number })
+    }
+
+    /// A mark came back. One of an older generation came back because of a clear: it says nothing about playback.
+    fn returned(&mut self, mark: MarkName, arrival: Moment) {
+        if mark.generation != self.generation {
+            return;
+        }
+        let Some(position) = self.marks.iter().position(|&(number, _)| number == mark.number) else { return };
+        if let Some((_, due)) = self.marks.drain(..=position).next_back() {
+            let lag = arrival.saturating_sub(due).min(MOST_LAG);
+            self.lag = (self.lag * 7 + lag) / 8;
+        }
+    }
+
+    fn cleared(&mut self, now: Moment) {
+        self.generation = self.generation.wrapping_add(1);
+        self.marks.clear();
+        self.ends_at = now;
+        self.frames = 0;
+    }
+
+    fn in_flight(&self, now: Moment) -> Duration {
+        let ahead = self.ends_at.saturating_sub(now);
+        if ahead.is_zero() && self.marks.is_empty() { Duration::ZERO } else { ahead + self.lag / 2 }
+    }
+}
+
+const STEP: Duration = Duration::from_millis(FRAME_MS as u64);
+
+/// Audio that the far side holds in hand against network jitter.
+const LEAD: Duration = Duration::from_millis(60);
+
+const MOST_AT_ONCE: u32 = 4;
+const FRAMES_PER_MARK: u32 = 5;
+const MOST_MARKS: usize = 32;
+const MOST_LAG: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(value: u64) -> Moment {
+        Duration::from_millis(value)
+    }
+
+    #[test]
+    fn the_lead_is_filled_at_once_and_then_kept() {
+        let mut playout = FarPlayout::default();
+        let mut sent = 0;
+        for tick in 0..50 {
+            let now = ms(1000 + 20 * tick);
+            for _ in 0..playout.room(now) {
+                playout.sent(now);
+                sent += 1;
+            }
+            assert_eq!(playout.ends_at - now, LEAD, "tick {tick}");
+        }
+        assert_eq!(sent, 50 + 2);
+    }
+
+    #[test]
+    fn marks_returned_by_a_clear_never_count_as_played() {
+        let mut playout = FarPlayout::default();
+        let marks: Vec<_> = (0..10).filter_map(|_| playout.sent(ms(1000))).collect();
+        assert_eq!(marks.len(), 2);
+        playout.returned(marks[0], ms(1180));
+        assert_eq!(playout.lag, ms(10));
+        playout.cleared(ms(1190));
+        playout.returned(marks[1], ms(1191));
+        assert_eq!(playout.lag, ms(10));
+        assert_eq!(playout.in_flight(ms(1190)), Duration::ZERO);
+        assert_eq!(playout.sent(ms(1200)), None);
+    }
+
+    #[test]
+    fn audio_and_commands_keep_their_order() {
+        let (_to_leg, incoming) = crate::queue::bounded(INCOMING);
+        let (outgoing, mut socket) = crate::queue::bounded(OUTGOING);
+        let mut leg = TwilioLeg::new(incoming, outgoing);
+        let frame = [1000; FRAME];
+        leg.send(Some(&frame), ms(1000));
+        leg.clear(ms(1005));
+        leg.send(Some(&frame), ms(1005));
+        leg.send(Some(&frame), ms(1040));
+        leg.hang_up(&EndReason::FlowHungUp);
+        let sent: Vec<_> = std::iter::from_fn(|| socket.try_recv()).collect();
+        assert!(matches!(sent[..], [ToTwilio::Media(_), ToTwilio::Clear, ToTwilio::Media(_), ToTwilio::Close]), "{sent:?}");
+    }
+}

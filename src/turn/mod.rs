@@ -1,0 +1,51 @@
+//! ROOM 3: who has the floor. Pure: speech edges, words, keys and time in; stop and end-of-turn out.
+
+pub mod floor;
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::config::bounded;
+
+/// Time since an arbitrary origin; handed in by whoever has a clock.
+pub type Moment = Duration;
+
+/// What may interrupt the bot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interrupt {
+    /// Confirmed speech or any key.
+    Speech,
+    /// Recognised words or any key.
+    Words,
+    /// Keys only.
+    Digits,
+    /// Nothing.
+    Never,
+}
+
+/// The rules of the current step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    pub interrupt: Interrupt,
+    /// Silence after the caller's speech that ends their turn.
+    pub endpoint: Duration,
+}
+
+/// What an operator may set about turn-taking. Times in ms.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TurnConfig {
+    /// A turn longer than this ends although sound goes on (hold music, a television).
+    #[serde(deserialize_with = "bounded::<_, _, 1_000, 600_000>")]
+    pub longest_turn_ms: u64,
+    /// How long final words are waited for once the turn has ended.
+    #[serde(deserialize_with = "bounded::<_, _, 0, 10_000>")]
+    pub final_words_ms: u64,
+}
+
+impl Default for TurnConfig {
+    fn default() -> Self {
+        Self { longest_turn_ms: 60_000, final_words_ms: 1_500 }
+    }
+}

@@ -1,0 +1,52 @@
+//! The command line: exit codes, and one line that says what is wrong.
+
+use std::process::{Command, Output};
+
+fn offhook(args: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_offhook"));
+    command.args(args).env_clear().envs(variables.iter().copied());
+    command.output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn help_is_a_success_and_names_the_options() {
+    for command in ["serve", "check"] {
+        let output = offhook(&[command, "--help"], &[]);
+        assert_eq!(output.status.code(), Some(0));
+        for option in ["--config", "--env", "--set"] {
+            assert!(text(&output.stdout).contains(option), "{command} {option}");
+        }
+    }
+}
+
+#[test]
+fn wrong_usage_and_wrong_configuration_exit_2() {
+    assert_eq!(offhook(&[], &[]).status.code(), Some(2));
+    assert_eq!(offhook(&["dance"], &[]).status.code(), Some(2));
+    assert_eq!(offhook(&["check", "--sett", "a=1"], &[]).status.code(), Some(2));
+    let cases: [(&[&str], &[(&str, &str)], &str); 3] = [
+        (&["check", "--set", "sip.listen=x"], &[], "offhook: --set sip.listen: sip.listen: expected an address"),
+        (&["serve", "--config", "/nonexistent.yaml"], &[], "offhook: /nonexistent.yaml:1: no such file"),
+        (&["check"], &[("OFFHOOK_HTP__X", "1")], "offhook: environment variable OFFHOOK_HTP__X: htp: unknown key"),
+    ];
+    for (args, variables, expected) in cases {
+        let output = offhook(args, variables);
+        let line = text(&output.stderr);
+        assert_eq!((output.status.code(), line.lines().count()), (Some(2), 1), "{line}");
+        assert!(line.starts_with(expected), "{line}");
+    }
+}
+
+#[test]
+fn the_printed_configuration_names_values_and_origins() {
+    let output = offhook(&["check", "--print-config"], &[("TWILIO_AUTH_TOKEN", "c4nary")]);
+    assert_eq!(output.status.code(), Some(0));
+    let printed = text(&output.stdout);
+    assert!(printed.contains("auth_token: ***  # environment variable TWILIO_AUTH_TOKEN"), "{printed}");
+    assert!(printed.contains("listen: \"127.0.0.1:8080\"  # config/offhook.yaml:"), "{printed}");
+    assert!(!printed.contains("c4nary"));
+}

@@ -1,0 +1,217 @@
+//! Layers of configuration: who wins, and what an error says. Files are real, the process environment is not touched.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use offhook::config::{Shards, Sources, load};
+use secrecy::ExposeSecret;
+
+/// A directory of its own for each test, removed afterwards.
+struct Dir(PathBuf);
+
+impl Dir {
+    fn with(name: &str, files: &[(&str, &str)]) -> Self {
+        let dir = std::env::temp_dir().join(format!("offhook-config-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        for (file, text) in files {
+            std::fs::write(dir.join(file), text).unwrap();
+        }
+        Self(dir)
+    }
+
+    fn file(&self) -> Option<PathBuf> {
+        Some(self.0.join("offhook.yaml"))
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn variables(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+    pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+fn sets(sets: &[&str]) -> Vec<String> {
+    sets.iter().map(|set| (*set).to_owned()).collect()
+}
+
+fn error(sources: &Sources) -> String {
+    let line = load(sources).expect_err("must be refused").to_string();
+    assert_eq!(line.lines().count(), 1, "{line}");
+    line
+}
+
+#[test]
+fn each_layer_wins_over_the_one_before() {
+    let dir = Dir::with(
+        "precedence",
+        &[
+            ("offhook.yaml", "sip: {t1_ms: 100, t2_ms: 100, t4_ms: 100, max_pending: 100}\n"),
+            ("staging.yaml", "sip: {t2_ms: 200, t4_ms: 200, max_pending: 200}\n"),
+        ],
+    );
+    let loaded = load(&Sources {
+        file: dir.file(),
+        environment: Some("staging".to_owned()),
+        variables: variables(&[("OFFHOOK_SIP__T4_MS", "300"), ("OFFHOOK_SIP__MAX_PENDING", "300"), ("PATH", "/bin")]),
+        sets: sets(&["sip.max_pending=400"]),
+        ..Sources::default()
+    })
+    .unwrap();
+    let sip = &loaded.config.sip;
+    assert_eq!((sip.t1_ms, sip.t2_ms, sip.t4_ms, sip.max_pending), (100, 200, 300, 400));
+    assert_eq!(sip.listen.to_string(), "127.0.0.1:5060");
+    assert_eq!(loaded.origin("sip.max_pending").to_string(), "--set sip.max_pending");
+    assert_eq!(loaded.origin("sip.listen").to_string(), "built-in default");
+}
+
+#[test]
+fn customary_names_give_way_to_our_own() {
+    let token = |pairs: &[(&str, &str)]| {
+        let loaded = load(&Sources { variables: variables(pairs), ..Sources::default() }).unwrap();
+        loaded.config.twilio.auth_token.map(|token| token.expose_secret().to_owned())
+    };
+    assert_eq!(token(&[("TWILIO_AUTH_TOKEN", "0123")]).as_deref(), Some("0123"));
+    assert_eq!(
+        token(&[("OFFHOOK_TWILIO__AUTH_TOKEN", "ours"), ("TWILIO_AUTH_TOKEN", "theirs")]).as_deref(),
+        Some("ours")
+    );
+    assert_eq!(token(&[("TWILIO_AUTH_TOKEN", "")]), None);
+}
+
+#[test]
+fn an_error_names_file_line_key_and_expectation() {
+    let cases = [
+        ("http:\n  listenn: 1\n", ":2: http.listenn: unknown key, expected one of `listen`"),
+        ("http:\n  listen: everywhere\n", ":2: http.listen: expected an address with a port"),
+        ("\nsip:\n\n  t1_ms: fast\n", ":4: sip.t1_ms: expected a whole number from 10 to 5000"),
+        ("sip: {max_pending: -1}\n", ":1: sip.max_pending: expected a whole number from 1 to"),
+        ("rtp:\n  ports: 20000\n", ":2: rtp.ports: expected text"),
+        ("rtp:\n  ports: 30000-20000\n", ":2: rtp.ports: expected two ports from 1024"),
+        ("twilio:\n  validate_signature: maybe\n", ":2: twilio.validate_signature: expected `true` or `false`"),
+        ("media: {shards: 0}\n", ":1: media.shards: expected `auto` or a whole number from 1 to 256"),
+        ("media: {shards: some}\n", ":1: media.shards: expected `auto`"),
+        ("limits: 5\n", ":1: limits: expected a section"),
+        ("log: {level: loud}\n", ":1: log.level: expected error, warn, info"),
+        ("log: {format: xml}\n", ":1: log.format: expected one of `pretty`, `json`, found `xml`"),
+        ("sipp: {}\n", ":1: sipp: unknown key, expected one of `http`, `sip`"),
+        ("- http\n", ":1: expected sections such as `sip:`"),
+        ("sip: {t1_ms: 500}\nsip: {t1_ms: 600}\n", ":2: "),
+        ("http: {public_url: 'ftp://x'}\n", ":1: http.public_url: expected an address such as https://"),
+    ];
+    for (index, (text, expected)) in cases.iter().enumerate() {
+        let dir = Dir::with(&format!("errors-{index}"), &[("offhook.yaml", text)]);
+        let line = error(&Sources { file: dir.file(), ..Sources::default() });
+        assert!(line.contains(&format!("offhook.yaml{expected}")), "{text:?} gave {line}");
+    }
+}
+
+#[test]
+fn an_error_names_the_variable_or_the_set() {
+    let variable =
+        |name: &str, value: &str| error(&Sources { variables: variables(&[(name, value)]), ..Sources::default() });
+    let line = variable("OFFHOOK_SIP__LISTENN", "x");
+    assert!(line.starts_with("environment variable OFFHOOK_SIP__LISTENN: sip.listenn: unknown key"), "{line}");
+    let line = variable("OFFHOOK_LIMITS__MAX_CALLS", "many");
+    assert!(line.starts_with("environment variable OFFHOOK_LIMITS__MAX_CALLS: limits.max_calls: expected a whole"));
+
+    let set = |text: &str| error(&Sources { sets: sets(&[text]), ..Sources::default() });
+    assert!(set("sip.listen=x").starts_with("--set sip.listen: sip.listen: expected an address"));
+    assert!(set("sip.listen").contains("expected key.path=value"));
+    assert!(set("sip..listen=1").contains("expected key.path=value"));
+}
+
+#[test]
+fn text_of_a_variable_becomes_what_its_field_needs() {
+    let loaded = load(&Sources {
+        sets: sets(&["media.shards=3", "media.realtime_priority=false", "sip.external_address=203.0.113.7"]),
+        ..Sources::default()
+    })
+    .unwrap();
+    assert_eq!(loaded.config.media.shards, Shards::Count(3.try_into().unwrap()));
+    assert!(!loaded.config.media.realtime_priority);
+    assert_eq!(loaded.config.sip.external_address.unwrap().to_string(), "203.0.113.7");
+    let unset = load(&Sources {
+        sets: sets(&["sip.external_address=203.0.113.7", "sip.external_address="]),
+        ..Sources::default()
+    });
+    assert_eq!(unset.unwrap().config.sip.external_address, None);
+}
+
+#[test]
+fn named_files_must_exist() {
+    let dir = Dir::with("absent", &[]);
+    assert!(error(&Sources { file: dir.file(), ..Sources::default() }).contains("no such file (named by --config)"));
+    let dir = Dir::with("absent-env", &[("offhook.yaml", "")]);
+    let environment =
+        |name: &str| Sources { file: dir.file(), environment: Some(name.to_owned()), ..Sources::default() };
+    assert!(error(&environment("staging")).contains("staging.yaml:1: no such file (named by --env)"));
+    assert!(error(&environment("../etc")).contains("expected a name such as `production`"));
+}
+
+#[test]
+fn secrets_are_never_printed() {
+    let canary = "c4nary-c4nary-c4nary-c4nary-c4nary";
+    let loaded = load(&Sources {
+        variables: variables(&[
+            ("TWILIO_AUTH_TOKEN", canary),
+            ("SECRET_KEY", canary),
+            ("REDIS_URL", &format!("redis://user:{canary}@127.0.0.1")),
+        ]),
+        ..Sources::default()
+    })
+    .unwrap();
+    let printed = loaded.print();
+    assert!(!printed.contains("c4nary"), "{printed}");
+    assert!(!format!("{loaded:?}").contains("c4nary"));
+    assert!(printed.contains("  auth_token: ***  # environment variable TWILIO_AUTH_TOKEN\n"), "{printed}");
+
+    let dir = Dir::with("secret-error", &[("offhook.yaml", "twilio:\n  auth_token: [c4nary]\n")]);
+    let line = error(&Sources { file: dir.file(), ..Sources::default() });
+    assert!(line.contains("offhook.yaml:2: twilio.auth_token: expected text") && !line.contains("c4nary"), "{line}");
+}
+
+#[test]
+fn production_refuses_what_is_unsafe() {
+    let key = "k".repeat(32);
+    let safe: &[(&str, &str)] = &[("SECRET_KEY", &key), ("TWILIO_AUTH_TOKEN", "t")];
+    let with = |pairs: &[(&str, &str)], extra: &[&str]| Sources {
+        file: Some(PathBuf::from("config/offhook.yaml")),
+        environment: Some("production".to_owned()),
+        variables: variables(pairs),
+        sets: sets(extra),
+        ..Sources::default()
+    };
+    load(&with(safe, &["http.public_url=https://voice.example.org"])).unwrap();
+    let cases: [(&[(&str, &str)], &[&str], &str); 6] = [
+        (safe, &["log.format=pretty"], "--set log.format: log.format: expected json in production"),
+        (safe, &["twilio.validate_signature=false"], "--set twilio.validate_signature: twilio.validate_signature: "),
+        (
+            safe,
+            &["http.public_url=http://voice.example.org"],
+            "--set http.public_url: http.public_url: expected an https",
+        ),
+        (&safe[..1], &["http.public_url=https://voice.example.org"], "twilio.auth_token: expected in production"),
+        (&[], &[], "http.secret_key: expected at least 32 bytes"),
+        (&[("SECRET_KEY", "short")], &[], "environment variable SECRET_KEY: http.secret_key: "),
+    ];
+    for (pairs, extra, expected) in cases {
+        let line = error(&with(pairs, extra));
+        assert!(line.contains(expected), "{line}");
+    }
+}
+
+#[test]
+fn the_shipped_environments_load() {
+    for name in ["development", "staging"] {
+        load(&Sources {
+            file: Some(PathBuf::from("config/offhook.yaml")),
+            environment: Some(name.to_owned()),
+            ..Sources::default()
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+    }
+}
