@@ -6,6 +6,7 @@ pub mod audio;
 pub mod caller;
 pub mod clock;
 pub mod driver;
+pub mod embedded;
 pub mod http;
 pub mod leg;
 #[cfg(test)]
