@@ -82,8 +82,12 @@ impl Server {
         let listener = listener.with_context(|| format!("http.listen: cannot bind {}", config.http.listen))?;
         let http = listener.local_addr()?;
         let readiness = Readiness::default();
-        let checks = Arc::new(checks::ServerChecks::new(store.clone(), config.redis.clone(), services.providers.clone()));
-        let encode = { let metrics = metrics.clone(); Arc::new(move || metrics.encode()) };
+        let checks =
+            Arc::new(checks::ServerChecks::new(store.clone(), config.redis.clone(), services.providers.clone()));
+        let encode = {
+            let metrics = metrics.clone();
+            Arc::new(move || metrics.encode())
+        };
         let state = ApiState::new(&config.http, checks, Arc::new(store), encode, readiness.clone());
         let base = match &config.http.public_url {
             Some(url) => url.clone(),
@@ -94,7 +98,9 @@ impl Server {
         let (stop_http, stopped) = oneshot::channel();
         let app = router(state, twilio.router());
         let limits = ServeLimits::new(&config.http);
-        let http_task = tokio::spawn(serve(listener, app, limits, async { let _ = stopped.await; }));
+        let http_task = tokio::spawn(serve(listener, app, limits, async {
+            let _ = stopped.await;
+        }));
         readiness.set(Stage::Ready);
         let drain = Duration::from_secs(config.limits.drain_timeout_s);
         Ok(Self { sip, http, stop_http, http_task, reception, writer, readiness, drain })
@@ -146,11 +152,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let server = Server::start(&config).await?;
     let at = server.addresses();
     tracing::info!(sip = %at.sip, http = %at.http, "ready for calls");
-    asked.to_end().await;
+    asked.wait().await;
     tracing::info!(calls = server.calls(), "asked to end: no new calls; running ones have their time");
     tokio::select! {
         () = server.stop() => {}
-        () = asked.to_end() => tracing::warn!("asked again: ending at once"),
+        () = asked.wait() => tracing::warn!("asked again: ending at once"),
     }
     Ok(())
 }
@@ -183,7 +189,7 @@ impl Asked {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    async fn to_end(&mut self) {
+    async fn wait(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

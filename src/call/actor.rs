@@ -24,7 +24,7 @@ use crate::providers::{FrameSender, Language, Providers, SpeakRequest, frame_que
 use crate::store::RecordSink;
 use crate::store::record::{CallEvent, CallId, CallSummary, EndReason, Record, TurnRecord, Via};
 
-use crate::telemetry::metrics::{Metrics, Stage};
+use crate::telemetry::metrics::{BadInput, Metrics, Stage};
 
 /// What every call of the process shares.
 #[derive(Clone)]
@@ -152,8 +152,7 @@ impl Actor {
         while let Some(output) = self.core.poll_output() {
             match output {
                 CallOutput::Speak { turn, wanted, language } => {
-                    let request =
-                        SpeakRequest { text: wanted.text, language, voice: wanted.voice, rate: wanted.rate };
+                    let request = SpeakRequest { text: wanted.text, language, voice: wanted.voice, rate: wanted.rate };
                     self.tell_voice(SpeakMsg::Say { turn, sentence: wanted.sentence, request });
                 }
                 CallOutput::Reply { turn, request, language } => {
@@ -263,6 +262,13 @@ impl Actor {
         metrics.call_ended(self.via.as_str(), reason.as_str());
         metrics.rtp_packets_lost.inc_by(summary.packets_lost);
         metrics.concealed_ms.inc_by(summary.concealed_ms);
+        let stats = self.leg.stats();
+        if stats.strange_packets > 0 {
+            metrics.bad_input(BadInput::StrangeMedia);
+        }
+        if stats.malformed_packets > 0 {
+            metrics.bad_input(BadInput::Rtp);
+        }
         metrics.frames_dropped.inc_by(self.ears.as_ref().map_or(0, FrameSender::dropped));
     }
 

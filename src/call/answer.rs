@@ -18,7 +18,11 @@ use crate::safety::said;
 /// What the task is told.
 #[derive(Debug)]
 pub enum AnswerMsg {
-    Reply { turn: TurnId, request: Box<ReplyRequest>, language: Language },
+    Reply {
+        turn: TurnId,
+        request: Box<ReplyRequest>,
+        language: Language,
+    },
     /// No answer of this turn or an older one is wanted any more.
     Abandon(TurnId),
 }

@@ -36,13 +36,32 @@ pub enum CallInput {
     Digit(Digit),
     HungUp(EndReason),
     /// Audio of a sentence that was asked for.
-    Speech { turn: TurnId, sentence: SentenceId, samples: Arc<[i16]> },
-    SpeechEnded { turn: TurnId, sentence: SentenceId },
-    SpeechFailed { turn: TurnId, sentence: SentenceId, error: ProviderError },
+    Speech {
+        turn: TurnId,
+        sentence: SentenceId,
+        samples: Arc<[i16]>,
+    },
+    SpeechEnded {
+        turn: TurnId,
+        sentence: SentenceId,
+    },
+    SpeechFailed {
+        turn: TurnId,
+        sentence: SentenceId,
+        error: ProviderError,
+    },
     /// A sentence of the model's answer.
-    Answer { turn: TurnId, sentence: Cleared },
-    AnswerEnded { turn: TurnId },
-    AnswerFailed { turn: TurnId, error: ProviderError },
+    Answer {
+        turn: TurnId,
+        sentence: Cleared,
+    },
+    AnswerEnded {
+        turn: TurnId,
+    },
+    AnswerFailed {
+        turn: TurnId,
+        error: ProviderError,
+    },
     /// What the recogniser heard.
     Heard(SttEvent),
 }
@@ -51,13 +70,24 @@ pub enum CallInput {
 #[derive(Debug)]
 pub enum CallOutput {
     /// Make this sentence.
-    Speak { turn: TurnId, wanted: Wanted, language: Language },
+    Speak {
+        turn: TurnId,
+        wanted: Wanted,
+        language: Language,
+    },
     /// Ask the language model.
-    Reply { turn: TurnId, request: Box<ReplyRequest>, language: Language },
+    Reply {
+        turn: TurnId,
+        request: Box<ReplyRequest>,
+        language: Language,
+    },
     /// Whatever was asked for under this id or an older one is no longer wanted.
     Abandon(TurnId),
     /// Listen in this language from now on.
-    Listen { language: Language, hints: Arc<[String]> },
+    Listen {
+        language: Language,
+        hints: Arc<[String]>,
+    },
     /// What the leg was sent and has not played shall not be heard.
     Clear,
     Turn(Box<TurnRecord>),

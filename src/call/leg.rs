@@ -31,6 +31,10 @@ pub struct LegStats {
     pub concealed_ms: u64,
     /// RFC 3550 interarrival jitter, ms.
     pub jitter_ms: f64,
+    /// Packets from an address that is not the caller's; dropped.
+    pub strange_packets: u64,
+    /// Packets that could not be read; dropped.
+    pub malformed_packets: u64,
 }
 
 /// One side of a call. Owned by the call's actor, driven at the call's 20 ms tick; never waits.

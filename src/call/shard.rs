@@ -14,9 +14,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
+use super::Moment;
 use super::actor::{Actor, NewCall, Services};
 use super::core::CallInput;
-use super::Moment;
 use crate::clock;
 use crate::config::MediaConfig;
 use pacer::Pacer;
@@ -45,7 +45,8 @@ impl Shards {
     pub fn start(config: &MediaConfig, services: &Arc<Services>) -> std::io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let count = config.shards.count(cores).get();
-        let shards = (0..count).map(|n| Shard::start(n, config.realtime_priority, services)).collect::<Result<_, _>>()?;
+        let shards =
+            (0..count).map(|n| Shard::start(n, config.realtime_priority, services)).collect::<Result<_, _>>()?;
         Ok(Self { shards, next_key: AtomicU64::new(1) })
     }
 

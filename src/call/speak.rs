@@ -18,7 +18,11 @@ use crate::providers::{AudioStream, ProviderError, SpeakRequest, Tts};
 /// What the task is told.
 #[derive(Debug)]
 pub enum SpeakMsg {
-    Say { turn: TurnId, sentence: SentenceId, request: SpeakRequest },
+    Say {
+        turn: TurnId,
+        sentence: SentenceId,
+        request: SpeakRequest,
+    },
     /// Nothing of this turn or an older one is wanted any more.
     Abandon(TurnId),
 }

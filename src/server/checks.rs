@@ -25,14 +25,31 @@ impl ServerChecks {
 impl Checks for ServerChecks {
     fn checks(&self) -> Vec<Check> {
         let store = self.store.clone();
-        let database = async move { store.health().await.map_or_else(|e| CheckResult::Error(e.to_string()), |()| CheckResult::Ok) };
+        let database = async move {
+            store.health().await.map_or_else(|e| CheckResult::Error(e.to_string()), |()| CheckResult::Ok)
+        };
         let mut checks = vec![
             Check { name: "database".into(), run: database.boxed() },
             Check { name: "redis".into(), run: redis::check(self.redis.clone()).boxed() },
         ];
-        checks.extend(self.providers.tts.iter().map(|tts| Check { name: tts.name().into(), run: tts.check().map(result).boxed() }));
-        checks.extend(self.providers.stt.iter().map(|stt| Check { name: stt.name().into(), run: stt.check().map(result).boxed() }));
-        checks.extend(self.providers.llm.iter().map(|llm| Check { name: llm.name().into(), run: llm.check().map(result).boxed() }));
+        checks.extend(
+            self.providers
+                .tts
+                .iter()
+                .map(|tts| Check { name: tts.name().into(), run: tts.check().map(result).boxed() }),
+        );
+        checks.extend(
+            self.providers
+                .stt
+                .iter()
+                .map(|stt| Check { name: stt.name().into(), run: stt.check().map(result).boxed() }),
+        );
+        checks.extend(
+            self.providers
+                .llm
+                .iter()
+                .map(|llm| Check { name: llm.name().into(), run: llm.check().map(result).boxed() }),
+        );
         checks
     }
 

@@ -23,6 +23,7 @@ pub mod scenario;
 pub mod shipped;
 pub mod sip_leg;
 pub mod stamped;
+pub mod stamped_stream;
 pub mod timeline;
 pub mod twilio_leg;
 pub mod twilio_wire;

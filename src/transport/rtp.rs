@@ -54,7 +54,6 @@ pub struct RtpLeg {
     call: u64,
     sent: u64,
     strangers: u64,
-    malformed: u64,
 }
 
 impl RtpLeg {
@@ -73,10 +72,9 @@ impl RtpLeg {
     ) -> std::io::Result<Self> {
         setsockopt(&port.socket, sockopt::ReceiveTimestampns, &true)?;
         let control = nix::cmsg_space!(nix::sys::time::TimeSpec);
-        let source = Source { offered: remote, locked: None };
         Ok(Self {
             port,
-            source,
+            source: Source::offered(remote),
             inbound,
             outbound,
             turnabouts,
@@ -86,12 +84,11 @@ impl RtpLeg {
             call,
             sent: 0,
             strangers: 0,
-            malformed: 0,
         })
     }
 
     fn turn_about(&mut self, change: &Turnabout) {
-        self.source = Source { offered: change.remote, locked: None };
+        self.source = Source::offered(change.remote);
         self.sends = change.sends;
         self.inbound.reconfigure(change.inbound);
         self.outbound.reconfigure(change.inbound.codec, change.inbound.payload_type);
@@ -100,23 +97,23 @@ impl RtpLeg {
     /// Takes packets until none is left, or the newest is so fresh that none can be behind it.
     fn receive(&mut self, now: Moment) {
         let mut datagram = [0; MAX_DATAGRAM];
+        let wall = Wall::sample();
         for _ in 0..MOST_PACKETS {
-            let Some((length, from, arrival)) = self.receive_one(&mut datagram, now) else { return };
+            let Some((length, from, stamp)) = self.receive_one(&mut datagram) else { return };
+            let arrival = stamp.map_or(now, |stamp| wall.monotonic(stamp).min(now));
             if !self.source.accepts(from) {
                 self.strangers += 1;
                 continue;
             }
-            match self.inbound.packet(datagram.get(..length).unwrap_or_default(), arrival) {
-                Ok(_) => self.source.lock(from),
-                Err(_) => self.malformed += 1,
-            }
+            // What is malformed or not ours is counted by the inbound side.
+            let _ = self.inbound.packet(datagram.get(..length).unwrap_or_default(), arrival);
             if now.saturating_sub(arrival) < FRESH {
                 return;
             }
         }
     }
 
-    fn receive_one(&mut self, datagram: &mut [u8], now: Moment) -> Option<(usize, SocketAddr, Moment)> {
+    fn receive_one(&mut self, datagram: &mut [u8]) -> Option<(usize, SocketAddr, Option<Duration>)> {
         loop {
             let mut parts = [IoSliceMut::new(datagram)];
             let fd = self.port.socket.as_raw_fd();
@@ -126,8 +123,7 @@ impl RtpLeg {
                     let stamp = message.cmsgs().ok().and_then(|mut all| {
                         all.find_map(|c| if let ControlMessageOwned::ScmTimestampns(at) = c { Some(at) } else { None })
                     });
-                    let arrival = stamp.map_or(now, |at| monotonic(Duration::from(at), now));
-                    return Some((message.bytes, from, arrival));
+                    return Some((message.bytes, from, stamp.map(Duration::from)));
                 }
                 // An earlier packet of ours was refused by the far host: says nothing about what has arrived.
                 Err(Errno::EINTR | Errno::ECONNREFUSED) => {}
@@ -188,31 +184,71 @@ impl Leg for RtpLeg {
             packets_lost: stats.jitter.lost,
             concealed_ms: stats.jitter.concealed_ms,
             jitter_ms: f64::from(stats.jitter.jitter_ms),
+            strange_packets: self.strangers,
+            malformed_packets: stats.malformed,
         }
     }
 }
 
 /// Whose packets are taken, and where ours go (symmetric RTP, RFC 4961).
+///
+/// The address that was offered is believed at once. Behind NAT packets come from elsewhere: another source is believed
+/// once several of its packets have come and none from the offered address; after that nobody else is listened to.
+#[derive(Debug, PartialEq, Eq)]
 struct Source {
-    /// From the session description.
     offered: Option<SocketAddr>,
-    /// The first source that sent sound RTP; nobody else is listened to afterwards.
     locked: Option<SocketAddr>,
+    /// A source that may become the locked one, and how many of its packets have come in a row.
+    candidate: Option<(SocketAddr, u8)>,
 }
 
 impl Source {
-    fn accepts(&self, from: SocketAddr) -> bool {
-        self.locked.is_none_or(|locked| locked == from)
+    const fn offered(offered: Option<SocketAddr>) -> Self {
+        Self { offered, locked: None, candidate: None }
     }
 
-    fn lock(&mut self, from: SocketAddr) {
-        self.locked.get_or_insert(from);
+    fn accepts(&mut self, from: SocketAddr) -> bool {
+        if let Some(locked) = self.locked {
+            return locked == from;
+        }
+        if self.offered.is_some_and(|offered| offered.ip() == from.ip()) {
+            self.locked = Some(from);
+            return true;
+        }
+        let seen = match self.candidate {
+            Some((candidate, seen)) if candidate == from => seen + 1,
+            _ => 1,
+        };
+        self.candidate = Some((from, seen));
+        if seen >= BELIEVED_AFTER {
+            self.locked = Some(from);
+        }
+        seen >= BELIEVED_AFTER
     }
 
     fn remote(&self) -> Option<SocketAddr> {
         self.locked.or(self.offered)
     }
 }
+
+/// The process's clock and the kernel's stamps (wall clock), read together once per tick.
+struct Wall {
+    wall: Duration,
+    at: Moment,
+}
+
+impl Wall {
+    fn sample() -> Self {
+        Self { wall: Duration::try_from(Timestamp::now().as_duration()).unwrap_or_default(), at: clock::now() }
+    }
+
+    fn monotonic(&self, stamp: Duration) -> Moment {
+        self.at.saturating_sub(self.wall.saturating_sub(stamp))
+    }
+}
+
+/// Packets of a source other than the offered one before it is believed.
+const BELIEVED_AFTER: u8 = 5;
 
 /// Larger than any Ethernet frame's UDP payload that a telephone sends.
 const MAX_DATAGRAM: usize = 1500;
@@ -235,8 +271,35 @@ fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
     address.as_sockaddr_in6().map(|v6| SocketAddr::new(v6.ip().into(), v6.port()))
 }
 
-/// A kernel stamp (wall clock) on the process's own clock. A stamp from the future is taken as now.
-fn monotonic(stamp: Duration, now: Moment) -> Moment {
-    let wall = Duration::try_from(Timestamp::now().as_duration()).unwrap_or_default();
-    clock::now().saturating_sub(wall.saturating_sub(stamp)).min(now)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_offered_host_is_believed_at_once_and_nobody_after_it() {
+        let mut source = Source::offered(Some(address("192.0.2.1:4000")));
+        assert!(source.accepts(address("192.0.2.1:4002")), "a moved port of the same host");
+        assert!(!source.accepts(address("198.51.100.9:4002")));
+        assert_eq!(source.remote(), Some(address("192.0.2.1:4002")));
+    }
+
+    #[test]
+    fn a_stranger_is_believed_only_when_the_offered_host_is_silent() {
+        let mut source = Source::offered(Some(address("10.0.0.1:4000")));
+        let (caller, attacker) = (address("203.0.113.5:7000"), address("198.51.100.9:7000"));
+        for _ in 0..3 {
+            assert!(!source.accepts(attacker));
+            assert!(!source.accepts(caller));
+        }
+        for _ in 0..3 {
+            assert!(!source.accepts(caller));
+        }
+        assert!(source.accepts(caller));
+        assert!(!source.accepts(attacker));
+        assert_eq!(source.remote(), Some(caller));
+    }
 }

@@ -42,18 +42,22 @@ impl SipServer {
         reception: Arc<Reception>,
         seed: u64,
     ) -> Result<Self, String> {
-        let failed = |what: &str, error: std::io::Error| format!("sip.listen: cannot bind {what} {}: {error}", config.listen);
+        let failed =
+            |what: &str, error: std::io::Error| format!("sip.listen: cannot bind {what} {}: {error}", config.listen);
         let udp = UdpSocket::bind(config.listen).await.map_err(|e| failed("UDP", e))?;
         let address = udp.local_addr().map_err(|e| failed("UDP", e))?;
         let tcp = TcpListener::bind(address).await.map_err(|e| failed("TCP", e))?;
         let (streams, from_streams) = Streams::new(address, MAX_CONNECTIONS);
         let (signalling, hang_ups) = mpsc::channel(HANG_UPS);
         let calls = Calls::new(reception, ports, media_address, signalling, RETRY_AFTER_S);
-        let driver = Driver { endpoint: Endpoint::new(endpoint_config(config), seed), udp, address, streams: streams.clone(), calls };
-        let tasks = vec![
-            tokio::spawn(driver.run(from_streams, hang_ups)),
-            tokio::spawn(streams::accept(tcp, streams)),
-        ];
+        let driver = Driver {
+            endpoint: Endpoint::new(endpoint_config(config), seed),
+            udp,
+            address,
+            streams: streams.clone(),
+            calls,
+        };
+        let tasks = vec![tokio::spawn(driver.run(from_streams, hang_ups)), tokio::spawn(streams::accept(tcp, streams))];
         Ok(Self { address, tasks })
     }
 
@@ -105,7 +109,7 @@ impl Driver {
             let wait = due.map_or(IDLE, |at| at.saturating_sub(clock::now()));
             tokio::select! {
                 received = self.udp.recv_from(&mut datagram) => self.datagrams(received, &mut datagram).await,
-                Some(message) = from_streams.recv() => self.from_stream(message),
+                Some(message) = from_streams.recv() => self.stream(message),
                 Some(hang_up) = hang_ups.recv() => {
                     if let Some(command) = self.calls.hung_up(&hang_up) {
                         self.endpoint.handle(Input::Command(command), clock::now());
@@ -134,7 +138,7 @@ impl Driver {
         }
     }
 
-    fn from_stream(&mut self, message: FromStream) {
+    fn stream(&mut self, message: FromStream) {
         let input = match message {
             FromStream::Message { flow, bytes } => Input::Message { flow, bytes },
             FromStream::Closed { connection } => {

@@ -46,7 +46,12 @@ enum Check {
 
 impl Twilio {
     /// `ticket_key` is used when there is no auth token; it need only be the same on all nodes.
-    pub fn new(config: &TwilioConfig, base: PublicUrl, reception: Arc<Reception>, ticket_key: SecretString) -> Arc<Self> {
+    pub fn new(
+        config: &TwilioConfig,
+        base: PublicUrl,
+        reception: Arc<Reception>,
+        ticket_key: SecretString,
+    ) -> Arc<Self> {
         let check = match (&config.auth_token, config.validate_signature) {
             (_, false) => Check::Off,
             (None, true) => Check::Impossible,

@@ -22,7 +22,10 @@ impl Pacer {
     /// When the system has no timer to give.
     pub fn new() -> std::io::Result<Self> {
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
-        #[expect(deprecated, reason = "the descriptor is the timer's own for as long as it lives; its successor is unsafe")]
+        #[expect(
+            deprecated,
+            reason = "the descriptor is the timer's own for as long as it lives; its successor is unsafe"
+        )]
         let registered = AsyncFd::with_interest(Timer(timer), Interest::READABLE)?;
         Ok(Self(registered))
     }
@@ -58,7 +61,10 @@ pub fn ask_for_realtime() {
         set_thread_priority_and_policy(thread_native_id(), priority, policy).map_err(|_| "refused by the system")
     });
     if let Err(reason) = asked {
-        tracing::warn!(reason, "no real-time priority for media: calls may stutter when the machine is busy (needs CAP_SYS_NICE or an rtprio limit)");
+        tracing::warn!(
+            reason,
+            "no real-time priority for media: calls may stutter when the machine is busy (needs CAP_SYS_NICE or an rtprio limit)"
+        );
     }
 }
 

@@ -139,7 +139,9 @@ impl Calls {
     fn refuse(&self, call: CallHandle, refusal: Refusal) -> Command {
         let metrics = &self.reception.services().metrics;
         let (status, headers) = match refusal {
-            Refusal::Busy => (503, ExtraHeader::new("Retry-After", self.retry_after_s.to_string()).into_iter().collect()),
+            Refusal::Busy => {
+                (503, ExtraHeader::new("Retry-After", self.retry_after_s.to_string()).into_iter().collect())
+            }
             Refusal::NoOffer => (488, Vec::new()),
             Refusal::Sdp(status) => {
                 metrics.bad_input(BadInput::Sdp);
@@ -180,11 +182,8 @@ impl Live {
         let session = Session { version: self.session.version + 1, ..self.session };
         let negotiated = negotiate(&offer, &self.local, session).map_err(|error| error.status())?;
         let agreed = &negotiated.agreed;
-        let change = Turnabout {
-            remote: agreed.remote_rtp,
-            sends: agreed.direction.may_send(),
-            inbound: inbound(agreed),
-        };
+        let change =
+            Turnabout { remote: agreed.remote_rtp, sends: agreed.direction.may_send(), inbound: inbound(agreed) };
         self.changes.try_push(change).map_err(|_| 500_u16)?;
         self.session = session;
         Ok(negotiated.answer.into())
@@ -247,7 +246,8 @@ fn info_digit(content_type: &str, body: &[u8]) -> Option<Digit> {
     let text = std::str::from_utf8(body).ok()?;
     let kind = content_type.split(';').next().unwrap_or_default().trim();
     let key = if kind.eq_ignore_ascii_case("application/dtmf-relay") {
-        text.lines().find_map(|line| line.trim().strip_prefix("Signal=").or_else(|| line.trim().strip_prefix("Signal =")))?
+        text.lines()
+            .find_map(|line| line.trim().strip_prefix("Signal=").or_else(|| line.trim().strip_prefix("Signal =")))?
     } else if kind.eq_ignore_ascii_case("application/dtmf") {
         text
     } else {
@@ -268,7 +268,8 @@ mod tests {
         assert_eq!(info_digit("application/dtmf-relay", b"Signal=5\r\nDuration=160\r\n"), five);
         assert_eq!(info_digit("Application/DTMF-relay; x=y", b"Signal= 5\r\n"), five);
         assert_eq!(info_digit("application/dtmf", b"5"), five);
-        for (kind, body) in [("application/dtmf", "55"), ("text/plain", "5"), ("application/dtmf-relay", "Duration=1")] {
+        for (kind, body) in [("application/dtmf", "55"), ("text/plain", "5"), ("application/dtmf-relay", "Duration=1")]
+        {
             assert_eq!(info_digit(kind, body.as_bytes()), None);
         }
     }

@@ -153,7 +153,7 @@ impl FarPlayout {
     fn sent(&mut self, now: Moment) -> Option<MarkName> {
         self.ends_at = self.ends_at.max(now) + STEP;
         self.frames += 1;
-        if self.frames % FRAMES_PER_MARK != 0 {
+        if !self.frames.is_multiple_of(FRAMES_PER_MARK) {
             return None;
         }
         let number = self.next_mark;
@@ -249,6 +249,9 @@ mod tests {
         leg.send(Some(&frame), ms(1040));
         leg.hang_up(&EndReason::FlowHungUp);
         let sent: Vec<_> = std::iter::from_fn(|| socket.try_recv()).collect();
-        assert!(matches!(sent[..], [ToTwilio::Media(_), ToTwilio::Clear, ToTwilio::Media(_), ToTwilio::Close]), "{sent:?}");
+        assert!(
+            matches!(sent[..], [ToTwilio::Media(_), ToTwilio::Clear, ToTwilio::Media(_), ToTwilio::Close]),
+            "{sent:?}"
+        );
     }
 }

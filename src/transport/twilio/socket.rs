@@ -146,7 +146,7 @@ async fn read(twilio: &Twilio, source: &mut SplitStream<WebSocket>, to_leg: &Sen
                 frames.push(mulaw, |mulaw| to_leg.push_newest(FromTwilio::Audio { mulaw, arrival }));
             }
             Ok(Inbound::Dtmf(key)) => {
-                if let Some(digit) = Digit::try_from(key).ok() {
+                if let Ok(digit) = Digit::try_from(key) {
                     to_leg.push_newest(FromTwilio::Digit(digit));
                 }
             }

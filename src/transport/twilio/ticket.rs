@@ -61,7 +61,12 @@ impl Tickets {
     ///
     /// # Errors
     /// Why the stream is refused.
-    pub fn redeem(&self, call_sid: &str, given: &Pii<BTreeMap<String, String>>, wall: Duration) -> Result<Ticket, TicketError> {
+    pub fn redeem(
+        &self,
+        call_sid: &str,
+        given: &Pii<BTreeMap<String, String>>,
+        wall: Duration,
+    ) -> Result<Ticket, TicketError> {
         let value = |name: &str| given.expose().get(name).map(String::as_str).ok_or(TicketError::Missing);
         let ticket = Ticket {
             call_sid: call_sid.to_owned(),
