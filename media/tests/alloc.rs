@@ -48,7 +48,11 @@ fn ten_thousand_frames_allocate_nothing() {
                 300 => sender.press(Digit::D7, 100).unwrap(),
                 _ => {}
             }
-            if tick / 100 % 2 == 0 { voice.fill(&mut frame) } else { noise.fill(&mut frame) }
+            if tick / 100 % 2 == 0 {
+                voice.fill(&mut frame)
+            } else {
+                noise.fill(&mut frame)
+            }
             let length = sender.frame(&frame, &mut room);
             // One packet in thirteen is lost, one in seventeen comes twice.
             if tick % 13 != 0 {

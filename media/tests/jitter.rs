@@ -86,7 +86,12 @@ fn kinds(outcome: &Outcome, wanted: FrameKind) -> usize {
 fn every_packet_time_plays_through_without_a_gap() {
     for ptime in [10, 20, 30, 40, 60] {
         let outcome = Line { audio: ramp, ..Line::new(ptime, 20) }.run();
-        let heard: Vec<i16> = outcome.frames.iter().skip_while(|(kind, _)| *kind != FrameKind::Played).flat_map(|(_, frame)| *frame).collect();
+        let heard: Vec<i16> = outcome
+            .frames
+            .iter()
+            .skip_while(|(kind, _)| *kind != FrameKind::Played)
+            .flat_map(|(_, frame)| *frame)
+            .collect();
         let breaks = heard.windows(2).filter(|pair| pair[1] != pair[0] % 30_000 + 1).count();
         assert_eq!(breaks, 0, "ptime {ptime}");
         assert_eq!((outcome.stats.concealed_ms, outcome.stats.late, outcome.stats.lost), (0, 0, 0), "ptime {ptime}");
@@ -97,7 +102,8 @@ fn every_packet_time_plays_through_without_a_gap() {
 #[test]
 fn jitter_is_absorbed_and_the_delay_comes_back() {
     let network = |packet: u64, dice: &mut Dice| {
-        let jitter = if (1000..3000).contains(&packet) { dice.between(0.0, 70_000.0) } else { dice.between(0.0, 2_000.0) };
+        let jitter =
+            if (1000..3000).contains(&packet) { dice.between(0.0, 70_000.0) } else { dice.between(0.0, 2_000.0) };
         Some(30_000 + jitter as u64)
     };
     let outcome = Line { network: Box::new(network), ..Line::new(20, 120) }.run();

@@ -53,7 +53,13 @@ fn every_rate_becomes_8_khz_at_its_place_in_time() {
         let rate = Rate::from_hz(hz).unwrap();
         let half = hz as usize / 2;
         let samples: Vec<i16> = (0..2 * half)
-            .map(|n| if n < half { 0 } else { (8000.0 * (core::f32::consts::TAU * 600.0 * n as f32 / hz as f32).sin()) as i16 })
+            .map(|n| {
+                if n < half {
+                    0
+                } else {
+                    (8000.0 * (core::f32::consts::TAU * 600.0 * n as f32 / hz as f32).sin()) as i16
+                }
+            })
             .collect();
         let wav = Wav::parse(&write_mono(rate, &samples).unwrap()).unwrap();
         assert!(wav.samples.len().abs_diff(8000) <= 2, "{hz}: {}", wav.samples.len());
@@ -81,7 +87,10 @@ fn errors_name_the_place() {
         (b"RIFF\0\0\0\0AVI ".to_vec(), "expected \"WAVE\" at offset 8"),
         (b"RIFF\0\0\0\0WAVE".to_vec(), "no \"fmt \" chunk before the end at offset 12"),
         (b"RIFF\0\0\0\0WAVEdata\0\0\0\0".to_vec(), "no \"fmt \" chunk before the end at offset 20"),
-        (file(3, 1, 8000, 32, &[]), "format 0x0003 with 32 bits at offset 20, expected PCM of 8 or 16 bits, mu-law or A-law"),
+        (
+            file(3, 1, 8000, 32, &[]),
+            "format 0x0003 with 32 bits at offset 20, expected PCM of 8 or 16 bits, mu-law or A-law",
+        ),
         (file(1, 6, 8000, 16, &[]), "6 channels at offset 22, expected 1 or 2"),
         (file(1, 2, 8000, 16, &[0; 6]), "data of 6 octets at offset 44 is no multiple of 4"),
         (file(1, 1, 8000, 16, &[0; 6])[..48].to_vec(), "data chunk at offset 44 needs 6 octets, 4 are left"),
