@@ -2,5 +2,6 @@
 
 pub mod providers;
 pub mod safety;
+pub mod sim;
 pub mod store;
 pub mod telemetry;

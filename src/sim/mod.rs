@@ -1,0 +1,3 @@
+//! Simulated callers, networks and vendors. Nothing in the server imports this room.
+
+pub mod vendors;
