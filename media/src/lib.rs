@@ -1,8 +1,62 @@
-//! Packets to 20 ms frames and back, and what the frames say about speech. No I/O.
+//! Packets to 20 ms frames and back, and what the frames say about speech.
+//!
+//! Pure rules: no socket, no clock, no async, and no allocation per frame once a value is built.
+//! Time is an argument (a [`Moment`]), so a thousand hours of calls run in minutes of virtual time.
+//! Encryption, echo cancellation and wide-band codecs are deliberately absent.
+#![forbid(unsafe_code)]
 
-/// Sample rate of every frame, in Hz.
+pub mod conceal;
+pub mod dtmf;
+pub mod g711;
+pub mod inbound;
+pub mod jitter;
+pub mod level;
+pub mod outbound;
+pub mod playout;
+pub mod resample;
+pub mod rtp;
+pub mod speech;
+pub mod tone;
+pub mod vad;
+pub mod voicing;
+pub mod wav;
+
+mod delay;
+mod tap;
+
+/// Samples per second of every frame in this crate, Hz.
 pub const RATE_HZ: u32 = 8000;
-/// Samples in one 20 ms frame.
+/// Samples in one frame.
 pub const FRAME: usize = 160;
-/// One frame of 8 kHz mono linear PCM.
+/// Length of one frame, ms.
+pub const FRAME_MS: u32 = 20;
+
+/// 20 ms of linear audio at 8 kHz.
 pub type Frame = [i16; FRAME];
+
+/// Time since an origin that the caller chooses and keeps for the whole call.
+pub type Moment = core::time::Duration;
+
+/// A frame of digital silence.
+pub const SILENCE: Frame = [0; FRAME];
+
+/// Samples per millisecond.
+pub(crate) const PER_MS: usize = 8;
+
+/// A moment as a count of samples since its origin (one sample lasts 125 us).
+pub(crate) fn samples_at(moment: Moment) -> i64 {
+    let whole = moment.as_secs().saturating_mul(u64::from(RATE_HZ));
+    let part = u64::from(moment.subsec_nanos() / 125_000);
+    i64::try_from(whole.saturating_add(part)).unwrap_or(i64::MAX)
+}
+
+/// The time that `samples` last.
+pub(crate) fn lasting(samples: u64) -> Moment {
+    Moment::from_micros(samples.saturating_mul(125))
+}
+
+/// A sample value from a computation in floating point, rounded and kept in range.
+pub(crate) fn to_sample(value: f32) -> i16 {
+    // A float to integer cast saturates, and maps NaN to 0.
+    value.round() as i16
+}

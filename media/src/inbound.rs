@@ -1,0 +1,259 @@
+//! From datagrams to frames: the caller's audio on its way in, one screen.
+//!
+//! A packet goes to the tap (speech detection, at once) and to the jitter buffer (speech recognition and
+//! recording, in order); telephone events go to the digits. Decryption happens before, echo cancelling after.
+
+use crate::dtmf::{Digit, DtmfError, DtmfReceiver, KeyEdge};
+use crate::g711::G711;
+use crate::jitter::{Inserted, JitterBuffer, JitterStats, MAX_SAMPLES};
+use crate::rtp::{HEADER_LEN, Packet, RtpError, is_rtcp};
+use crate::tap::Tap;
+use crate::{Frame, Moment};
+
+pub use crate::jitter::FrameKind;
+
+/// What was agreed for the stream (SDP).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InboundConfig {
+    /// Codec of the audio.
+    pub codec: G711,
+    /// Its payload type.
+    pub payload_type: u8,
+    /// Payload type of telephone events at 8 kHz, if agreed.
+    pub dtmf_payload_type: Option<u8>,
+}
+
+/// What a datagram was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// Audio, now at the tap.
+    Audio,
+    /// A key went down (`Some`), or more of a key press that is known.
+    Digit(Option<Digit>),
+    /// Nothing to use.
+    Ignored(Ignored),
+}
+
+/// Why a datagram was not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ignored {
+    /// RTCP on the RTP port.
+    Rtcp,
+    /// A payload type that was not agreed.
+    PayloadType(u8),
+    /// Another source, not yet confirmed by a second packet.
+    Source(u32),
+    /// A telephone event that is no key.
+    Event(u8),
+    /// No payload.
+    Empty,
+    /// Came before.
+    Duplicate,
+    /// A jump in time, not yet confirmed by a second packet.
+    Jump,
+}
+
+/// Counters of a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct InboundStats {
+    /// The jitter buffer's counters.
+    pub jitter: JitterStats,
+    /// Datagrams that were ignored.
+    pub ignored: u64,
+    /// Datagrams that were malformed.
+    pub malformed: u64,
+    /// Changes of the source that were followed.
+    pub source_changes: u64,
+    /// Digits that found the queue full.
+    pub digits_dropped: u64,
+}
+
+/// The receiving side of one RTP stream.
+#[derive(Debug)]
+pub struct RtpInbound {
+    config: InboundConfig,
+    source: Source,
+    tap: Tap,
+    jitter: JitterBuffer,
+    dtmf: DtmfReceiver,
+    digits: DigitQueue,
+    counts: InboundStats,
+}
+
+impl RtpInbound {
+    /// A stream that has received nothing.
+    pub fn new(config: InboundConfig) -> Self {
+        Self {
+            config,
+            source: Source::default(),
+            tap: Tap::new(),
+            jitter: JitterBuffer::new(),
+            dtmf: DtmfReceiver::default(),
+            digits: DigitQueue::default(),
+            counts: InboundStats::default(),
+        }
+    }
+
+    /// Takes a datagram that arrived at `arrival`.
+    ///
+    /// # Errors
+    /// [`RtpError`] says where the datagram is malformed; it has no other effect.
+    pub fn packet(&mut self, datagram: &[u8], arrival: Moment) -> Result<Arrival, RtpError> {
+        let outcome = self.sort(datagram, arrival);
+        match outcome {
+            Ok(Arrival::Ignored(_)) => self.counts.ignored += 1,
+            Err(_) => self.counts.malformed += 1,
+            Ok(_) => {}
+        }
+        outcome
+    }
+
+    /// Lets time pass: silence for packets that did not come, an end for digits whose end was lost.
+    pub fn tick(&mut self, now: Moment) {
+        self.tap.tick(now);
+        let edge = self.dtmf.tick(now);
+        self.note_key(edge);
+    }
+
+    /// The next decoded frame in order of arrival, with the arrival of the packet that completed it.
+    pub fn tap(&mut self, frame: &mut Frame) -> Option<Moment> {
+        self.tap.frame(frame)
+    }
+
+    /// The next 20 ms in order, for recognition and recording; to be called every 20 ms.
+    pub fn pull(&mut self, now: Moment, frame: &mut Frame) -> FrameKind {
+        self.jitter.pull(now, frame)
+    }
+
+    /// The next digit whose key came up.
+    pub fn digit(&mut self) -> Option<Digit> {
+        self.digits.pop()
+    }
+
+    /// Counters and gauges.
+    pub fn stats(&self) -> InboundStats {
+        InboundStats { jitter: self.jitter.stats(), ..self.counts }
+    }
+
+    fn sort(&mut self, datagram: &[u8], arrival: Moment) -> Result<Arrival, RtpError> {
+        if is_rtcp(datagram) {
+            return Ok(Arrival::Ignored(Ignored::Rtcp));
+        }
+        let packet = Packet::parse(datagram)?;
+        let is_event = self.config.dtmf_payload_type == Some(packet.payload_type);
+        if !is_event && packet.payload_type != self.config.payload_type {
+            return Ok(Arrival::Ignored(Ignored::PayloadType(packet.payload_type)));
+        }
+        match self.source.note(packet.ssrc, packet.sequence) {
+            Lock::Same => {}
+            Lock::Changed => self.follow_source(),
+            Lock::Unconfirmed => return Ok(Arrival::Ignored(Ignored::Source(packet.ssrc))),
+        }
+        if is_event { self.event(&packet, arrival) } else { self.audio(&packet, arrival) }
+    }
+
+    fn audio(&mut self, packet: &Packet<'_>, arrival: Moment) -> Result<Arrival, RtpError> {
+        let octets = packet.payload;
+        let mut room = [0; MAX_SAMPLES];
+        let offset = HEADER_LEN + packet.csrcs.len() + packet.extension.map_or(0, |extension| 4 + extension.data.len());
+        let too_long = RtpError::TooLong { offset, found: octets.len(), limit: MAX_SAMPLES };
+        let samples = room.get_mut(..octets.len()).ok_or(too_long)?;
+        self.config.codec.decode(octets, samples);
+        match self.jitter.insert(packet.sequence, packet.timestamp, samples, arrival) {
+            Inserted::Duplicate => return Ok(Arrival::Ignored(Ignored::Duplicate)),
+            Inserted::Held => return Ok(Arrival::Ignored(Ignored::Jump)),
+            Inserted::Refused => return Ok(Arrival::Ignored(Ignored::Empty)),
+            Inserted::Stored | Inserted::Late | Inserted::Resynchronised => {}
+        }
+        self.tap.packet(packet.timestamp, samples, arrival);
+        Ok(Arrival::Audio)
+    }
+
+    fn event(&mut self, packet: &Packet<'_>, arrival: Moment) -> Result<Arrival, RtpError> {
+        let edges = match self.dtmf.packet(packet.timestamp, packet.payload, arrival) {
+            Ok(edges) => edges,
+            Err(DtmfError::NotAKey { code }) => return Ok(Arrival::Ignored(Ignored::Event(code))),
+            Err(source) => return Err(RtpError::Event { offset: HEADER_LEN, source }),
+        };
+        let mut pressed = None;
+        for edge in edges {
+            if let KeyEdge::Down(digit) = edge {
+                pressed = Some(digit);
+            }
+            self.note_key(Some(edge));
+        }
+        Ok(Arrival::Digit(pressed))
+    }
+
+    fn note_key(&mut self, edge: Option<KeyEdge>) {
+        if let Some(KeyEdge::Up { digit, .. }) = edge
+            && !self.digits.push(digit)
+        {
+            self.counts.digits_dropped += 1;
+        }
+    }
+
+    fn follow_source(&mut self) {
+        self.counts.source_changes += 1;
+        self.jitter.reset();
+        self.tap.reset();
+        self.dtmf.reset();
+    }
+}
+
+/// The source in force; another one takes over after two packets in a row.
+#[derive(Debug, Default)]
+struct Source {
+    locked: Option<u32>,
+    candidate: Option<(u32, u16)>,
+}
+
+enum Lock {
+    Same,
+    Changed,
+    Unconfirmed,
+}
+
+impl Source {
+    fn note(&mut self, ssrc: u32, sequence: u16) -> Lock {
+        if *self.locked.get_or_insert(ssrc) == ssrc {
+            self.candidate = None;
+            return Lock::Same;
+        }
+        let confirmed = self.candidate == Some((ssrc, sequence.wrapping_sub(1)));
+        if !confirmed {
+            self.candidate = Some((ssrc, sequence));
+            return Lock::Unconfirmed;
+        }
+        (self.locked, self.candidate) = (Some(ssrc), None);
+        Lock::Changed
+    }
+}
+
+/// Digits that wait to be asked for.
+#[derive(Debug, Default)]
+struct DigitQueue {
+    ring: [Option<Digit>; WAITING],
+    first: usize,
+    count: usize,
+}
+
+impl DigitQueue {
+    fn push(&mut self, digit: Digit) -> bool {
+        if self.count == WAITING {
+            return false;
+        }
+        self.ring[(self.first + self.count) % WAITING] = Some(digit);
+        self.count += 1;
+        true
+    }
+
+    fn pop(&mut self) -> Option<Digit> {
+        let digit = self.ring[self.first].take()?;
+        self.first = (self.first + 1) % WAITING;
+        self.count -= 1;
+        Some(digit)
+    }
+}
+
+const WAITING: usize = 32;
