@@ -1,4 +1,4 @@
-//! Simulated callers, networks and lines, and the measuring of what they hear: the latency harness `sim_call`, used by
+//! Simulated callers, networks, lines and vendors, and the measuring of what they hear: the latency harness `sim_call`, used by
 //! tests and benches as well. Nothing in the server imports this room.
 
 pub mod analysis;
@@ -23,4 +23,5 @@ pub mod stamped;
 pub mod timeline;
 pub mod twilio_leg;
 pub mod twilio_wire;
+pub mod vendors;
 pub mod voice;
