@@ -1,5 +1,5 @@
-//! Simulated callers, networks, lines and vendors, and the measuring of what they hear: the latency harness `sim_call`, used by
-//! tests and benches as well. Nothing in the server imports this room.
+//! Simulated callers, networks, lines and vendors, and the measuring of what they hear: the latency harness `sim_call`,
+//! used by tests and benches as well. Nothing in the server imports this room.
 
 pub mod analysis;
 pub mod audio;
