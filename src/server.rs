@@ -24,6 +24,7 @@ use crate::config::{Config, PublicUrl};
 use crate::dialog::lines::Catalogue;
 use crate::providers;
 use crate::store::record::EndReason;
+use crate::store::shared::Shared;
 use crate::store::{Store, WriterHandle};
 use crate::telemetry::metrics::Metrics;
 use crate::transport::ports::PortPool;
@@ -59,6 +60,7 @@ impl Server {
         let catalogue = Arc::new(Catalogue::load(&config.flows.dir).map_err(|e| anyhow!(e.to_string()))?);
         let metrics = Metrics::new();
         let built = providers::Providers { tts: Vec::new(), stt: None, llm: None };
+        let shared = Shared::start(&config.redis)?;
         let (store, records, writer) =
             Store::open(&config.database, &config.data, &config.store, metrics.clone()).await.context("store")?;
         let services = Arc::new(Services {
@@ -67,6 +69,7 @@ impl Server {
             records,
             metrics: metrics.clone(),
             registry: Registry::default(),
+            shared: shared.clone(),
         });
         let shards = Shards::start(&config.media, &services).context("media.shards")?;
         let reception = Arc::new(Reception::new(
@@ -82,8 +85,7 @@ impl Server {
         let listener = listener.with_context(|| format!("http.listen: cannot bind {}", config.http.listen))?;
         let http = listener.local_addr()?;
         let readiness = Readiness::default();
-        let checks =
-            Arc::new(checks::ServerChecks::new(store.clone(), config.redis.clone(), services.providers.clone()));
+        let checks = Arc::new(checks::ServerChecks::new(store.clone(), shared, services.providers.clone()));
         let encode = {
             let metrics = metrics.clone();
             Arc::new(move || metrics.encode())
