@@ -1,5 +1,5 @@
-//! Simulated callers, networks and lines, and the measuring of what they hear: the latency harness `sim_call`, used by
-//! tests and benches as well. Nothing in the server imports this room.
+//! Simulated callers, networks, lines and vendors, and the measuring of what they hear: the latency harness `sim_call`,
+//! used by tests and benches as well. Nothing in the server imports this room.
 
 pub mod analysis;
 pub mod audio;
@@ -27,4 +27,5 @@ pub mod stamped_stream;
 pub mod timeline;
 pub mod twilio_leg;
 pub mod twilio_wire;
+pub mod vendors;
 pub mod voice;
