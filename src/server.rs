@@ -3,6 +3,7 @@
 //! Nothing here decides anything about a call. Rooms are handed what they need and know nothing of each other.
 
 mod checks;
+mod files;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -151,6 +152,7 @@ impl Server {
 /// See [`Server::start`].
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut asked = Asked::new()?;
+    files::raise_limit(config.limits.max_calls);
     let server = Server::start(&config).await?;
     let at = server.addresses();
     tracing::info!(sip = %at.sip, http = %at.http, "ready for calls");
