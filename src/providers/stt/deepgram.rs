@@ -43,6 +43,7 @@ impl DeepgramStt {
             connect: config.connect_timeout(),
             watchdog: Duration::from_millis(stt.watchdog_ms),
             replay: Duration::from_millis(u64::from(stt.replay_ms)),
+            keep_alive: KEEP_ALIVE,
         }))
     }
 }
@@ -76,9 +77,13 @@ struct Settings {
     watchdog: Duration,
     /// Audio kept for the next connection.
     replay: Duration,
+    /// Longest time without audio before a KeepAlive.
+    keep_alive: Duration,
 }
 
 const VENDOR: &str = "deepgram";
+/// The vendor closes after 10 s without audio or KeepAlive, and advises 3 to 5 s.
+const KEEP_ALIVE: Duration = Duration::from_millis(3500);
 
 #[cfg(test)]
 mod tests;

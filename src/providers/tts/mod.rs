@@ -6,5 +6,7 @@ pub mod openai;
 mod pcm;
 mod segments;
 mod streamed;
+#[cfg(test)]
+mod streamed_tests;
 mod trim;
 mod wav;

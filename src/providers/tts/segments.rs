@@ -53,7 +53,9 @@ fn clause_end(text: &str, sentence: usize, longest: usize) -> Option<usize> {
     let marks = text.char_indices().zip(text.chars().skip(1));
     marks
         .take_while(|((at, _), _)| *at < longest)
-        .filter(|((at, mark), next)| *at >= SHORTEST && matches!(mark, ',' | ';' | ':' | '،' | '、') && next.is_whitespace())
+        .filter(|((at, mark), next)| {
+            *at >= SHORTEST && matches!(mark, ',' | ';' | ':' | '،' | '、') && next.is_whitespace()
+        })
         .last()
         .map(|((at, mark), _)| at + mark.len_utf8())
 }

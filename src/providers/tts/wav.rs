@@ -51,7 +51,9 @@ fn format(bytes: &[u8], at: usize) -> Result<Option<Rate>, String> {
         return Ok(None);
     };
     if (coding, channels, bits) != (1, 1, 16) {
-        return Err(format!("`fmt ` at offset {at}: coding {coding}, {channels} channels, {bits} bits; expected 1, 1, 16"));
+        return Err(format!(
+            "`fmt ` at offset {at}: coding {coding}, {channels} channels, {bits} bits; expected 1, 1, 16"
+        ));
     }
     Rate::from_hz(hz).map(Some).map_err(|e| format!("`fmt ` at offset {}: {e}", at + 4))
 }

@@ -126,6 +126,8 @@ impl Voice {
         let mut bytes: Vec<u8> = match behaviour.fault {
             TtsFault::StallAfter(most) if self.sent >= most => std::future::pending().await,
             TtsFault::CutAfter(most) if self.sent >= most => {
+                // One step without data lets what came before leave first.
+                tokio::task::yield_now().await;
                 return Some((Err(std::io::ErrorKind::ConnectionReset.into()), self));
             }
             TtsFault::EndAfter(most) if self.sent >= most => return None,

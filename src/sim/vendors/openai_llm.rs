@@ -117,6 +117,8 @@ impl Model {
         match behaviour.fault {
             LlmFault::StallAfter(most) if self.next >= most => std::future::pending().await,
             LlmFault::CutAfter(most) if self.next >= most => {
+                // One step without data lets what came before leave first.
+                tokio::task::yield_now().await;
                 return Some((Err(std::io::ErrorKind::ConnectionReset.into()), self));
             }
             LlmFault::EndAfter(most) if self.next >= most => return None,

@@ -53,7 +53,8 @@ impl Speech {
             let envelope = 0.35 + 0.65 * (place * TAU / 2.0).sin();
             let [first, second] = &mut self.formants;
             let value = (first.pass(source) + 0.6 * second.pass(source)) * level * envelope;
-            samples.push((value * 9000.0).clamp(-30_000.0, 30_000.0) as i16);
+            // Limited softly: a clipped peak would be a click.
+            samples.push((LOUDEST * (value * LEVEL / LOUDEST).tanh()) as i16);
         }
         samples
     }
@@ -121,6 +122,8 @@ fn shape(character: char) -> (f32, f32, f32) {
 }
 
 const MS_PER_CHARACTER: u32 = 60;
+const LEVEL: f32 = 9000.0;
+const LOUDEST: f32 = 24_000.0;
 /// Hz.
 const BANDWIDTH: f32 = 120.0;
 
@@ -144,6 +147,6 @@ mod tests {
             let mean = part.iter().map(|s| i64::from(*s).pow(2)).sum::<i64>() / 480;
             assert!((10_000..400_000_000).contains(&mean), "character {index}: mean square {mean}");
         }
-        assert!(audio.iter().all(|s| s.unsigned_abs() < 30_000), "clipped");
+        assert!(audio.iter().all(|s| s.unsigned_abs() < 24_001), "clipped");
     }
 }

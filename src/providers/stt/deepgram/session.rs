@@ -111,7 +111,7 @@ impl Session {
         loop {
             *failures += 1;
             let hopeless = matches!(error, ProviderError::Unauthorized { .. } | ProviderError::NotConfigured { .. });
-            if hopeless || *failures > MOST_FAILURES || self.audio_over {
+            if hopeless || *failures > MOST_FAILURES {
                 let _ = self.events.send(SttEvent::Failed(error)).await;
                 return None;
             }
@@ -171,7 +171,7 @@ impl Session {
                         return Ok(());
                     }
                 }
-                _ = line.checks.tick() => line.check(self.settings.watchdog).await?,
+                _ = line.checks.tick() => line.check(&self.settings).await?,
             }
         }
     }
@@ -276,15 +276,19 @@ impl Line {
     }
 
     /// Keeps an idle session alive; ends one to which audio goes and from which nothing comes.
-    async fn check(&mut self, watchdog: Duration) -> Result<(), ProviderError> {
+    async fn check(&mut self, settings: &Settings) -> Result<(), ProviderError> {
         let silent = self.last_heard.elapsed();
         if self.closing && silent >= CLOSING {
             return Err(ProviderError::Timeout { vendor: VENDOR, what: "last words", after: CLOSING });
         }
-        if self.unanswered >= FEW_FRAMES && silent >= watchdog {
-            return Err(ProviderError::Timeout { vendor: VENDOR, what: "answer to the audio", after: watchdog });
+        if self.unanswered >= FEW_FRAMES && silent >= settings.watchdog {
+            return Err(ProviderError::Timeout {
+                vendor: VENDOR,
+                what: "answer to the audio",
+                after: settings.watchdog,
+            });
         }
-        if !self.closing && self.last_sent.elapsed() >= KEEP_ALIVE_EVERY {
+        if !self.closing && self.last_sent.elapsed() >= settings.keep_alive {
             self.send(Raw::text(KEEP_ALIVE)).await?;
         }
         Ok(())
@@ -340,10 +344,24 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(125);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(4);
 /// A socket that takes nothing for so long is lost.
 const STUCK: Duration = Duration::from_secs(2);
-/// The vendor closes after 10 s without audio or KeepAlive, and advises 3 to 5 s.
-const KEEP_ALIVE_EVERY: Duration = Duration::from_millis(3500);
 const CHECK_EVERY: Duration = Duration::from_millis(100);
 /// How long the last words may take.
 const CLOSING: Duration = Duration::from_secs(3);
 /// Half a second of audio.
 const FEW_FRAMES: u32 = 25;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_retry_is_at_once_and_later_ones_wait_longer() {
+        let error = lost("x");
+        let waits: Vec<Duration> = (1..=5).map(|failures| backoff(failures, &error)).collect();
+        assert!(waits[0].is_zero() && waits.is_sorted() && waits[4] == Duration::from_secs(2), "{waits:?}");
+        let limited =
+            |after| ProviderError::RateLimited { vendor: VENDOR, retry_after: Some(Duration::from_secs(after)) };
+        assert_eq!(backoff(1, &limited(2)), Duration::from_secs(2));
+        assert_eq!(backoff(1, &limited(3600)), LONGEST_BACKOFF);
+    }
+}

@@ -149,3 +149,34 @@ fn only_flites_own_voices_are_named() {
     assert!(flite_voice("slt").is_ok());
     assert!(flite_voice("http://example.com/x.flitevox").is_err());
 }
+
+/// `cargo test -p offhook --release -- --ignored first_audio --nocapture` prints figures; it has no pass line, because
+/// they belong to the machine.
+#[tokio::test]
+#[ignore = "measures, decides nothing"]
+async fn first_audio_times() {
+    let tts = tts(|_| {});
+    let english =
+        ["Welcome to the clinic.", "Please tell me your full name, your date of birth, and why you are calling today."];
+    let other = ["Bonjour, comment allez-vous ?", "Veuillez me donner votre nom complet et votre date de naissance."];
+    for (language, texts) in [("en", english), ("fr", other)] {
+        for text in texts {
+            let mut times = Vec::new();
+            for _ in 0..30 {
+                let begun = Instant::now();
+                let mut stream = tts.speak(request(text, language)).await.unwrap();
+                stream.next().await.unwrap().unwrap();
+                times.push(begun.elapsed());
+                while stream.next().await.is_some() {}
+            }
+            times.sort();
+            eprintln!(
+                "{language} {:3} characters: p50 {:?} p95 {:?} max {:?}",
+                text.len(),
+                times[15],
+                times[28],
+                times[29]
+            );
+        }
+    }
+}
