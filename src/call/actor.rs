@@ -20,7 +20,7 @@ use super::registry::Registry;
 use super::shard::CallPort;
 use super::speak::{self, SpeakMsg};
 use super::{Moment, TurnId};
-use crate::providers::{FrameSender, Language, Providers, SpeakRequest, frame_queue};
+use crate::providers::{FrameSender, Language, Providers, SpeakRequest, Tts, frame_queue};
 use crate::store::RecordSink;
 use crate::store::record::{CallEvent, CallId, CallSummary, EndReason, Record, TurnRecord, Via};
 use crate::store::shared::Shared;
@@ -33,6 +33,8 @@ pub struct Services {
     /// Where voices, models and recognisers run: never on a media shard.
     pub runtime: tokio::runtime::Handle,
     pub providers: Providers,
+    /// The providers' voices as one: the next speaks when one fails.
+    pub voice: Arc<dyn Tts>,
     pub records: RecordSink,
     pub metrics: Metrics,
     pub registry: Registry,
@@ -175,7 +177,7 @@ impl Actor {
         let (services, port) = (&self.services, &self.port);
         let voice = self.voice.get_or_insert_with(|| {
             let (sender, inbox) = mpsc::channel(speak::INBOX);
-            services.runtime.spawn(speak::run(inbox, services.providers.tts.clone(), port.clone()));
+            services.runtime.spawn(speak::run(inbox, Arc::clone(&services.voice), port.clone()));
             sender
         });
         if voice.try_send(message).is_err() {

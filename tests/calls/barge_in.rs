@@ -53,7 +53,13 @@ fn every_phrase_stops_the_bot_within_250_ms() {
         }
     }
     let figures = [0.5, 0.95, 1.0].map(|share| quantile(&mut times, share));
-    println!("barge-in of {} phrases, ms: p50 {:.0}, p95 {:.0}, max {:.0}", times.len(), figures[0], figures[1], figures[2]);
+    println!(
+        "barge-in of {} phrases, ms: p50 {:.0}, p95 {:.0}, max {:.0}",
+        times.len(),
+        figures[0],
+        figures[1],
+        figures[2]
+    );
 }
 
 #[test]
@@ -67,7 +73,10 @@ fn a_bad_network_does_not_delay_the_stop() {
         times.push(stop_ms(&call, 6.0));
     }
     let figures = [0.5, 0.95, 1.0].map(|share| quantile(&mut times, share));
-    println!("barge-in at 5 % loss, 30 ms jitter, ms: p50 {:.0}, p95 {:.0}, max {:.0}", figures[0], figures[1], figures[2]);
+    println!(
+        "barge-in at 5 % loss, 30 ms jitter, ms: p50 {:.0}, p95 {:.0}, max {:.0}",
+        figures[0], figures[1], figures[2]
+    );
     assert!(figures[1] <= 250.0, "{times:?}");
 }
 

@@ -175,7 +175,12 @@ impl Outcome {
     #[track_caller]
     pub fn expect_speaking(&self, from: Moment, to: Moment) -> &Self {
         let (gap, since) = self.longest_silence(from, to);
-        assert!(gap <= Duration::from_millis(350), "{}: silent for {gap:?} from {since:?}\n{}", self.name, self.story());
+        assert!(
+            gap <= Duration::from_millis(350),
+            "{}: silent for {gap:?} from {since:?}\n{}",
+            self.name,
+            self.story()
+        );
         self
     }
 

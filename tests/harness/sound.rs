@@ -8,8 +8,19 @@ use offhook::sim::clock::Dice;
 
 /// Every recorded phrase, the short ones first.
 pub const PHRASES: [&str; 13] = [
-    "hello", "one", "goodbye", "im-sorry", "please-try-again", "to-call-this-number", "number-not-answering",
-    "from-unknown-caller", "transfer", "pls-hold-while-try", "vm-repeat", "demo-nomatch", "vm-tocallback",
+    "hello",
+    "one",
+    "goodbye",
+    "im-sorry",
+    "please-try-again",
+    "to-call-this-number",
+    "number-not-answering",
+    "from-unknown-caller",
+    "transfer",
+    "pls-hold-while-try",
+    "vm-repeat",
+    "demo-nomatch",
+    "vm-tocallback",
 ];
 
 /// A recording of `fixtures/audio/human`, with its onset and end.

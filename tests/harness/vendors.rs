@@ -91,7 +91,8 @@ impl Model {
 
     pub fn answer(&self, turn: TurnId, now: Moment) -> Due {
         let (Self::Says(said) | Self::SaysAndStalls(said) | Self::SaysAndFails(said)) = self;
-        let sentence = |(wait, text): &(Duration, &str)| (now + *wait, CallInput::Answer { turn, sentence: clear(text) });
+        let sentence =
+            |(wait, text): &(Duration, &str)| (now + *wait, CallInput::Answer { turn, sentence: clear(text) });
         let mut due: Due = said.iter().map(sentence).collect();
         let end = due.last().map_or(now + ms(200), |(at, _)| *at + ms(50));
         match self {
