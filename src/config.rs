@@ -15,6 +15,9 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::providers::config::{
+    DeepgramConfig, EspeakConfig, FliteConfig, LlmConfig, OpenAiConfig, ProvidersConfig, SttConfig, TtsConfig,
+};
 use crate::store::{DataConfig, DatabaseConfig, StoreConfig};
 use crate::telemetry::logs::LogConfig;
 use crate::turn::TurnConfig;
@@ -40,6 +43,13 @@ pub struct Config {
     pub media: MediaConfig,
     pub flows: FlowsConfig,
     pub turn: TurnConfig,
+    pub tts: TtsConfig,
+    pub stt: SttConfig,
+    pub llm: LlmConfig,
+    pub deepgram: DeepgramConfig,
+    pub openai: OpenAiConfig,
+    pub flite: FliteConfig,
+    pub espeak: EspeakConfig,
     pub log: LogConfig,
 }
 
@@ -207,6 +217,19 @@ impl Default for FlowsConfig {
 }
 
 impl Config {
+    /// The sections from which the vendors are made.
+    pub fn providers(&self) -> ProvidersConfig {
+        ProvidersConfig {
+            tts: self.tts.clone(),
+            stt: self.stt.clone(),
+            llm: self.llm.clone(),
+            deepgram: self.deepgram.clone(),
+            openai: self.openai.clone(),
+            flite: self.flite.clone(),
+            espeak: self.espeak.clone(),
+        }
+    }
+
     /// The address that audio packets of SIP calls are received on.
     pub fn rtp_address(&self) -> IpAddr {
         self.rtp.listen.unwrap_or_else(|| self.sip.listen.ip())

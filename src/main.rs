@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use offhook::config::{Loaded, Sources, load};
 use offhook::dialog::Catalogue;
+use offhook::providers;
 
 /// A telephony-first IVR media server: SIP and Twilio Media Streams in, speech out, interruptible.
 #[derive(Parser)]
@@ -58,6 +59,8 @@ enum Failure {
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // Two crates bring a provider each; the first one installed is taken for all of TLS.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Config(line)) => {
@@ -80,13 +83,13 @@ fn run(command: Command) -> Result<(), Failure> {
 
 fn loaded(args: ConfigArgs) -> Result<Loaded, Failure> {
     let sources = Sources::of_process(args.config, args.env, args.set);
-    load(&sources).map_err(|error| Failure::Config(error.to_string()))
+    let loaded = load(&sources).map_err(|error| Failure::Config(error.to_string()))?;
+    providers::config::build(&loaded.config.providers()).map_err(|error| blamed(&loaded, &error))?;
+    Ok(loaded)
 }
 
 fn serve(loaded: Loaded) -> anyhow::Result<()> {
     offhook::telemetry::logs::init(&loaded.config.log)?;
-    // Two crates bring a provider each; the first one installed is taken for all of TLS.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(offhook::server::run(loaded.config))
 }
@@ -96,7 +99,29 @@ fn check(loaded: &Loaded, print_config: bool) -> Result<(), Failure> {
     let text = if print_config {
         loaded.print()
     } else {
-        format!("configuration: ok\nflows: {} ok\n", catalogue.flows().count())
+        let vendors = vendors_answer(loaded)?;
+        format!("configuration: ok\nflows: {} ok\nproviders: {} ok\n", catalogue.flows().count(), vendors.join(", "))
     };
     std::io::stdout().write_all(text.as_bytes()).map_err(|error| Failure::Running(error.into()))
+}
+
+/// Whether the chosen vendors could serve: programs installed, keys set. Makes no paid call.
+fn vendors_answer(loaded: &Loaded) -> Result<Vec<&'static str>, Failure> {
+    let built = providers::config::build(&loaded.config.providers()).map_err(|error| blamed(loaded, &error))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::Running(error.into()))?;
+    let voices = built.tts.iter().map(|tts| (tts.name(), tts.check()));
+    let others = built.stt.iter().map(|stt| (stt.name(), stt.check()));
+    let others = others.chain(built.llm.iter().map(|llm| (llm.name(), llm.check())));
+    let mut names = Vec::new();
+    for (name, check) in voices.chain(others) {
+        runtime.block_on(check).map_err(|error| Failure::Config(error.to_string()))?;
+        names.push(name);
+    }
+    Ok(names)
+}
+
+/// A room's complaint about its section, with the place where the key was written.
+fn blamed(loaded: &Loaded, error: &str) -> Failure {
+    Failure::Config(loaded.error(error).to_string())
 }

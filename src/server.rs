@@ -23,8 +23,11 @@ use crate::call::registry::Registry;
 use crate::call::shard::Shards;
 use crate::config::{Config, PublicUrl};
 use crate::dialog::lines::Catalogue;
-use crate::providers;
+use crate::providers::cache::prewarm;
+use crate::providers::fallback::FallbackTts;
+use crate::providers::{self, SpeakRequest, Tts};
 use crate::store::record::EndReason;
+use crate::store::shared::Shared;
 use crate::store::{Store, WriterHandle};
 use crate::telemetry::metrics::Metrics;
 use crate::transport::ports::PortPool;
@@ -41,6 +44,7 @@ pub struct Server {
     writer: WriterHandle,
     readiness: Readiness,
     drain: Duration,
+    warming: JoinHandle<()>,
 }
 
 /// Where a running server listens.
@@ -59,15 +63,18 @@ impl Server {
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let catalogue = Arc::new(Catalogue::load(&config.flows.dir).map_err(|e| anyhow!(e.to_string()))?);
         let metrics = Metrics::new();
-        let built = providers::Providers { tts: Vec::new(), stt: None, llm: None };
+        let built = providers::config::build(&config.providers()).map_err(|e| anyhow!(e))?;
+        let shared = Shared::start(&config.redis)?;
         let (store, records, writer) =
             Store::open(&config.database, &config.data, &config.store, metrics.clone()).await.context("store")?;
         let services = Arc::new(Services {
             runtime: tokio::runtime::Handle::current(),
+            voice: Arc::new(FallbackTts::new(built.tts.clone(), config.tts.first_audio())),
             providers: built,
             records,
             metrics: metrics.clone(),
             registry: Registry::default(),
+            shared: shared.clone(),
         });
         let shards = Shards::start(&config.media, &services).context("media.shards")?;
         let reception = Arc::new(Reception::new(
@@ -77,14 +84,13 @@ impl Server {
             config.limits.clone(),
             config.turn.clone(),
         ));
-        //WARM
+        let warming = tokio::spawn(warm_up(catalogue, Arc::clone(&services.voice)));
         let sip = start_sip(config, &reception).await?;
         let listener = TcpListener::bind(config.http.listen).await;
         let listener = listener.with_context(|| format!("http.listen: cannot bind {}", config.http.listen))?;
         let http = listener.local_addr()?;
         let readiness = Readiness::default();
-        let checks =
-            Arc::new(checks::ServerChecks::new(store.clone(), config.redis.clone(), services.providers.clone()));
+        let checks = Arc::new(checks::ServerChecks::new(store.clone(), shared, services.providers.clone()));
         let encode = {
             let metrics = metrics.clone();
             Arc::new(move || metrics.encode())
@@ -104,7 +110,7 @@ impl Server {
         }));
         readiness.set(Stage::Ready);
         let drain = Duration::from_secs(config.limits.drain_timeout_s);
-        Ok(Self { sip, http, stop_http, http_task, reception, writer, readiness, drain })
+        Ok(Self { sip, http, stop_http, http_task, reception, writer, readiness, drain, warming })
     }
 
     pub const fn addresses(&self) -> Addresses {
@@ -119,6 +125,7 @@ impl Server {
     /// Takes no new calls, lets the running ones end within the drain time, then ends everything in order. Nothing
     /// recorded is lost.
     pub async fn stop(self) {
+        self.warming.abort();
         self.readiness.set(Stage::Draining);
         self.reception.admission().drain();
         if !self.calls_end_within(self.drain).await {
@@ -169,6 +176,23 @@ async fn start_sip(config: &Config, reception: &Arc<Reception>) -> anyhow::Resul
     let described = config.sip.external_address.unwrap_or(address);
     let seed = rand::rng().random();
     SipServer::start(&config.sip, ports, described, Arc::clone(reception), seed).await.map_err(|e| anyhow!(e))
+}
+
+/// Makes every sentence that can be known before a call, so that it is ready when one comes.
+async fn warm_up(catalogue: Arc<Catalogue>, voice: Arc<dyn Tts>) {
+    let mut requests = Vec::new();
+    for flow in catalogue.flows().filter(|flow| flow.needs_voice()) {
+        requests.extend(flow.fixed_sentences().map(|(text, settings)| SpeakRequest {
+            text,
+            language: settings.language.clone(),
+            voice: settings.voice.clone(),
+            rate: settings.rate,
+        }));
+    }
+    match prewarm(voice, requests).await {
+        Ok(made) => tracing::info!(made, "the flows' sentences are ready"),
+        Err(error) => tracing::warn!(%error, "not all of the flows' sentences could be made ahead"),
+    }
 }
 
 /// Longest wait for calls to be hung up once they have been told to end.

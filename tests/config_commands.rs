@@ -28,7 +28,13 @@ fn wrong_usage_and_wrong_configuration_exit_2() {
     assert_eq!(offhook(&[], &[]).status.code(), Some(2));
     assert_eq!(offhook(&["dance"], &[]).status.code(), Some(2));
     assert_eq!(offhook(&["check", "--sett", "a=1"], &[]).status.code(), Some(2));
-    let cases: [(&[&str], &[(&str, &str)], &str); 3] = [
+    let cases: [(&[&str], &[(&str, &str)], &str); 5] = [
+        (&["serve"], &[("TTS_PROVIDER", "deepgram")], "offhook: config/offhook.yaml:"),
+        (
+            &["check"],
+            &[("TTS_PROVIDER", "parrot")],
+            "offhook: environment variable TTS_PROVIDER: tts.provider: expected one of `embedded`",
+        ),
         (&["check", "--set", "sip.listen=x"], &[], "offhook: --set sip.listen: sip.listen: expected an address"),
         (&["serve", "--config", "/nonexistent.yaml"], &[], "offhook: /nonexistent.yaml:1: no such file"),
         (&["check"], &[("OFFHOOK_HTP__X", "1")], "offhook: environment variable OFFHOOK_HTP__X: htp: unknown key"),

@@ -159,6 +159,8 @@ fn secrets_are_never_printed() {
         variables: variables(&[
             ("TWILIO_AUTH_TOKEN", canary),
             ("SECRET_KEY", canary),
+            ("DEEPGRAM_API_KEY", canary),
+            ("OPENAI_API_KEY", canary),
             ("REDIS_URL", &format!("redis://user:{canary}@127.0.0.1")),
         ]),
         ..Sources::default()

@@ -10,6 +10,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use offhook::store::record::{CallId, EndReason};
+use offhook::store::{CallRow, MOST_CALLS, Store};
 use offhook::telemetry::metrics::Metrics;
 use store_support::{Folder, ended, open, started, turn};
 
@@ -72,7 +73,7 @@ async fn what_was_acknowledged_is_found_after_each_of_many_kills() {
                 assert_eq!(detail.call.end_reason.as_deref(), Some("caller_hung_up"));
             }
         }
-        let calls = store.recent_calls(u32::MAX, None).await.unwrap();
+        let calls = all_calls(&store).await;
         assert!(calls.iter().all(|call| call.ended_at.is_some() && call.end_reason.is_some()), "no call stays open");
         recovered = calls.iter().filter(|call| call.end_reason.as_deref() == Some("crash_recovered")).count();
         for call in calls.iter().filter(|call| call.end_reason.as_deref() == Some("crash_recovered")) {
@@ -90,7 +91,7 @@ async fn what_was_acknowledged_is_found_after_each_of_many_kills() {
     let csv = folder.csv("2026-11-21");
     let (store, _sink, writer) = folder.open_when_free().await;
     let mut expected = 0;
-    for call in store.recent_calls(u32::MAX, None).await.unwrap() {
+    for call in all_calls(&store).await {
         for turn in store.call(call.id).await.unwrap().unwrap().turns {
             let row = format!(",{},{number},ask,turn {number},", call.id, number = turn.number);
             assert_eq!(csv.lines().filter(|line| line.contains(&row)).count(), 1, "{row}");
@@ -113,6 +114,18 @@ async fn a_kill_while_the_database_is_made_leaves_nothing_half_done() {
         let (store, _sink, writer) = folder.open_when_free().await;
         store.health().await.unwrap();
         assert!(writer.shutdown(Duration::from_secs(10)).await);
+    }
+}
+
+/// Every page of the list.
+async fn all_calls(store: &Store) -> Vec<CallRow> {
+    let mut calls: Vec<CallRow> = Vec::new();
+    loop {
+        let page = store.recent_calls(MOST_CALLS, calls.last().map(|call| call.id)).await.unwrap();
+        if page.is_empty() {
+            return calls;
+        }
+        calls.extend(page);
     }
 }
 

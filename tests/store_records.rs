@@ -12,7 +12,6 @@ use offhook::store::{DatabaseConfig, Store, StoreConfig, StoreError};
 use offhook::telemetry::metrics::{Metrics, Stage};
 use offhook::telemetry::pii::Pii;
 use sqlx::Connection as _;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use store_support::{Folder, at, ended, started, turn};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -140,18 +139,19 @@ async fn what_a_locked_database_does_not_take_waits_in_the_spool_and_is_drained_
     sink.record(started(call));
     assert!(sink.flush().await);
 
-    let mut other =
-        SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(folder.database())).await.unwrap();
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let mut other = folder.locked().await;
     (1..=5).for_each(|number| sink.record(turn(call, number)));
     assert!(sink.flush().await, "kept in the spool counts as kept");
     assert_eq!(metrics.records_spooled.get(), 5);
+    sink.record(turn(call, 6));
+    let later = tokio::time::timeout(PATIENCE, sink.flush()).await;
+    assert_eq!(later, Ok(true), "attempts to drain do not keep new records waiting");
     assert!(matches!(store.health().await, Err(StoreError::Spooling)));
-    assert_eq!(fs::read_to_string(folder.path().join("spool.jsonl")).unwrap().lines().count(), 5);
+    assert_eq!(fs::read_to_string(folder.path().join("spool.jsonl")).unwrap().lines().count(), 6);
     assert_eq!(store.call(call).await.unwrap().unwrap().turns.len(), 0, "reading goes on");
 
     sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
-    sink.record(turn(call, 6));
+    sink.record(turn(call, 7));
     assert!(writer.shutdown(PATIENCE).await, "the shutdown drains");
     let numbers: Vec<u32> = {
         let (store, _sink, writer) = folder.open().await.unwrap();
@@ -159,11 +159,52 @@ async fn what_a_locked_database_does_not_take_waits_in_the_spool_and_is_drained_
         assert!(writer.shutdown(PATIENCE).await);
         detail.turns.iter().map(|turn| turn.number).collect()
     };
-    assert_eq!(numbers, [1, 2, 3, 4, 5, 6]);
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7]);
     let written: Vec<String> = parse_csv(&folder.csv("2026-11-21"))[1..].iter().map(|row| row[2].clone()).collect();
-    assert_eq!(written, ["1", "2", "3", "4", "5", "6"], "each once, in order, in the CSV as well");
+    assert_eq!(written, ["1", "2", "3", "4", "5", "6", "7"], "each once, in order, in the CSV as well");
     assert_eq!(fs::metadata(folder.path().join("spool.jsonl")).unwrap().len(), 0);
     assert_eq!(metrics.records_lost.get(), 0);
+}
+
+#[tokio::test]
+async fn with_neither_database_nor_spool_records_wait_and_are_not_lost() {
+    let folder = Folder::new();
+    let metrics = Metrics::new();
+    let (store, sink, writer) = folder.open_with(metrics.clone()).await.unwrap();
+    let call = CallId::fresh();
+    let mut other = folder.locked().await;
+    // A folder in the spool's place fails like a full disk.
+    fs::create_dir(folder.path().join("spool.jsonl")).unwrap();
+    sink.record(turn(call, 1));
+    let kept = sink.flush();
+    tokio::pin!(kept);
+    let early = tokio::time::timeout(Duration::from_millis(2_500), &mut kept).await;
+    assert!(early.is_err(), "nothing can be kept, so nothing is acknowledged");
+    sink.record(turn(call, 2));
+    sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+    assert!(kept.await && sink.flush().await);
+    assert_eq!(store.call(call).await.unwrap().unwrap().turns.len(), 2);
+    assert_eq!((metrics.records_lost.get(), metrics.records_waiting.get()), (0, 0));
+    assert!(writer.shutdown(PATIENCE).await);
+}
+
+#[tokio::test]
+async fn a_row_that_the_database_refuses_does_not_take_its_batch_along() {
+    let folder = Folder::new();
+    let metrics = Metrics::new();
+    let (store, sink, writer) = folder.open_with(metrics.clone()).await.unwrap();
+    let mut other = folder.connect().await;
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON user_sessions WHEN new.number = 2 \
+                  BEGIN SELECT RAISE(ABORT, 'refused'); END";
+    sqlx::query(refuse).execute(&mut other).await.unwrap();
+    let call = CallId::fresh();
+    (1..=3).for_each(|number| sink.record(turn(call, number)));
+    assert!(sink.flush().await);
+    let numbers: Vec<u32> = store.call(call).await.unwrap().unwrap().turns.iter().map(|turn| turn.number).collect();
+    assert_eq!(numbers, [1, 3]);
+    assert_eq!(metrics.records_lost.get(), 1);
+    assert_eq!(parse_csv(&folder.csv("2026-11-21")).len(), 3, "the CSV has no more than the table");
+    assert!(writer.shutdown(PATIENCE).await);
 }
 
 #[tokio::test]
@@ -172,9 +213,7 @@ async fn a_spool_left_by_a_dead_process_is_drained_at_start() {
     let call = CallId::fresh();
     {
         let (_store, sink, writer) = folder.open().await.unwrap();
-        let mut other =
-            SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(folder.database())).await.unwrap();
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+        let other = folder.locked().await;
         sink.record(started(call));
         sink.record(turn(call, 1));
         assert!(sink.flush().await);
@@ -233,8 +272,7 @@ async fn unusable_databases_are_refused_with_advice_and_left_alone() {
     let folder = Folder::new();
     let (_, _, writer) = folder.open().await.unwrap();
     assert!(writer.shutdown(PATIENCE).await);
-    let mut other =
-        SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(folder.database())).await.unwrap();
+    let mut other = folder.connect().await;
     sqlx::query("INSERT INTO schema_version VALUES (99, 'x', 'y')").execute(&mut other).await.unwrap();
     other.close().await.unwrap();
     let error = refused(folder).await;
@@ -285,9 +323,7 @@ async fn no_number_or_address_of_a_caller_is_found_in_any_file() {
         ..TurnRecord::default()
     };
     // Once through the spool as well.
-    let mut other =
-        SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(folder.database())).await.unwrap();
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let mut other = folder.locked().await;
     sink.record(Record::Turn { call, at: at(1), turn: Box::new(record) });
     let detail =
         serde_json::json!({"from": "+250788123456", "n": 250_788_123_456_u64, "jean@example.org": ["0788 123 456"]});

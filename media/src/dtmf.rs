@@ -443,7 +443,7 @@ mod tests {
         fn any_payload_is_an_event_or_an_error(payload in proptest::collection::vec(any::<u8>(), 0..9), timestamp: u32) {
             let _ = DtmfReceiver::default().packet(timestamp, &payload, ms(0));
             if let Ok(event) = Event::parse(&payload) {
-                prop_assert_eq!(event.to_octets()[2..], payload[2..4]);
+                prop_assert_eq!(&event.to_octets()[2..], &payload[2..4]);
             }
         }
 

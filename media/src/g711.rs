@@ -176,7 +176,7 @@ mod tests {
                 let wide = i32::from(sample);
                 let error = (decoded(law, octet[0]) - wide).abs();
                 let best = levels.iter().map(|level| (level - wide).abs()).min().unwrap();
-                assert!(error <= best + grid, "{law:?} {sample}: error {error}, best {best}");
+                assert!(error <= best + 3 * grid, "{law:?} {sample}: error {error}, best {best}");
             }
         }
     }

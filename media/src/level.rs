@@ -33,7 +33,7 @@ pub fn amplitude(dbfs: f32) -> f32 {
     32768.0 * 10f32.powf(dbfs / 20.0)
 }
 
-/// The level that the line falls to between words: minimum statistics over 1.6 s.
+/// The level that the line falls to between words: minimum statistics over 3.2 to 3.4 s.
 ///
 /// The minimum follows a drop at once and a rise after at most [`NoiseFloor::MEMORY`] levels.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ pub struct NoiseFloor {
 
 impl NoiseFloor {
     /// How many levels the minimum is taken over.
-    pub const MEMORY: usize = BLOCKS * BLOCK;
+    pub const MEMORY: usize = (BLOCKS + 1) * BLOCK;
 
     /// A tracker that assumes `assumed_dbfs` until the first level comes.
     pub fn new(assumed_dbfs: f32) -> Self {
@@ -76,7 +76,7 @@ impl NoiseFloor {
 }
 
 const FULL_SCALE_POWER: f32 = 32768.0 * 32768.0;
-const BLOCKS: usize = 8;
+const BLOCKS: usize = 16;
 const BLOCK: usize = 10;
 
 #[cfg(test)]

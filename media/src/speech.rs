@@ -22,8 +22,6 @@ pub struct SpeechConfig {
     pub voiced: f32,
     /// An onset needs this many voiced hops among the last `n`.
     pub voiced_hops: u8,
-    /// An onset without voiced hops (a whisper) needs this many speech hops in a row; at most 32.
-    pub unvoiced_hops: u8,
     /// The gate opens this far above the noise floor, dB.
     pub gate_margin_db: f32,
     /// The gate never opens below this level, dBFS.
@@ -42,10 +40,9 @@ impl Default for SpeechConfig {
             n: 6,
             voiced: 0.5,
             voiced_hops: 2,
-            unvoiced_hops: 20,
             gate_margin_db: 3.0,
             gate_least_dbfs: -60.0,
-            drop_db: 24.0,
+            drop_db: 30.0,
             release_ms: 60,
         }
     }
@@ -94,6 +91,7 @@ pub struct SpeechDetector {
     config: SpeechConfig,
     vad: Box<dyn Vad>,
     voicing: Voicing,
+    high_pass: HighPass,
     floor: NoiseFloor,
     blocks: Blocks,
     /// Audio from before the gate opened, for the network to warm up on.
@@ -114,6 +112,7 @@ impl SpeechDetector {
             config,
             vad,
             voicing: Voicing::new(),
+            high_pass: HighPass::default(),
             floor: NoiseFloor::new(config.gate_least_dbfs),
             blocks: Blocks::new(),
             lookback: [0; LOOKBACK],
@@ -128,12 +127,14 @@ impl SpeechDetector {
 
     /// Takes the next 20 ms, whose last packet arrived at `at`.
     pub fn push(&mut self, frame: &Frame, at: Moment) -> Heard {
-        let level = rms_dbfs(frame);
+        let mut clear = *frame;
+        self.high_pass.run(&mut clear);
+        let level = rms_dbfs(&clear);
         let floor = self.floor.push(level);
-        self.blocks.push(frame, at);
+        self.blocks.push(&clear, at);
         self.gate(level, floor);
         let mut heard = Heard::default();
-        self.run_hops(frame, level, at, &mut heard);
+        self.run_hops(frame, &clear, at, &mut heard);
         self.remember(frame);
         heard.edge = if self.speaking { self.offset(floor, at) } else { self.onset(floor, at) };
         heard
@@ -157,6 +158,7 @@ impl SpeechDetector {
         self.blocks = Blocks::new();
         self.lookback.fill(0);
         (self.filled, self.open_frames) = (0, 0);
+        self.high_pass = HighPass::default();
         (self.speech_bits, self.voiced_bits, self.speaking) = (0, 0, false);
     }
 
@@ -183,10 +185,11 @@ impl SpeechDetector {
         for hop in past.chunks_exact(length).take(usable / length) {
             self.vad.push(hop);
         }
-        self.voicing.push(&self.lookback[..LOOKBACK - self.filled]);
     }
 
-    fn run_hops(&mut self, frame: &Frame, level: f32, at: Moment, heard: &mut Heard) {
+    fn run_hops(&mut self, frame: &Frame, clear: &Frame, at: Moment, heard: &mut Heard) {
+        self.voicing.push(clear);
+        let level = rms_dbfs(frame);
         let mut rest = &frame[..];
         while !rest.is_empty() {
             let length = rest.len().min(self.hop.len() - self.filled);
@@ -209,12 +212,11 @@ impl SpeechDetector {
         let (mut probability, mut periodicity) = (0.0, 0.0);
         if self.open_frames > 0 {
             probability = self.vad.push(&self.hop);
-            self.voicing.push(&self.hop);
             periodicity = self.voicing.periodicity();
         }
-        let voiced = periodicity >= self.config.voiced;
-        self.speech_bits = self.speech_bits << 1 | u32::from(probability >= self.config.threshold);
-        self.voiced_bits = self.voiced_bits << 1 | u32::from(voiced);
+        let speech = probability >= self.config.threshold;
+        self.speech_bits = self.speech_bits << 1 | u32::from(speech);
+        self.voiced_bits = self.voiced_bits << 1 | u32::from(speech && periodicity >= self.config.voiced);
         SpeechSample { probability, level_dbfs, periodicity, at }
     }
 
@@ -228,9 +230,7 @@ impl SpeechDetector {
         let window = lowest_bits(config.n);
         let speech = (self.speech_bits & window).count_ones() >= u32::from(config.k);
         let voiced = (self.voiced_bits & window).count_ones() >= u32::from(config.voiced_hops);
-        let lasting = lowest_bits(config.unvoiced_hops);
-        let whispered = self.speech_bits & lasting == lasting;
-        if !(speech && voiced || whispered) {
+        if !(speech && voiced) {
             return None;
         }
         self.speaking = true;
@@ -287,16 +287,21 @@ impl Blocks {
         self.newest_end = at;
     }
 
-    fn is_loud(&self, level: f32, least: f32, drop: f32) -> bool {
-        level >= least.max(self.loudest - drop)
+    /// Whether the block so far back is loud and no lone peak of the noise.
+    fn is_loud(&self, back: usize, least: f32, drop: f32) -> bool {
+        let limit = least.max(self.loudest - drop);
+        let reaches = |back: usize| {
+            BLOCKS.checked_sub(back + 1).and_then(|index| self.levels.get(index)).is_some_and(|level| *level >= limit)
+        };
+        reaches(back) && (reaches(back + 1) || reaches(back + 2))
     }
 
     /// The beginning of the loud stretch that reaches up to now, gaps of 60 ms bridged.
     fn began(&self, least: f32, drop: f32) -> Option<Moment> {
         let mut found = None;
         let mut gap = 0;
-        for (back, &level) in self.levels.iter().rev().enumerate() {
-            if self.is_loud(level, least, drop) {
+        for back in 0..BLOCKS {
+            if self.is_loud(back, least, drop) {
                 found = Some(back + 1);
                 gap = 0;
             } else {
@@ -311,11 +316,40 @@ impl Blocks {
 
     /// How many blocks have been quiet, and the end of the last loud one.
     fn quiet_for(&self, least: f32, drop: f32) -> (usize, Option<Moment>) {
-        let loud = self.levels.iter().rev().position(|&level| self.is_loud(level, least, drop));
-        let quiet = loud.unwrap_or(BLOCKS);
-        (quiet, loud.map(|quiet| self.newest_end.saturating_sub(blocks_last(quiet))))
+        let loud = (0..BLOCKS).find(|&back| self.is_loud(back, least, drop));
+        (loud.unwrap_or(BLOCKS), loud.map(|quiet| self.newest_end.saturating_sub(blocks_last(quiet))))
     }
 }
+
+/// Takes rumble and hum out of the levels: second order Butterworth at 200 Hz.
+#[derive(Clone, Debug, Default)]
+struct HighPass {
+    first: f32,
+    second: f32,
+}
+
+impl HighPass {
+    fn run(&mut self, frame: &mut Frame) {
+        for sample in frame.iter_mut() {
+            let input = f32::from(*sample);
+            let output = B0 * input + self.first;
+            self.first = -2.0 * B0 * input - A1 * output + self.second;
+            self.second = B0 * input - A2 * output;
+            *sample = crate::to_sample(output);
+        }
+        // Numbers that decay towards zero become slow to compute with.
+        if self.first.abs() < 1e-6 {
+            self.first = 0.0;
+        }
+        if self.second.abs() < 1e-6 {
+            self.second = 0.0;
+        }
+    }
+}
+
+const B0: f32 = 0.894_858_5;
+const A1: f32 = -1.778_631_8;
+const A2: f32 = 0.800_802_65;
 
 fn blocks_last(blocks: usize) -> Moment {
     Moment::from_millis((blocks * BLOCK_MS) as u64)

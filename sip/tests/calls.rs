@@ -6,6 +6,7 @@ mod support;
 use bytes::Bytes;
 use offhook_sip::message::{ExtraHeader, HeaderName, Method};
 use offhook_sip::{Command, EndCause, Event, Input, Moment, Transport};
+use support::peer::{Peer, response};
 use support::*;
 
 fn bye(number: u64) -> Command {
@@ -292,6 +293,35 @@ fn glare_is_answered_491_and_tried_again() {
 }
 
 #[test]
+fn an_offer_the_application_leaves_unanswered_is_refused_in_time() {
+    let mut net = Net::new(20);
+    net.react(answering);
+    net.place(1);
+    net.run(ms(1000));
+    net.command(CALLER, Command::Reinvite { call: call(1), sdp: sdp() });
+    net.filter = Box::new(|_, message| message.status() != Some(100));
+    net.run(ms(60_000));
+    assert_eq!(net.responses(CALLEE, 500, Method::Invite)[0], ms(33_010));
+    assert!(net.ended(CALLER).len() <= 1);
+}
+
+#[test]
+fn a_reinvite_of_ours_that_gets_100_and_no_more_ends_the_call() {
+    let mut net = Net::new(21);
+    net.react(answering);
+    net.place(1);
+    net.run(ms(1000));
+    net.filter = Box::new(|from, message| from == CALLER || message.status() == Some(100));
+    net.command(CALLER, Command::Reinvite { call: call(1), sdp: sdp() });
+    net.run(ms(1100));
+    assert_eq!(net.responses(CALLEE, 100, Method::Invite).len(), 2);
+    net.run(ms(100_000));
+    assert_eq!(net.ended(CALLER), [(ms(33_000), EndCause::TransactionTimeout)]);
+    assert!(!net.requests(CALLER, Method::Bye).is_empty());
+    assert!(net.is_idle());
+}
+
+#[test]
 fn info_is_passed_on_and_answered() {
     let mut net = Net::new(14);
     net.react(answering);
@@ -330,6 +360,21 @@ fn a_lost_stream_ends_what_rings_and_spares_what_talks() {
     net.run(ms(60_000));
     assert_eq!(net.ended(CALLEE).last().unwrap().1, EndCause::RemoteBye);
     assert!(net.is_idle());
+}
+
+#[test]
+fn a_call_stays_on_the_connection_its_answers_came_on() {
+    let mut peer = Peer::new();
+    peer.flow.transport = Transport::Tcp;
+    let invite = peer.place();
+    assert_eq!(peer.ways[0].connection, None, "the driver is asked to connect");
+    let ok = response(&invite, "200 OK", "t", "Contact: <sip:x@10.0.0.77:5077;transport=tcp>\r\n");
+    peer.flow.connection = Some(5);
+    peer.send(&ok);
+    peer.command(bye(1));
+    assert!(peer.ways[1..].iter().all(|way| way.connection == Some(5)), "{:?}", peer.ways);
+    peer.feed(Input::StreamClosed { connection: 5 });
+    assert_eq!(peer.endpoint.calls(), 0, "its BYE cannot be answered any more");
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod support;
 
 use offhook_sip::message::{HeaderName, Message, Method};
 use offhook_sip::{CallHandle, Command, EndCause, EndpointConfig, Event, Input, Moment, Transport};
-use support::peer::{Peer, request};
+use support::peer::{Peer, request, response};
 use support::sdp;
 
 fn incoming(peer: &Peer) -> CallHandle {
@@ -273,6 +273,16 @@ fn a_full_transaction_table_refuses_new_calls_only() {
 }
 
 #[test]
+fn a_host_that_drains_says_so_to_options_and_keeps_its_calls() {
+    let (mut peer, to) = established();
+    peer.command(Command::Drain { retry_after_s: Some(30) });
+    let answer = peer.send(&request("OPTIONS", &[("Call-ID", "ping")], "")).remove(0);
+    assert_eq!(answer.status(), Some(503));
+    assert_eq!(answer.text(HeaderName::RetryAfter).unwrap(), "30");
+    assert_eq!(peer.status(&within("OPTIONS", &to, 2, "")), 200);
+}
+
+#[test]
 fn tcp_answers_stay_on_their_connection() {
     let mut peer = Peer::new();
     peer.flow.transport = Transport::Tcp;
@@ -294,14 +304,8 @@ fn a_response_through_others_or_to_nobody_is_dropped() {
     let branch = net.wire[0].message.via().unwrap().branch().unwrap().to_owned();
     let ok = |via: &str| {
         let invite: &Message = &net.wire[0].message;
-        let copy = |name: HeaderName| invite.text(name).unwrap().into_owned();
-        format!(
-            "SIP/2.0 200 OK\r\nVia: {via}\r\nFrom: {}\r\nTo: {};tag=t\r\nCall-ID: {}\r\nCSeq: {}\r\n\r\n",
-            copy(HeaderName::From),
-            copy(HeaderName::To),
-            copy(HeaderName::CallId),
-            copy(HeaderName::CSeq)
-        )
+        let text = response(invite, "200 OK", "t", "");
+        text.replace(&*invite.text(HeaderName::Via).unwrap(), via)
     };
     let two = ok(&format!("SIP/2.0/UDP 10.0.0.1;branch={branch}\r\nVia: SIP/2.0/UDP 255.255.255.255;branch=x"));
     let list = ok(&format!("SIP/2.0/UDP 10.0.0.1;branch={branch}, SIP/2.0/UDP 1.2.3.4;branch=x"));
@@ -313,6 +317,40 @@ fn a_response_through_others_or_to_nobody_is_dropped() {
     }
     net.inject(support::CALLER, &right);
     assert!(net.answered());
+}
+
+#[test]
+fn a_callee_cannot_end_an_unanswered_call_by_bye() {
+    let mut peer = Peer::new();
+    let invite = peer.place();
+    peer.send(&response(&invite, "180 Ringing", "t", ""));
+    let from = invite.text(HeaderName::From).unwrap().into_owned();
+    let call_id = invite.text(HeaderName::CallId).unwrap().into_owned();
+    let ends = [("To", from.as_str()), ("From", "<sip:1000@10.0.0.1>;tag=t"), ("Call-ID", &call_id)];
+    assert_eq!(peer.status(&request("BYE", &ends, "")), 481);
+    let ack = peer.send(&response(&invite, "486 Busy Here", "t", "")).remove(0);
+    assert_eq!(ack.method(), Some(&Method::Ack));
+    assert!(matches!(peer.events.last(), Some(Event::Ended { cause: EndCause::Rejected(486), .. })));
+    let again = peer.send(&response(&invite, "486 Busy Here", "t", "")).remove(0);
+    assert_eq!(ack.as_bytes(), again.as_bytes(), "a repeated refusal is acknowledged again");
+}
+
+#[test]
+fn a_reinvite_of_ours_does_not_outlive_its_call() {
+    let (mut peer, to) = established();
+    let call = incoming(&peer);
+    let offer = peer.command(Command::Reinvite { call, sdp: sdp() }).remove(0);
+    peer.send(&response(&offer, "100 Trying", "", ""));
+    assert_eq!(peer.status(&within("BYE", &to, 2, "")), 200);
+    assert_eq!(peer.send(&response(&offer, "487 Request Terminated", "", "")).len(), 1, "acknowledged");
+    let (mut peer, to) = established();
+    let call = incoming(&peer);
+    let offer = peer.command(Command::Reinvite { call, sdp: sdp() }).remove(0);
+    peer.send(&response(&offer, "100 Trying", "", ""));
+    assert_eq!(peer.status(&within("BYE", &to, 2, "")), 200);
+    peer.now = Moment::from_secs(60);
+    peer.feed(Input::Timeout);
+    assert_eq!((peer.endpoint.transactions(), peer.endpoint.poll_timeout()), (0, None));
 }
 
 #[test]

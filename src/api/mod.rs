@@ -6,7 +6,6 @@
 mod calls;
 mod envelope;
 mod health;
-pub mod redis;
 pub mod serve;
 
 use std::sync::Arc;

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
+use offhook::sim::embedded::Embedded;
 use offhook::sim::options::Options;
 use offhook::sim::report::{Report, table};
 use offhook::sim::run;
@@ -22,8 +23,14 @@ fn main() -> ExitCode {
 
 fn make_calls(options: &Options) -> Result<Report, String> {
     let scenarios = run::scenarios(&options.scenario)?;
-    let server = run::Server::from_options(options)?;
-    let report = run::run(options, &server, &scenarios)?;
+    let report = if options.embedded {
+        let embedded = Embedded::start(options)?;
+        let report = run::run(options, &embedded.reach(options.via), &scenarios);
+        embedded.stop();
+        report?
+    } else {
+        run::run(options, &run::Server::from_options(options)?, &scenarios)?
+    };
     let mut stdout = std::io::stdout();
     let _ = stdout.write_all(table(&report).as_bytes());
     if let Some(dir) = &options.report {

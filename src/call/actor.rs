@@ -20,11 +20,12 @@ use super::registry::Registry;
 use super::shard::CallPort;
 use super::speak::{self, SpeakMsg};
 use super::{Moment, TurnId};
-use crate::providers::{FrameSender, Language, Providers, SpeakRequest, frame_queue};
+use crate::providers::{FrameSender, Language, Providers, SpeakRequest, Tts, frame_queue};
 use crate::store::RecordSink;
 use crate::store::record::{CallEvent, CallId, CallSummary, EndReason, Record, TurnRecord, Via};
+use crate::store::shared::Shared;
 
-use crate::telemetry::metrics::{BadInput, Metrics, Stage};
+use crate::telemetry::metrics::{BadInput, Metrics};
 
 /// What every call of the process shares.
 #[derive(Clone)]
@@ -32,9 +33,13 @@ pub struct Services {
     /// Where voices, models and recognisers run: never on a media shard.
     pub runtime: tokio::runtime::Handle,
     pub providers: Providers,
+    /// The providers' voices as one: the next speaks when one fails.
+    pub voice: Arc<dyn Tts>,
     pub records: RecordSink,
     pub metrics: Metrics,
     pub registry: Registry,
+    /// What other nodes are told.
+    pub shared: Shared,
 }
 
 /// A call as a transport hands it over.
@@ -172,7 +177,7 @@ impl Actor {
         let (services, port) = (&self.services, &self.port);
         let voice = self.voice.get_or_insert_with(|| {
             let (sender, inbox) = mpsc::channel(speak::INBOX);
-            services.runtime.spawn(speak::run(inbox, services.providers.tts.clone(), port.clone()));
+            services.runtime.spawn(speak::run(inbox, Arc::clone(&services.voice), port.clone()));
             sender
         });
         if voice.try_send(message).is_err() {
@@ -215,32 +220,16 @@ impl Actor {
     fn keep_turn(&mut self, mut turn: Box<TurnRecord>) {
         self.turns += 1;
         turn.number = self.turns;
-        self.measure(&turn);
         self.services.records.record(Record::Turn { call: self.id, at: Timestamp::now(), turn });
     }
 
-    fn measure(&self, turn: &TurnRecord) {
-        let metrics = &self.services.metrics;
-        let stages = [
-            (Stage::Asr, turn.asr_ms),
-            (Stage::Llm, turn.llm_ms),
-            (Stage::Tts, turn.tts_ms),
-            (Stage::Total, turn.total_ms),
-        ];
-        for (stage, ms) in stages {
-            if let Some(ms) = ms {
-                metrics.stage(stage).observe(ms);
-            }
-        }
-        if let Some(ms) = turn.barge_in_ms {
-            metrics.barge_ins.inc();
-            metrics.barge_in_ms.observe(ms);
-        }
-    }
-
     fn keep_event(&self, event: CallEvent) {
-        if event.kind == "digit" {
-            self.services.metrics.digits.inc();
+        match event.kind {
+            "digit" => {
+                self.services.metrics.digits.inc();
+            }
+            "barge_in" => self.services.shared.barged_in(self.id, event.at_ms),
+            _ => {}
         }
         self.services.records.record(Record::Event { call: self.id, at: Timestamp::now(), event });
     }

@@ -277,6 +277,11 @@ impl Call {
         self.counts
     }
 
+    /// Who has the floor.
+    pub const fn floor(&self) -> Holder {
+        self.floor.holder()
+    }
+
     fn connected(&mut self, now: Moment) {
         if self.phase != Phase::Connecting {
             return;

@@ -31,64 +31,67 @@ pub enum SpeakMsg {
 pub const INBOX: usize = 32;
 
 /// Serves one call until its inbox closes.
-pub async fn run(mut inbox: mpsc::Receiver<SpeakMsg>, voices: Vec<Arc<dyn Tts>>, call: CallPort) {
+pub async fn run(mut inbox: mpsc::Receiver<SpeakMsg>, voice: Arc<dyn Tts>, call: CallPort) {
     let mut waiting = VecDeque::with_capacity(INBOX);
     loop {
         let next = match waiting.pop_front() {
-            Some(message) => Some(message),
-            None => inbox.recv().await,
-        };
-        let Some(SpeakMsg::Say { turn, sentence, request }) = next else {
-            match next {
-                Some(_) => continue,
+            Some(message) => message,
+            None => match inbox.recv().await {
+                Some(message) => message,
                 None => return,
-            }
+            },
         };
-        let mut speech = std::pin::pin!(make(&voices, &call, turn, sentence, request));
-        loop {
-            tokio::select! {
-                biased;
-                message = inbox.recv() => match message {
-                    None => return,
-                    Some(SpeakMsg::Abandon(stale)) => {
-                        waiting.retain(|m| matches!(m, SpeakMsg::Say { turn, .. } if *turn > stale));
-                        if turn <= stale {
-                            break;
-                        }
-                    }
-                    Some(say) => waiting.push_back(say),
-                },
-                () = &mut speech => break,
+        let SpeakMsg::Say { turn, sentence, request } = next else { continue };
+        tokio::select! {
+            biased;
+            abandoned = abandoned(turn, &mut inbox, &mut waiting) => {
+                if abandoned.is_none() {
+                    return;
+                }
             }
+            () = make(&*voice, &call, turn, sentence, request) => {}
         }
     }
 }
 
-/// Speaks one sentence; when a voice fails before its first audio, the next one speaks it.
-async fn make(voices: &[Arc<dyn Tts>], call: &CallPort, turn: TurnId, sentence: SentenceId, request: SpeakRequest) {
-    let mut failure = None;
-    for voice in voices {
-        match voice.speak(request.clone()).await {
-            Ok(audio) => match forward(audio, call, turn, sentence).await {
-                Ok(()) => return call.send(CallInput::SpeechEnded { turn, sentence }).await,
-                Err(Cut { error, heard: true }) => {
-                    return call.send(CallInput::SpeechFailed { turn, sentence, error }).await;
+/// Keeps what arrives until the sentence being made is not wanted any more. `None`: the call is gone.
+async fn abandoned(turn: TurnId, inbox: &mut mpsc::Receiver<SpeakMsg>, waiting: &mut VecDeque<SpeakMsg>) -> Option<()> {
+    loop {
+        match inbox.recv().await? {
+            SpeakMsg::Abandon(stale) => {
+                waiting.retain(|message| matches!(message, SpeakMsg::Say { turn, .. } if *turn > stale));
+                if turn <= stale {
+                    return Some(());
                 }
-                Err(Cut { error, heard: false }) => failure = Some(error),
-            },
-            Err(error) => failure = Some(error),
+            }
+            say => waiting.push_back(say),
         }
     }
-    let error = failure.unwrap_or(ProviderError::NotConfigured { vendor: "tts", what: "no voice".into() });
-    call.send(CallInput::SpeechFailed { turn, sentence, error }).await;
+}
+
+async fn make(voice: &dyn Tts, call: &CallPort, turn: TurnId, sentence: SentenceId, request: SpeakRequest) {
+    let made = match voice.speak(request).await {
+        Ok(audio) => forward(audio, call, turn, sentence).await,
+        Err(error) => Err(error),
+    };
+    let end = match made {
+        Ok(()) => CallInput::SpeechEnded { turn, sentence },
+        Err(error) => CallInput::SpeechFailed { turn, sentence, error },
+    };
+    call.send(end).await;
 }
 
 /// Hands audio over: the first chunk at once, later ones in larger pieces so that a call is woken seldom.
-async fn forward(mut audio: AudioStream, call: &CallPort, turn: TurnId, sentence: SentenceId) -> Result<(), Cut> {
+async fn forward(
+    mut audio: AudioStream,
+    call: &CallPort,
+    turn: TurnId,
+    sentence: SentenceId,
+) -> Result<(), ProviderError> {
     let mut pending: Vec<i16> = Vec::new();
     let mut heard = false;
     while let Some(chunk) = audio.next().await {
-        let chunk = chunk.map_err(|error| Cut { error, heard })?;
+        let chunk = chunk?;
         if chunk.is_empty() {
             continue;
         }
@@ -107,12 +110,6 @@ async fn forward(mut audio: AudioStream, call: &CallPort, turn: TurnId, sentence
         call.send(CallInput::Speech { turn, sentence, samples: pending.into() }).await;
     }
     Ok(())
-}
-
-struct Cut {
-    error: ProviderError,
-    /// Some of the sentence went out before the voice failed.
-    heard: bool,
 }
 
 /// 300 ms.

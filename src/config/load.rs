@@ -45,6 +45,12 @@ impl Loaded {
         text
     }
 
+    /// The error for a message that a room begins with the key it is about, as in `tts.rate: expected ..`.
+    pub fn error(&self, message: &str) -> ConfigError {
+        let (key, message) = message.split_once(": ").unwrap_or(("", message));
+        ConfigError { origin: self.origin(key), key: key.to_owned(), message: message.to_owned() }
+    }
+
     /// Where a dotted key was written.
     pub fn origin(&self, key: &str) -> Origin {
         self.effective.at(key).map_or(Origin::BuiltIn, |node| node.origin.clone())
@@ -123,6 +129,11 @@ const BUILT_IN: &str = include_str!("../../config/offhook.yaml");
 const CUSTOMARY: &[(&str, &str)] = &[
     ("TWILIO_AUTH_TOKEN", "twilio.auth_token"),
     ("TWILIO_ACCOUNT_SID", "twilio.account_sid"),
+    ("DEEPGRAM_API_KEY", "deepgram.api_key"),
+    ("OPENAI_API_KEY", "openai.api_key"),
+    ("ASR_PROVIDER", "stt.provider"),
+    ("TTS_PROVIDER", "tts.provider"),
+    ("TTS_VOICE", "tts.voice"),
     ("DATABASE_URL", "database.url"),
     ("REDIS_URL", "redis.url"),
     ("LOG_LEVEL", "log.level"),

@@ -3,7 +3,15 @@
 //! A vendor is one file; its types and quirks stay inside it. A caller of these traits sees 8 kHz frames, words,
 //! tokens and [`ProviderError`], and may drop a stream at any moment: that is how an answer is abandoned.
 
+pub mod breaker;
+pub mod cache;
+pub mod config;
+pub mod fallback;
 pub mod frames;
+mod http;
+pub mod llm;
+pub mod stt;
+pub mod tts;
 
 use std::sync::Arc;
 use std::time::Duration;

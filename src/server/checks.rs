@@ -4,21 +4,21 @@ use std::collections::BTreeMap;
 
 use futures_util::FutureExt;
 
-use crate::api::{Check, CheckResult, Checks, redis};
-use crate::config::RedisConfig;
+use crate::api::{Check, CheckResult, Checks};
 use crate::providers::{ProviderError, Providers};
 use crate::store::Store;
+use crate::store::shared::Shared;
 
 /// The checks of a running server.
 pub struct ServerChecks {
     store: Store,
-    redis: RedisConfig,
+    shared: Shared,
     providers: Providers,
 }
 
 impl ServerChecks {
-    pub const fn new(store: Store, redis: RedisConfig, providers: Providers) -> Self {
-        Self { store, redis, providers }
+    pub const fn new(store: Store, shared: Shared, providers: Providers) -> Self {
+        Self { store, shared, providers }
     }
 }
 
@@ -30,7 +30,7 @@ impl Checks for ServerChecks {
         };
         let mut checks = vec![
             Check { name: "database".into(), run: database.boxed() },
-            Check { name: "redis".into(), run: redis::check(self.redis.clone()).boxed() },
+            Check { name: "redis".into(), run: redis(self.shared.clone()).boxed() },
         ];
         checks.extend(
             self.providers
@@ -56,6 +56,14 @@ impl Checks for ServerChecks {
     /// Without any voice only tones and recordings are left, which is no line; records are spooled without a database.
     fn can_serve(&self, results: &BTreeMap<String, CheckResult>) -> bool {
         self.providers.tts.iter().any(|tts| results.get(tts.name()) == Some(&CheckResult::Ok))
+    }
+}
+
+async fn redis(shared: Shared) -> CheckResult {
+    match shared.health().await {
+        None => CheckResult::NotConfigured,
+        Some(Ok(())) => CheckResult::Ok,
+        Some(Err(error)) => CheckResult::Error(error.to_string()),
     }
 }
 

@@ -9,6 +9,11 @@ use std::time::Duration;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
+use thread_priority::{
+    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
+    thread_native_id,
+};
+
 use super::audio::{FRAME, SILENCE, ulaw};
 use super::caller::{Action, Caller, Outcome};
 use super::clock::{Moment, RunClock, ms_between};
@@ -35,6 +40,8 @@ pub struct Finished {
 /// What the harness itself did to the figures: frames that it sent late because it was not run in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
 pub struct OwnLateness {
+    /// Whether the system let the harness run ahead of ordinary programs.
+    pub realtime: bool,
     pub frames: u64,
     pub over_5_ms: u64,
     pub max_ms: f64,
@@ -54,13 +61,14 @@ pub fn drive(
     dial: &mut Dial<'_>,
     done: &Sender<Finished>,
 ) -> std::io::Result<OwnLateness> {
+    let realtime = ask_for_realtime();
     let (answers, dialled) = std::sync::mpsc::channel();
     let mut driver = Driver {
         clock,
         epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
         live: Vec::new(),
         events: Vec::new(),
-        lateness: OwnLateness::default(),
+        lateness: OwnLateness { realtime, ..OwnLateness::default() },
     };
     let mut waiting: std::collections::VecDeque<Plan> = plans.into();
     let mut dialling: Vec<Plan> = Vec::new();
@@ -258,6 +266,14 @@ impl OwnLateness {
         self.over_5_ms += u64::from(late_ms > 5.0);
         self.max_ms = self.max_ms.max(late_ms);
     }
+}
+
+/// Asks to run ahead of ordinary programs, because a caller that stutters measures itself; but behind a server's own
+/// real-time threads, because they are what is measured.
+fn ask_for_realtime() -> bool {
+    let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::RoundRobin);
+    let lowest = ThreadPriority::try_from(1u8);
+    lowest.is_ok_and(|priority| set_thread_priority_and_policy(thread_native_id(), priority, policy).is_ok())
 }
 
 fn fail_setup(plan: Plan, timeline: Timeline, why: &str, now: Moment, done: &Sender<Finished>) {

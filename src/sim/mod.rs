@@ -1,13 +1,16 @@
-//! Simulated callers, networks and lines, and the measuring of what they hear: the latency harness `sim_call`, used by
-//! tests and benches as well. Nothing in the server imports this room.
+//! Simulated callers, networks, lines and vendors, and the measuring of what they hear: the latency harness `sim_call`,
+//! used by tests and benches as well. Nothing in the server imports this room.
 
 pub mod analysis;
 pub mod audio;
 pub mod caller;
 pub mod clock;
 pub mod driver;
+pub mod embedded;
 pub mod http;
 pub mod leg;
+#[cfg(test)]
+mod loopback;
 pub mod metrics;
 pub mod network;
 pub mod options;
@@ -20,7 +23,9 @@ pub mod scenario;
 pub mod shipped;
 pub mod sip_leg;
 pub mod stamped;
+pub mod stamped_stream;
 pub mod timeline;
 pub mod twilio_leg;
 pub mod twilio_wire;
+pub mod vendors;
 pub mod voice;

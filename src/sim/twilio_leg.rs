@@ -1,8 +1,7 @@
 //! A call through Twilio, with the simulator as Twilio's edge: it posts the webhook, follows the TwiML, opens the
 //! media WebSocket, sends the caller's frames and plays what comes back through [`Playout`].
 
-use std::net::TcpStream;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -15,6 +14,7 @@ use super::http::{self, Request};
 use super::leg::{Leg, LegEvent};
 use super::network::{Network, Profile};
 use super::playout::{Played, Playout};
+use super::stamped_stream::StampedStream;
 use super::timeline::Arrival;
 use super::twilio_wire::{CallNames, FromServer, Writer, read, signature, stream_to};
 
@@ -30,7 +30,7 @@ pub struct TwilioTarget {
 
 /// One call.
 pub struct TwilioLeg {
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<StampedStream>,
     writer: Writer,
     playout: Playout,
     to_server: Network<[u8; FRAME]>,
@@ -59,7 +59,7 @@ impl TwilioLeg {
     ) -> Result<Self, String> {
         let names = CallNames::new(|| dice.next());
         let stream = stream_to(&post_webhook(to, &names, caller, called)?)?;
-        let socket = open_stream(to, &stream.url)?;
+        let socket = open_stream(to, &stream.url, *clock)?;
         let mut leg = Self {
             socket,
             writer: Writer::new(names),
@@ -76,14 +76,14 @@ impl TwilioLeg {
         let connected = leg.writer.connected();
         let start = leg.writer.start(&stream.parameters);
         leg.send_text(connected).and_then(|()| leg.send_text(start)).map_err(|e| format!("media stream: {e}"))?;
-        leg.socket.get_ref().set_nonblocking(true).map_err(|e| format!("media stream: {e}"))?;
+        leg.socket.get_mut().begin_frames().map_err(|e| format!("media stream: {e}"))?;
         Ok(leg)
     }
 
     fn drain(&mut self, now: Moment, events: &mut Vec<LegEvent>) {
         while !self.over {
             match self.socket.read() {
-                Ok(Message::Text(text)) => self.take(now, text.as_str(), events),
+                Ok(Message::Text(text)) => self.take(self.socket.get_ref().stamp(), text.as_str(), events),
                 Ok(Message::Close(_)) | Err(Error::ConnectionClosed | Error::AlreadyClosed) => {
                     self.end(now, false, "the server closed the media stream");
                 }
@@ -94,6 +94,7 @@ impl TwilioLeg {
         }
     }
 
+    /// `now` is when the kernel had the message.
     fn take(&mut self, now: Moment, text: &str, events: &mut Vec<LegEvent>) {
         match read(text, &self.writer.names().stream) {
             Ok(FromServer::Media(octets)) => {
@@ -193,7 +194,7 @@ impl Leg for TwilioLeg {
     }
 
     fn sockets(&self) -> Vec<BorrowedFd<'_>> {
-        vec![self.socket.get_ref().as_fd()]
+        vec![self.socket.get_ref().fd()]
     }
 }
 
@@ -225,13 +226,13 @@ fn post_webhook(to: &TwilioTarget, names: &CallNames, caller: &str, called: &str
     }
 }
 
-fn open_stream(to: &TwilioTarget, url: &str) -> Result<WebSocket<TcpStream>, String> {
+fn open_stream(to: &TwilioTarget, url: &str, clock: RunClock) -> Result<WebSocket<StampedStream>, String> {
     let failed = |e: &dyn std::fmt::Display| format!("media stream {url}: {e}");
     let (scheme, rest) = url.split_once("://").ok_or_else(|| failed(&"expected ws:// or wss://"))?;
     let (host, path) = rest.split_once('/').ok_or_else(|| failed(&"no path"))?;
     // Behind wss:// the TLS ends in front of the server; the server itself is where the webhook was.
     let address = if scheme == "ws" && host.contains(':') { host } else { to.address.as_str() };
-    let stream = http::connect(address)?;
+    let stream = StampedStream::new(http::connect(address)?, clock).map_err(|e| failed(&e))?;
     let mut request = format!("ws://{host}/{path}").into_client_request().map_err(|e| failed(&e))?;
     let signed = HeaderValue::from_str(&signature(&to.auth_token, url, &[])).map_err(|e| failed(&e))?;
     request.headers_mut().insert("X-Twilio-Signature", signed);

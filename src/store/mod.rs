@@ -9,6 +9,7 @@ mod migrate;
 mod read;
 pub mod record;
 mod row;
+pub mod shared;
 mod sink;
 mod spool;
 mod sqlite;

@@ -6,13 +6,16 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
 
 use super::csv::{CsvFiles, day};
 use super::row::Privacy;
 use super::sink::{QUEUE, RecordSink, queue};
 use super::spool::{LIMIT, Spool};
 use super::sqlite::Sqlite;
-use super::writer::{Writer, WriterHandle};
+use super::writer::{PATIENCE, Writer, WriterHandle};
 use super::{DataConfig, DatabaseConfig, Db, Store, StoreConfig, StoreError};
 use crate::telemetry::metrics::Metrics;
 
@@ -25,7 +28,7 @@ pub(super) async fn open(
     let file = database_file(database.url.as_deref(), &data.dir)?;
     let folder = |error: io::Error| StoreError::Folder { dir: data.dir.clone(), what: error.to_string() };
     fs::create_dir_all(&data.dir).map_err(folder)?;
-    let lock = take(&file)?;
+    let lock = take(&file).await?;
     let db = Sqlite::open(&file).await?;
     let degraded = Arc::new(AtomicBool::new(false));
     let mut writer = Writer {
@@ -45,7 +48,7 @@ pub(super) async fn open(
 
 /// Brings home what a killed process left: its spool, its unfinished calls, the rows its CSV lacks.
 async fn recover(writer: &mut Writer, file: &Path) -> Result<(), StoreError> {
-    writer.drain().await;
+    writer.drain(PATIENCE).await;
     writer.degraded.store(!writer.spool.is_empty(), Relaxed);
     let failed = |error: sqlx::Error| StoreError::open(file, &error);
     let closed = writer.database.close_unfinished().await.map_err(failed)?;
@@ -87,8 +90,9 @@ fn database_file(url: Option<&str>, dir: &Path) -> Result<PathBuf, StoreError> {
     }
 }
 
-/// Makes sure that no other server closes this one's calls as crashed. The kernel gives the lock back at any death.
-fn take(file: &Path) -> Result<File, StoreError> {
+/// Makes sure that no other server closes this one's calls as crashed. The kernel gives the lock back at any death,
+/// which may take a moment: a program that the dead one was just starting holds it until it runs.
+async fn take(file: &Path) -> Result<File, StoreError> {
     let unusable = |error: io::Error| StoreError::Open { file: file.to_owned(), what: error.to_string() };
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder).map_err(unusable)?;
@@ -96,10 +100,14 @@ fn take(file: &Path) -> Result<File, StoreError> {
     let mut name = file.as_os_str().to_owned();
     name.push(".lock");
     let lock = OpenOptions::new().write(true).create(true).truncate(false).open(name).map_err(unusable)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { file: file.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(unusable(error)),
+    let until = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => sleep(LOCK_PAUSE).await,
+            Err(TryLockError::WouldBlock) => return Err(StoreError::InUse { file: file.to_owned() }),
+            Err(TryLockError::Error(error)) => return Err(unusable(error)),
+        }
     }
 }
 
@@ -122,6 +130,9 @@ fn caller_key(dir: &Path) -> io::Result<[u8; 32]> {
         Err(error) => Err(error),
     }
 }
+
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
 mod tests {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::csv::CsvFiles;
 use super::row::{Privacy, Row, Turn};
@@ -20,7 +20,7 @@ use super::spool::Spool;
 use super::sqlite::{Sqlite, is_about_rows, is_busy};
 use crate::telemetry::metrics::Metrics;
 
-/// The running writer; whoever holds it decides when it ends.
+/// The running writer; whoever holds it decides when it ends. Dropping it ends the writer too, without waiting.
 #[derive(Debug)]
 pub struct WriterHandle {
     stop: oneshot::Sender<()>,
@@ -68,8 +68,7 @@ impl Writer {
     async fn run(mut self, mut inbox: mpsc::Receiver<Message>, mut stopped: oneshot::Receiver<()>) {
         let mut batch = Vec::new();
         let mut stopping = false;
-        let mut drain = interval(DRAIN_EVERY);
-        drain.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut next_drain = Instant::now();
         loop {
             tokio::select! {
                 biased;
@@ -79,7 +78,11 @@ impl Writer {
                     stopping = true;
                 }
                 // Before the queue, which under load is never empty.
-                _ = drain.tick(), if !self.spool.is_empty() => self.drain().await,
+                () = sleep_until(next_drain), if !self.spool.is_empty() => {
+                    self.drain(Duration::ZERO).await;
+                    // Counted from its end: a slow attempt must not be followed by the next one at once.
+                    next_drain = Instant::now() + DRAIN_EVERY;
+                }
                 taken = inbox.recv_many(&mut batch, BATCH) => {
                     if taken == 0 {
                         break;
@@ -88,7 +91,7 @@ impl Writer {
                 }
             }
         }
-        self.drain().await;
+        self.drain(PATIENCE).await;
         self.database.close().await;
         drop(self.lock);
     }
@@ -117,7 +120,7 @@ impl Writer {
         let mut complained = false;
         loop {
             // What waits in the spool is older and goes first.
-            if self.spool.is_empty() && self.write(rows).await {
+            if self.spool.is_empty() && self.write(rows, PATIENCE).await {
                 return;
             }
             match self.append_to_spool(rows).await {
@@ -129,7 +132,7 @@ impl Writer {
                 Err(_) => {}
             }
             sleep(DRAIN_EVERY).await;
-            self.drain().await;
+            self.drain(Duration::ZERO).await;
         }
     }
 
@@ -142,14 +145,14 @@ impl Writer {
         Ok(())
     }
 
-    /// Moves what waits in the spool to the database, as far as that works now.
-    pub(super) async fn drain(&mut self) {
+    /// Moves what waits in the spool to the database, as far as that works; `patience` is for a busy one.
+    pub(super) async fn drain(&mut self, patience: Duration) {
         while !self.spool.is_empty() {
             let (rows, mark, unreadable) = match self.spool.next(BATCH) {
                 Ok(next) => next,
                 Err(error) => return tracing::error!(%error, "the spool file cannot be read"),
             };
-            if !self.write(&rows).await {
+            if !self.write(&rows, patience).await {
                 return;
             }
             if unreadable > 0 {
@@ -165,10 +168,10 @@ impl Writer {
     }
 
     /// True when the rows are in the database, save those that it refuses for what they are.
-    async fn write(&mut self, rows: &[Row]) -> bool {
-        match self.write_patiently(rows).await {
+    async fn write(&mut self, rows: &[Row], patience: Duration) -> bool {
+        match self.write_patiently(rows, patience).await {
             Ok(fresh) => self.append_to_csv(fresh).await,
-            Err(error) if is_about_rows(&error) => return self.write_singly(rows).await,
+            Err(error) if is_about_rows(&error) => return self.write_singly(rows, patience).await,
             Err(error) => {
                 tracing::warn!(%error, rows = rows.len(), "call records could not be written");
                 return false;
@@ -178,9 +181,9 @@ impl Writer {
     }
 
     /// One bad row must not keep the rest of its batch out for ever.
-    async fn write_singly(&mut self, rows: &[Row]) -> bool {
+    async fn write_singly(&mut self, rows: &[Row], patience: Duration) -> bool {
         for row in rows {
-            match self.write_patiently(std::slice::from_ref(row)).await {
+            match self.write_patiently(std::slice::from_ref(row), patience).await {
                 Ok(fresh) => self.append_to_csv(fresh).await,
                 Err(error) if is_about_rows(&error) => {
                     tracing::error!(%error, session_id = row.call(), "the database refuses a record");
@@ -192,8 +195,8 @@ impl Writer {
         true
     }
 
-    async fn write_patiently(&self, rows: &[Row]) -> Result<Vec<Turn>, sqlx::Error> {
-        let until = Instant::now() + PATIENCE;
+    async fn write_patiently(&self, rows: &[Row], patience: Duration) -> Result<Vec<Turn>, sqlx::Error> {
+        let until = Instant::now() + patience;
         let mut pause = FIRST_PAUSE;
         loop {
             match self.database.write(rows).await {
@@ -234,6 +237,6 @@ impl Writer {
 const BATCH: usize = 1024;
 const DRAIN_EVERY: Duration = Duration::from_secs(1);
 /// How long a busy database is tried again before its rows go to the spool.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(300);

@@ -230,7 +230,7 @@ fn is_invisible(c: char) -> bool {
 fn json_line(head: &Head<'_>, mut fields: Fields) -> String {
     let mut line = String::with_capacity(256);
     let first = [
-        ("timestamp", Value::from(head.at.to_string())),
+        ("timestamp", Value::from(head.at.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string())),
         ("level", Value::from(head.level.as_str())),
         ("target", Value::from(head.target)),
         (MESSAGE, fields.take(MESSAGE).unwrap_or_default()),

@@ -30,7 +30,7 @@ pub fn scrub(text: &str) -> Cow<'_, str> {
 fn may_hold_personal_data(text: &str) -> bool {
     text.contains('@')
         || text.chars().filter(|c| c.is_numeric()).take(DIGITS).count() == DIGITS
-        || (text.contains(['t', 'T']) && PATTERNS.spoken_email.is_match(text))
+        || text.as_bytes().windows(4).any(|word| word.eq_ignore_ascii_case(b" at "))
 }
 
 fn rewrite<'a>(text: Cow<'a, str>, change: impl Fn(&str) -> Cow<'_, str>) -> Cow<'a, str> {

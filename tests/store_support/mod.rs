@@ -9,6 +9,8 @@ use offhook::store::record::{CallId, CallSummary, EndReason, Record, TurnRecord,
 use offhook::store::{DataConfig, DatabaseConfig, RecordSink, Store, StoreConfig, StoreError, WriterHandle};
 use offhook::telemetry::metrics::Metrics;
 use offhook::telemetry::pii::Pii;
+use sqlx::Connection as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
 pub type Opened = (Store, RecordSink, WriterHandle);
 
@@ -50,6 +52,18 @@ impl Folder {
                 done => return done.unwrap(),
             }
         }
+    }
+
+    /// Another program's connection to the database.
+    pub async fn connect(&self) -> SqliteConnection {
+        SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(self.database())).await.unwrap()
+    }
+
+    /// Another program that holds the write lock until it rolls back.
+    pub async fn locked(&self) -> SqliteConnection {
+        let mut other = self.connect().await;
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+        other
     }
 
     pub fn csv(&self, day: &str) -> String {

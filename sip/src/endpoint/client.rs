@@ -86,7 +86,7 @@ impl Endpoint {
 
     /// Takes a response. One that matches nothing, is malformed, or went through others on its way
     /// back is dropped (section 8.1.3.3, 17.1.3, 18.1.2).
-    pub(super) fn on_response(&mut self, response: &Message) {
+    pub(super) fn on_response(&mut self, flow: &Flow, response: &Message) {
         let (Ok(seen), Some(status)) = (response.essentials(), response.status()) else { return };
         let value = response.value_range(HeaderName::Via);
         let alone =
@@ -95,6 +95,10 @@ impl Endpoint {
         let key = format!("{branch}|{}", seen.cseq.method);
         let Some(id) = self.clients.by_key.get(&key).copied() else { return };
         let Some(tx) = self.clients.table.get_mut(&id) else { return };
+        if flow.connection.is_some() {
+            // The driver has chosen or made a connection: what follows stays on it.
+            tx.flow = *flow;
+        }
         let mut effects = Effects::default();
         match &mut tx.machine {
             ClientMachine::NonInvite(machine) => machine.on_response(status, &mut effects),

@@ -103,7 +103,8 @@ pub enum Command {
     Cancel { call: CallHandle },
     /// Send INFO within the call.
     Info { call: CallHandle, content_type: String, body: Bytes },
-    /// Refuse new calls with 503 and Retry-After (`Some`), or take them again (`None`).
+    /// Refuse new calls, and OPTIONS that ask for them, with 503 and Retry-After (`Some`), or take them
+    /// again (`None`). Calls that are known go on.
     Drain { retry_after_s: Option<u32> },
 }
 

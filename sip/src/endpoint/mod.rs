@@ -114,7 +114,7 @@ impl Endpoint {
         }
         match Message::parse(bytes.clone()) {
             Err(error) => self.refuse_malformed(flow, &bytes, error),
-            Ok(message) if message.status().is_some() => self.on_response(&message),
+            Ok(message) if message.status().is_some() => self.on_response(&flow, &message),
             Ok(message) => self.on_request(flow, message),
         }
     }
@@ -142,10 +142,7 @@ impl Endpoint {
         } else {
             match method {
                 Method::Invite => self.on_new_invite(&flow, &message, &seen, key),
-                Method::Options => {
-                    self.answer_options(&flow, &message);
-                    Ok(())
-                }
+                Method::Options => self.answer_options(&flow, &message),
                 _ => Err(Refusal::bare(481)),
             }
         };
@@ -154,11 +151,12 @@ impl Endpoint {
         }
     }
 
-    /// OPTIONS outside a dialog (section 11.2), answered without a transaction.
-    fn answer_options(&mut self, flow: &Flow, message: &Message) {
-        self.answer_stateless(flow, message, 200, |writer| {
-            fill_capabilities(writer);
-        });
+    /// OPTIONS outside a dialog, answered without a transaction and as an INVITE would be (section 11.2):
+    /// balancers that ask this way stop sending calls to a host that drains.
+    fn answer_options(&mut self, flow: &Flow, message: &Message) -> Result<(), Refusal> {
+        self.check_draining()?;
+        self.answer_stateless(flow, message, 200, fill_capabilities);
+        Ok(())
     }
 
     fn refuse(&mut self, flow: &Flow, message: &Message, refusal: Refusal) {

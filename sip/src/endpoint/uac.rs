@@ -91,7 +91,7 @@ impl Endpoint {
 
     fn on_invite_answer(&mut self, handle: CallHandle, flow: Flow, status: u16, response: &Message) {
         match status {
-            ..200 => self.on_progress(handle, status, response),
+            ..200 => self.on_progress(handle, flow, status, response),
             200..300 => self.on_accepted(handle, flow, response),
             _ => {
                 let reason = response.text(HeaderName::Reason).map(|reason| reason.into_owned());
@@ -101,7 +101,7 @@ impl Endpoint {
         }
     }
 
-    fn on_progress(&mut self, handle: CallHandle, status: u16, response: &Message) {
+    fn on_progress(&mut self, handle: CallHandle, flow: Flow, status: u16, response: &Message) {
         let Some(call) = self.calls.get_mut(&handle) else { return };
         let Phase::Calling { client, cancel } = &mut call.phase else { return };
         let client = *client;
@@ -110,6 +110,7 @@ impl Endpoint {
             return self.send_cancel(handle, client);
         }
         self.adopt_dialog(handle, response);
+        self.follow_connection(handle, flow);
         if status > 100 {
             let sdp = Some(response.body().clone()).filter(|body| !body.is_empty());
             self.event(handle, Event::Progress { call: handle, status, sdp });
@@ -127,6 +128,7 @@ impl Endpoint {
             return if same { self.acknowledge(handle, response) } else { self.end_fork(flow, response) };
         };
         self.adopt_dialog(handle, response);
+        self.follow_connection(handle, flow);
         self.set_phase(handle, Phase::Established);
         self.clock.stop(Owner::Call(handle.as_u64()), Timer::Cancelled);
         self.acknowledge(handle, response);
@@ -135,6 +137,13 @@ impl Endpoint {
         }
         let sdp = Some(response.body().clone()).filter(|body| !body.is_empty());
         self.event(handle, Event::Answered { call: handle, sdp });
+    }
+
+    /// Requests of a call go on the connection its answers came on.
+    fn follow_connection(&mut self, handle: CallHandle, flow: Flow) {
+        if let Some(call) = self.calls.get_mut(&handle).filter(|_| flow.connection.is_some()) {
+            call.flow = flow;
+        }
     }
 
     /// Takes the dialog a response makes; a later response may make another.

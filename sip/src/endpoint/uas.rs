@@ -48,13 +48,16 @@ impl Endpoint {
 
     /// Whether there is room for one more call.
     fn admit(&self) -> Result<(), Refusal> {
-        if let Some(seconds) = self.draining {
-            return Err(Refusal { status: 503, field: Some((HeaderName::RetryAfter, seconds.to_string())) });
-        }
+        self.check_draining()?;
         let full = self.calls.len() >= self.config.max_calls
             || self.pending >= self.config.max_calls_pending
             || self.servers.len() >= self.config.max_transactions;
         if full { Err(Refusal::bare(503)) } else { Ok(()) }
+    }
+
+    pub(super) fn check_draining(&self) -> Result<(), Refusal> {
+        let retry = |seconds: u32| Refusal { status: 503, field: Some((HeaderName::RetryAfter, seconds.to_string())) };
+        self.draining.map_or(Ok(()), |seconds| Err(retry(seconds)))
     }
 
     pub(super) fn ring(&mut self, call: CallHandle, early_sdp: Option<Bytes>) {

@@ -1,5 +1,6 @@
 //! Two endpoints on virtual time with a seeded, lossy, reordering link between them.
-#![allow(dead_code)]
+#![allow(dead_code)] // Each test file uses its own part.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test fails by panicking.
 
 pub mod peer;
 

@@ -1,8 +1,10 @@
 //! One endpoint and a hand-written peer: text in, parsed answers and events out.
 
 use bytes::Bytes;
-use offhook_sip::message::Message;
-use offhook_sip::{Command, Endpoint, EndpointConfig, Event, Flow, Input, Moment, Output, Transport};
+use offhook_sip::message::{HeaderName, Message, UriBuf};
+use offhook_sip::{
+    CallHandle, Command, Endpoint, EndpointConfig, Event, Flow, Input, Moment, OutboundInvite, Output, Transport,
+};
 
 pub struct Peer {
     pub endpoint: Endpoint,
@@ -41,6 +43,20 @@ impl Peer {
         self.feed(Input::Command(command))
     }
 
+    /// Places call 1 and gives back the INVITE.
+    pub fn place(&mut self) -> Message {
+        let invite = OutboundInvite {
+            call: CallHandle::outbound(1),
+            flow: self.flow,
+            target: UriBuf::parse("sip:1000@10.0.0.1").unwrap(),
+            from: UriBuf::parse("sip:alice@10.0.0.2").unwrap(),
+            from_display: None,
+            sdp: super::sdp(),
+            headers: Vec::new(),
+        };
+        self.command(Command::Invite(Box::new(invite))).remove(0)
+    }
+
     pub fn feed(&mut self, input: Input<'_>) -> Vec<Message> {
         self.endpoint.handle(input, self.now);
         let mut sent = Vec::new();
@@ -62,6 +78,20 @@ impl Peer {
         assert_eq!(sent.len(), 1, "one answer to {}", text.lines().next().unwrap_or_default());
         sent[0].status().unwrap()
     }
+}
+
+/// The answer a hand-written peer gives to a request of ours. `extra` is whole lines.
+pub fn response(request: &Message, status: &str, tag: &str, extra: &str) -> String {
+    let copy = |name| request.text(name).unwrap().into_owned();
+    let to = copy(HeaderName::To);
+    let tag = if to.contains("tag=") { String::new() } else { format!(";tag={tag}") };
+    format!(
+        "SIP/2.0 {status}\r\nVia: {}\r\nFrom: {}\r\nTo: {to}{tag}\r\nCall-ID: {}\r\nCSeq: {}\r\n{extra}\r\n",
+        copy(HeaderName::Via),
+        copy(HeaderName::From),
+        copy(HeaderName::CallId),
+        copy(HeaderName::CSeq)
+    )
 }
 
 /// A request with these fields changed, dropped (empty value) or added.

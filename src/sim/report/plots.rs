@@ -205,6 +205,7 @@ fn draw_marks(svg: &mut Svg, call: &CallReport, timeline: &Timeline, rows: usize
             MarkKind::SpeechEnd => flag(svg, "speech-end", x, top, 22.0, "end"),
             MarkKind::Cleared => flag(svg, "clear", x, top, 134.0, "clear"),
             MarkKind::Played(_) => svg.rect_titled("played", [x - 1.5, top + 128.0, 3.0, 6.0], &mark.kind.label()),
+            MarkKind::NoiseEnded => svg.line("event", x, top + 18.0, x, top + 136.0),
             MarkKind::Step(_) => {}
             _ => flag(svg, "event", x, top, 12.0, &mark.kind.label()),
         }

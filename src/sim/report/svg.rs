@@ -14,15 +14,6 @@ impl Svg {
         Self { body: String::new(), width, height }
     }
 
-    pub fn rect(&mut self, class: &str, x: f64, y: f64, w: f64, h: f64) {
-        let _ = write!(
-            self.body,
-            r#"<rect class="{class}" x="{x:.1}" y="{y:.1}" width="{:.1}" height="{:.1}"/>"#,
-            w.max(0.0),
-            h.max(0.0)
-        );
-    }
-
     /// A rectangle with words that show when it is pointed at.
     pub fn rect_titled(&mut self, class: &str, [x, y, w, h]: [f64; 4], title: &str) {
         let (w, h, title) = (w.max(0.0), h.max(0.0), escape(title));

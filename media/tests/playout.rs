@@ -1,0 +1,213 @@
+//! The playout queue to the sample: order, accounts, interruption and resumption.
+
+use std::sync::Arc;
+
+use offhook_media::playout::{CannotResume, MarkId, Playout, PlayoutConfig, Pulled, SentenceId};
+use offhook_media::{FRAME, Frame, SILENCE};
+use proptest::prelude::*;
+
+const A: SentenceId = SentenceId(1);
+const B: SentenceId = SentenceId(2);
+const C: SentenceId = SentenceId(3);
+
+fn chunk(value: i16, length: usize) -> Arc<[i16]> {
+    vec![value; length].into()
+}
+
+fn playout() -> Playout {
+    Playout::new(PlayoutConfig::default())
+}
+
+fn pull(playout: &mut Playout) -> (Pulled, Frame) {
+    let mut frame = SILENCE;
+    let pulled = playout.pull(&mut frame);
+    (pulled, frame)
+}
+
+#[test]
+fn sentences_follow_each_other_without_a_gap_and_the_last_frame_is_padded() {
+    let mut playout = playout();
+    playout.push(A, chunk(100, 200), true).unwrap();
+    playout.push(B, chunk(200, 50), true).unwrap();
+    assert_eq!(playout.queued_ms(), 31);
+    let (first, frame) = pull(&mut playout);
+    assert_eq!(first, Pulled { voiced: 160, started: Some(A), ..Pulled::default() });
+    assert_eq!(frame, [100; FRAME]);
+    let (second, frame) = pull(&mut playout);
+    assert_eq!((second.voiced, second.started, second.finished), (90, Some(B), Some(A)));
+    assert_eq!(frame[..40], [100; 40]);
+    assert_eq!(frame[40..90], [200; 50]);
+    assert_eq!(frame[90..], [0; 70]);
+    let (third, _) = pull(&mut playout);
+    assert_eq!(third, Pulled { finished: Some(B), ..Pulled::default() });
+    assert_eq!((playout.played(A), playout.played(B), playout.played(C)), (200, 50, 0));
+    assert!(playout.is_idle() && playout.current().is_none());
+}
+
+#[test]
+fn short_sentences_are_each_reported_once() {
+    let mut playout = playout();
+    for id in 0..20 {
+        playout.push(SentenceId(id), chunk(1, 30), true).unwrap();
+    }
+    let (mut started, mut finished) = (vec![], vec![]);
+    for _ in 0..30 {
+        let (pulled, _) = pull(&mut playout);
+        started.extend(pulled.started.map(|id| id.0));
+        finished.extend(pulled.finished.map(|id| id.0));
+    }
+    assert_eq!(started, (0..20).collect::<Vec<_>>());
+    assert_eq!(finished, started);
+}
+
+#[test]
+fn tiny_chunks_of_one_sentence_fill_the_frame() {
+    let mut playout = playout();
+    playout.push(A, chunk(1, 170), true).unwrap();
+    for _ in 0..100 {
+        playout.push(B, chunk(2, 3), false).unwrap();
+    }
+    pull(&mut playout);
+    let (pulled, frame) = pull(&mut playout);
+    assert_eq!((pulled.voiced, pulled.finished, pulled.started), (160, Some(A), Some(B)));
+    assert_eq!(frame[10..], [2; 150]);
+}
+
+#[test]
+fn an_unfinished_sentence_without_audio_is_an_underrun() {
+    let mut playout = playout();
+    assert!(!pull(&mut playout).0.underrun);
+    playout.push(A, chunk(5, 100), false).unwrap();
+    assert_eq!(pull(&mut playout).0, Pulled { voiced: 100, started: Some(A), underrun: true, ..Pulled::default() });
+    assert!(pull(&mut playout).0.underrun);
+    playout.push(A, chunk(5, 100), false).unwrap();
+    playout.push(A, chunk(5, 0), true).unwrap();
+    let (pulled, _) = pull(&mut playout);
+    assert_eq!((pulled.started, pulled.finished, pulled.underrun), (None, Some(A), false));
+    assert!(!pull(&mut playout).0.underrun);
+}
+
+#[test]
+fn silence_and_marks_keep_their_place() {
+    let mut playout = playout();
+    playout.push(A, chunk(9, 80), true).unwrap();
+    playout.push_silence(15).unwrap();
+    playout.push_mark(MarkId(4)).unwrap();
+    playout.push(B, chunk(8, 200), true).unwrap();
+    let (pulled, frame) = pull(&mut playout);
+    assert_eq!((pulled.voiced, pulled.mark), (80, None));
+    assert_eq!((frame[79], frame[80]), (9, 0));
+    let (pulled, frame) = pull(&mut playout);
+    assert_eq!((pulled.voiced, pulled.mark), (120, Some(MarkId(4))));
+    assert_eq!((frame[39], frame[40]), (0, 8));
+}
+
+#[test]
+fn stopping_fades_for_10_ms_and_accounts_to_the_sample() {
+    let mut playout = playout();
+    playout.push(A, chunk(1000, 160), true).unwrap();
+    playout.push(B, chunk(1000, 8000), false).unwrap();
+    playout.push(C, chunk(1000, 8000), true).unwrap();
+    for _ in 0..3 {
+        pull(&mut playout);
+    }
+    let account: Vec<_> =
+        playout.stop().map(|entry| (entry.sentence, entry.played, entry.pushed, entry.complete)).collect();
+    assert_eq!(account, [(A, 160, 160, true), (B, 320 + 80, 8000, false), (C, 0, 8000, true)]);
+    let (pulled, frame) = pull(&mut playout);
+    assert_eq!(pulled, Pulled { voiced: 80, ..Pulled::default() });
+    assert!(frame[..80].windows(2).all(|pair| pair[1] <= pair[0]) && frame[0] > 950 && frame[79] < 30);
+    assert_eq!(frame[80..], [0; 80]);
+    assert_eq!(pull(&mut playout), (Pulled::default(), SILENCE));
+    assert_eq!((playout.queued_ms(), playout.is_idle()), (0, true));
+}
+
+#[test]
+fn stopping_an_empty_queue_is_silent() {
+    let mut playout = playout();
+    assert_eq!(playout.stop().len(), 0);
+    assert_eq!(pull(&mut playout), (Pulled::default(), SILENCE));
+}
+
+#[test]
+fn a_pause_holds_the_place_and_resuming_fades_in() {
+    let mut playout = playout();
+    let counting: Vec<i16> = (0..4000).map(|n| 1000 + n).collect();
+    playout.push(A, counting.into(), true).unwrap();
+    pull(&mut playout);
+    playout.pause();
+    assert_eq!(pull(&mut playout).0.voiced, 80);
+    for _ in 0..10 {
+        assert_eq!(pull(&mut playout), (Pulled::default(), SILENCE));
+    }
+    assert!(playout.is_paused() && playout.played(A) == 240);
+    playout.resume();
+    let (pulled, frame) = pull(&mut playout);
+    assert_eq!((pulled.voiced, pulled.started), (160, None));
+    assert!(frame[0] == 0 && frame[80] < frame[159] && frame[159] < 1000 + 240 + 160);
+    assert_eq!(pull(&mut playout).1[0], 1000 + 400);
+}
+
+#[test]
+fn a_sentence_resumes_at_any_sample_that_was_pushed() {
+    let mut playout = playout();
+    playout.push(A, chunk(7, 160), true).unwrap();
+    let halves: Vec<i16> = (0..2000).collect();
+    playout.push(B, halves[..900].into(), false).unwrap();
+    playout.push(B, halves[900..].into(), true).unwrap();
+    for _ in 0..8 {
+        pull(&mut playout);
+    }
+    playout.pause();
+    assert_eq!(playout.resume_at(A, 0), Err(CannotResume { sentence: A, offset: 0 }));
+    assert_eq!(playout.resume_at(B, 2000), Err(CannotResume { sentence: B, offset: 2000 }));
+    assert!(playout.is_paused());
+    playout.resume_at(B, 850).unwrap();
+    assert_eq!(playout.queued_ms(), 1150 / 8);
+    pull(&mut playout);
+    let (pulled, frame) = pull(&mut playout);
+    assert_eq!((pulled.started, frame[0]), (None, 1010));
+    assert_eq!(playout.played(B), 850 + 320);
+}
+
+#[test]
+fn the_queue_is_bounded_by_items_and_by_time() {
+    let mut playout = Playout::new(PlayoutConfig { items: 3, queued_ms: 100 });
+    assert_eq!(playout.push(A, chunk(1, 801), true).unwrap_err().items, 0);
+    playout.push(A, chunk(1, 400), true).unwrap();
+    assert_eq!(playout.push(B, chunk(1, 401), true).unwrap_err().to_string(), "playout queue is full: 1 items, 50 ms");
+    playout.push(B, chunk(1, 10), true).unwrap();
+    playout.push_mark(MarkId(1)).unwrap();
+    assert!(playout.push_mark(MarkId(2)).is_err());
+}
+
+proptest! {
+    #[test]
+    fn every_pushed_sample_is_played_once_and_accounted(
+        sentences in proptest::collection::vec(proptest::collection::vec(0usize..700, 1..5), 1..12),
+        silences in proptest::collection::vec(0u32..50, 12),
+    ) {
+        let mut playout = playout();
+        let (mut expected, mut next) = (vec![], 1i16);
+        for (id, chunks) in sentences.iter().enumerate() {
+            for (index, &length) in chunks.iter().enumerate() {
+                let samples: Vec<i16> = (0..length).map(|_| { next = next % 30_000 + 1; next }).collect();
+                expected.extend_from_slice(&samples);
+                playout.push(SentenceId(id as u32), samples.into(), index + 1 == chunks.len()).unwrap();
+            }
+            playout.push_silence(silences[id]).unwrap();
+        }
+        let (mut heard, mut voiced, mut frames) = (vec![], 0, 0);
+        while !playout.is_idle() && frames < 5000 {
+            let (pulled, frame) = pull(&mut playout);
+            heard.extend(frame.into_iter().filter(|&sample| sample != 0));
+            voiced += pulled.voiced;
+            frames += 1;
+        }
+        prop_assert_eq!(&heard, &expected);
+        prop_assert_eq!(voiced, expected.len());
+        for (id, chunks) in sentences.iter().enumerate() {
+            prop_assert_eq!(playout.played(SentenceId(id as u32)), chunks.iter().sum::<usize>() as u64);
+        }
+    }
+}

@@ -1,0 +1,450 @@
+//! The sections of configuration that name vendors, and the making of [`Providers`] from them.
+//!
+//! Unknown keys are errors. A secret is read from configuration and never written: it serialises as `[redacted]`.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+
+use super::cache::CachedTts;
+use super::llm::openai::OpenAiLlm;
+use super::stt::deepgram::DeepgramStt;
+use super::tts::deepgram::DeepgramTts;
+use super::tts::embedded::EmbeddedTts;
+use super::tts::openai::OpenAiTts;
+use super::{Providers, Stt, Tts, http};
+
+/// All sections; each is a key of the same name at the top of the server's configuration.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProvidersConfig {
+    pub tts: TtsConfig,
+    pub stt: SttConfig,
+    pub llm: LlmConfig,
+    pub deepgram: DeepgramConfig,
+    pub openai: OpenAiConfig,
+    pub flite: FliteConfig,
+    pub espeak: EspeakConfig,
+}
+
+/// Makes the vendors that `config` chooses. The embedded voices follow a cloud voice in the chain.
+///
+/// # Errors
+/// Names the key and what was expected.
+pub fn build(config: &ProvidersConfig) -> Result<Providers, String> {
+    config.tts.validate()?;
+    let embedded = EmbeddedTts::new(EmbeddedConfig {
+        flite: config.flite.clone(),
+        espeak: config.espeak.clone(),
+        voice: config.tts.voice.clone().filter(|_| config.tts.provider == TtsProvider::Embedded),
+        concurrency: config.tts.concurrency,
+        deadline_ms: config.tts.deadline_ms,
+    })?;
+    let mut tts: Vec<Arc<dyn Tts>> = Vec::new();
+    match config.tts.provider {
+        TtsProvider::Embedded => {}
+        TtsProvider::Deepgram => tts.push(Arc::new(DeepgramTts::new(&config.deepgram, &config.tts)?)),
+        TtsProvider::Openai => tts.push(Arc::new(OpenAiTts::new(&config.openai, &config.tts)?)),
+    }
+    tts.push(Arc::new(embedded));
+    let share = config.tts.cache_bytes / tts.len();
+    let tts = tts.into_iter().map(|tts| Arc::new(CachedTts::new(tts, share)) as Arc<dyn Tts>).collect();
+    let stt = match config.stt.provider {
+        SttProvider::None => None,
+        SttProvider::Deepgram => Some(Arc::new(DeepgramStt::new(&config.deepgram, &config.stt)?) as Arc<dyn Stt>),
+    };
+    let llm = match config.llm.provider {
+        LlmProvider::None => None,
+        LlmProvider::Openai => Some(Arc::new(OpenAiLlm::new(&config.openai, &config.llm)?) as Arc<dyn super::Llm>),
+    };
+    Ok(Providers { tts, stt, llm })
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TtsProvider {
+    #[default]
+    Embedded,
+    Deepgram,
+    Openai,
+}
+
+/// `tts`: the voice.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TtsConfig {
+    pub provider: TtsProvider,
+    /// The provider's name of a voice; none takes the provider's own default.
+    pub voice: Option<String>,
+    /// Speaking rate, 0.5 to 2.0; 1.0 is the voice's own.
+    pub rate: f32,
+    /// Audio kept in memory, shared by the chain's voices.
+    pub cache_bytes: usize,
+    /// A voice without audio by then is passed over.
+    pub first_audio_timeout_ms: u64,
+    /// Longest gap inside an utterance.
+    pub progress_timeout_ms: u64,
+    /// Longest run of an embedded voice's text, waiting for a slot included.
+    pub deadline_ms: u64,
+    /// Embedded programs at work at once; 0 stands for twice the number of cores.
+    pub concurrency: usize,
+}
+
+impl Default for TtsConfig {
+    fn default() -> Self {
+        Self {
+            provider: TtsProvider::default(),
+            voice: None,
+            rate: 1.0,
+            cache_bytes: 64 << 20,
+            first_audio_timeout_ms: 1500,
+            progress_timeout_ms: 3000,
+            deadline_ms: 15_000,
+            concurrency: 0,
+        }
+    }
+}
+
+impl TtsConfig {
+    fn validate(&self) -> Result<(), String> {
+        if !(0.5..=2.0).contains(&self.rate) {
+            return Err(format!("tts.rate: {}, expected 0.5 to 2.0", self.rate));
+        }
+        if self.first_audio_timeout_ms == 0 || self.progress_timeout_ms == 0 || self.deadline_ms == 0 {
+            return Err("tts: a timeout of 0 ms; expected at least 1".to_owned());
+        }
+        Ok(())
+    }
+
+    /// When the next voice of the chain takes over.
+    pub const fn first_audio(&self) -> Duration {
+        Duration::from_millis(self.first_audio_timeout_ms)
+    }
+
+    pub(super) const fn progress(&self) -> Duration {
+        Duration::from_millis(self.progress_timeout_ms)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SttProvider {
+    #[default]
+    None,
+    Deepgram,
+}
+
+/// `stt`: the recogniser.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SttConfig {
+    pub provider: SttProvider,
+    /// Silence after which the vendor makes its words final.
+    pub endpointing_ms: u32,
+    /// Gap between words after which the vendor reports the end of an utterance (at least 1000).
+    pub utterance_end_ms: u32,
+    /// Audio sent without any answer for so long means that the session is lost.
+    pub watchdog_ms: u64,
+    /// Audio kept to be sent again after a lost connection, 10 s at most.
+    pub replay_ms: u32,
+}
+
+impl Default for SttConfig {
+    fn default() -> Self {
+        Self {
+            provider: SttProvider::default(),
+            endpointing_ms: 300,
+            utterance_end_ms: 1000,
+            watchdog_ms: 5000,
+            replay_ms: 10_000,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LlmProvider {
+    #[default]
+    None,
+    Openai,
+}
+
+/// `llm`: the language model.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LlmConfig {
+    pub provider: LlmProvider,
+    /// None takes `openai.model`.
+    pub model: Option<String>,
+    /// 0.0 to 2.0.
+    pub temperature: f32,
+    pub max_tokens: u32,
+    pub first_token_timeout_ms: u64,
+    /// Longest gap between tokens.
+    pub progress_timeout_ms: u64,
+}
+
+impl Default for LlmConfig {
+    fn default() -> Self {
+        Self {
+            provider: LlmProvider::default(),
+            model: None,
+            temperature: 0.3,
+            max_tokens: 300,
+            first_token_timeout_ms: 4000,
+            progress_timeout_ms: 5000,
+        }
+    }
+}
+
+/// `deepgram`: where and by which key Deepgram is reached.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeepgramConfig {
+    pub base_url: String,
+    /// Allows clear text to another host, such as a self-hosted server.
+    pub plain_http: bool,
+    pub api_key: Option<ApiKey>,
+    pub tts_model: String,
+    pub stt_model: String,
+    pub connect_timeout_ms: u64,
+}
+
+impl Default for DeepgramConfig {
+    fn default() -> Self {
+        Self {
+            base_url: "https://api.deepgram.com".to_owned(),
+            plain_http: false,
+            api_key: None,
+            tts_model: "aura-2-aries-en".to_owned(),
+            stt_model: "nova-3".to_owned(),
+            connect_timeout_ms: 2000,
+        }
+    }
+}
+
+impl DeepgramConfig {
+    pub(super) const fn connect_timeout(&self) -> Duration {
+        Duration::from_millis(self.connect_timeout_ms)
+    }
+}
+
+/// `openai`: OpenAI, or any server that speaks its API.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OpenAiConfig {
+    pub base_url: String,
+    /// Allows clear text to another host, such as a model server beside this one.
+    pub plain_http: bool,
+    /// Not needed by servers other than OpenAI's own.
+    pub api_key: Option<ApiKey>,
+    pub model: String,
+    pub tts_model: String,
+    pub tts_voice: String,
+    /// The field that carries the limit of tokens; OpenAI's reasoning models know only the newer one.
+    pub token_limit_field: TokenLimitField,
+    pub connect_timeout_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenLimitField {
+    #[default]
+    MaxTokens,
+    MaxCompletionTokens,
+}
+
+impl Default for OpenAiConfig {
+    fn default() -> Self {
+        Self {
+            base_url: "https://api.openai.com/v1".to_owned(),
+            plain_http: false,
+            api_key: None,
+            model: "gpt-4o-mini".to_owned(),
+            tts_model: "gpt-4o-mini-tts".to_owned(),
+            tts_voice: "alloy".to_owned(),
+            token_limit_field: TokenLimitField::default(),
+            connect_timeout_ms: 2000,
+        }
+    }
+}
+
+impl OpenAiConfig {
+    pub(super) const fn connect_timeout(&self) -> Duration {
+        Duration::from_millis(self.connect_timeout_ms)
+    }
+
+    /// `chosen_by` is the key that makes a key necessary.
+    pub(super) fn authorization(&self, chosen_by: &str) -> Result<Option<HeaderValue>, String> {
+        match &self.api_key {
+            Some(key) => {
+                http::authorization("Bearer", key.secret()).map(Some).map_err(|e| format!("openai.api_key: {e}"))
+            }
+            None if self.base_url.contains("api.openai.com") => {
+                Err(format!("openai.api_key: missing ({chosen_by} is openai)"))
+            }
+            None => Ok(None),
+        }
+    }
+}
+
+/// `flite`: the English voice.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FliteConfig {
+    /// A name to be found on PATH, or a path; empty turns it off.
+    pub program: String,
+    pub voice: String,
+}
+
+impl Default for FliteConfig {
+    fn default() -> Self {
+        Self { program: "flite".to_owned(), voice: "slt".to_owned() }
+    }
+}
+
+/// `espeak`: the voice of every other language.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EspeakConfig {
+    pub program: String,
+    /// Speed at rate 1.0.
+    pub words_per_minute: u16,
+}
+
+impl Default for EspeakConfig {
+    fn default() -> Self {
+        Self { program: "espeak-ng".to_owned(), words_per_minute: 165 }
+    }
+}
+
+/// What the embedded voices are made from; no section of its own.
+#[derive(Clone, Debug)]
+pub struct EmbeddedConfig {
+    pub flite: FliteConfig,
+    pub espeak: EspeakConfig,
+    /// The voice of requests that name none.
+    pub voice: Option<String>,
+    /// Programs at work at once; 0 stands for twice the number of cores.
+    pub concurrency: usize,
+    pub deadline_ms: u64,
+}
+
+impl Default for EmbeddedConfig {
+    fn default() -> Self {
+        let TtsConfig { concurrency, deadline_ms, .. } = TtsConfig::default();
+        Self { flite: FliteConfig::default(), espeak: EspeakConfig::default(), voice: None, concurrency, deadline_ms }
+    }
+}
+
+impl EmbeddedConfig {
+    pub(super) fn concurrency(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(2, usize::from);
+        if self.concurrency == 0 { 2 * cores() } else { self.concurrency }
+    }
+
+    pub(super) const fn deadline(&self) -> Duration {
+        Duration::from_millis(self.deadline_ms)
+    }
+}
+
+/// A vendor's secret; never printed, never serialised.
+#[derive(Clone)]
+pub struct ApiKey(SecretString);
+
+impl ApiKey {
+    /// # Errors
+    /// When it is empty or holds what a header cannot carry.
+    pub fn new(text: String) -> Result<Self, String> {
+        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err("expected a key of printable ASCII without spaces".to_owned());
+        }
+        Ok(Self(text.into()))
+    }
+
+    pub(super) const fn secret(&self) -> &SecretString {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl Serialize for ApiKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("[redacted]")
+    }
+}
+
+impl<'de> Deserialize<'de> for ApiKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(json: &str) -> Result<ProvidersConfig, String> {
+        serde_json::from_str(json).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn nothing_configured_speaks_with_the_embedded_voices() {
+        let providers = build(&ProvidersConfig::default()).unwrap();
+        assert_eq!(providers.tts.iter().map(|t| t.name()).collect::<Vec<_>>(), ["embedded"]);
+        assert!(providers.stt.is_none() && providers.llm.is_none());
+    }
+
+    #[test]
+    fn a_chosen_vendor_without_its_key_is_named() {
+        for (json, key) in [
+            (r#"{"tts":{"provider":"deepgram"}}"#, "deepgram.api_key"),
+            (r#"{"stt":{"provider":"deepgram"}}"#, "deepgram.api_key"),
+            (r#"{"llm":{"provider":"openai"}}"#, "openai.api_key"),
+            (r#"{"tts":{"provider":"openai"}}"#, "openai.api_key"),
+            (r#"{"tts":{"rate":3.0}}"#, "tts.rate"),
+            (r#"{"flite":{"voice":"/tmp/x"}}"#, "flite.voice"),
+            (r#"{"llm":{"provider":"openai"},"openai":{"base_url":"http://example.com"}}"#, "openai.base_url"),
+            (r#"{"llm":{"provider":"openai","temperature":9},"openai":{"api_key":"k"}}"#, "llm.temperature"),
+            (r#"{"stt":{"provider":"deepgram","replay_ms":60000},"deepgram":{"api_key":"k"}}"#, "stt.replay_ms"),
+        ] {
+            let error = build(&from(json).unwrap()).err().unwrap_or_default();
+            assert!(error.starts_with(key), "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn unknown_keys_and_providers_are_errors() {
+        assert!(from(r#"{"tts":{"provder":"deepgram"}}"#).unwrap_err().contains("provder"));
+        assert!(from(r#"{"stt":{"provider":"whisper"}}"#).unwrap_err().contains("whisper"));
+    }
+
+    #[test]
+    fn a_cloud_voice_is_followed_by_the_embedded_ones() {
+        let config = from(
+            r#"{"tts":{"provider":"deepgram"},"stt":{"provider":"deepgram"},
+            "llm":{"provider":"openai"},"deepgram":{"api_key":"k"},"openai":{"base_url":"http://127.0.0.1:1"}}"#,
+        );
+        let providers = build(&config.unwrap()).unwrap();
+        assert_eq!(providers.tts.iter().map(|t| t.name()).collect::<Vec<_>>(), ["deepgram", "embedded"]);
+        assert!(providers.stt.is_some() && providers.llm.is_some());
+    }
+
+    #[test]
+    fn secrets_are_not_written() {
+        let config = from(r#"{"deepgram":{"api_key":"hunter2"},"openai":{"api_key":"hunter2"}}"#).unwrap();
+        let written = serde_json::to_string(&config).unwrap();
+        assert!(!written.contains("hunter2") && written.contains("[redacted]"));
+        assert!(!format!("{config:?}").contains("hunter2"));
+        assert!(from(r#"{"deepgram":{"api_key":"hun ter2"}}"#).is_err_and(|e| !e.contains("hun ter2")));
+    }
+}

@@ -1,0 +1,3 @@
+//! Language models, one file per wire protocol.
+
+pub mod openai;

@@ -1,0 +1,199 @@
+//! Against the stand-in over loopback. The tests that need minutes to pass run the rules alone, in the other files.
+
+use std::sync::Arc;
+
+use offhook_media::Frame;
+
+use super::*;
+use crate::providers::config::ApiKey;
+use crate::providers::{FrameSender, Language, frame_queue};
+use crate::sim::vendors::deepgram_stt::{SttBehaviour, SttFault};
+use crate::sim::vendors::recogniser::Utterance;
+use crate::sim::vendors::speech::Speech;
+use crate::sim::vendors::{DelayKind, Refusal, VendorStandIns};
+
+const TEXT: &str = "i would like to book an appointment for tomorrow";
+
+struct Call {
+    vendors: VendorStandIns,
+    audio: FrameSender,
+    events: mpsc::Receiver<SttEvent>,
+}
+
+async fn stand_in(change: impl FnOnce(&mut SttBehaviour)) -> VendorStandIns {
+    let samples = Arc::from(Speech::whole(TEXT, 8000));
+    let vendors = VendorStandIns::start(vec![Utterance { text: TEXT.into(), samples }]).await.unwrap();
+    vendors.stt.set(change);
+    vendors
+}
+
+fn recogniser(vendors: &VendorStandIns, watchdog_ms: u64) -> DeepgramStt {
+    let deepgram = DeepgramConfig {
+        base_url: vendors.base_url(),
+        api_key: Some(ApiKey::new("hunter2".into()).unwrap()),
+        connect_timeout_ms: 300,
+        ..DeepgramConfig::default()
+    };
+    DeepgramStt::new(&deepgram, &SttConfig { watchdog_ms, ..SttConfig::default() }).unwrap()
+}
+
+async fn listen(stt: &DeepgramStt) -> Result<(FrameSender, mpsc::Receiver<SttEvent>), ProviderError> {
+    let (sender, audio) = frame_queue(1000);
+    let hints = vec!["appointment".to_owned()];
+    let events = stt.listen(ListenRequest { language: Language::default(), hints, audio }).await?;
+    Ok((sender, events))
+}
+
+async fn call(change: impl FnOnce(&mut SttBehaviour)) -> Call {
+    let vendors = stand_in(change).await;
+    let (audio, events) = listen(&recogniser(&vendors, 5000)).await.unwrap();
+    Call { vendors, audio, events }
+}
+
+fn frames(samples: &[i16]) -> Vec<Frame> {
+    samples.as_chunks::<160>().0.to_vec()
+}
+
+fn spoken_then_silence() -> Vec<Frame> {
+    let mut samples = Speech::whole(TEXT, 8000);
+    samples.resize(samples.len() + 12_000, 0);
+    frames(&samples)
+}
+
+/// All events until the session ends.
+async fn all(mut events: mpsc::Receiver<SttEvent>) -> Vec<SttEvent> {
+    let mut told = Vec::new();
+    while let Some(event) = events.recv().await {
+        told.push(event);
+    }
+    told
+}
+
+fn finals(told: &[SttEvent]) -> String {
+    let text = |event: &SttEvent| match event {
+        SttEvent::Final(recognised) => Some(recognised.text.expose().clone()),
+        _ => None,
+    };
+    told.iter().filter_map(text).collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test]
+async fn words_come_interim_then_final_then_the_turn_ends() {
+    let Call { vendors, audio, events } = call(|_| {}).await;
+    spoken_then_silence().iter().for_each(|frame| audio.push(frame));
+    drop(audio);
+    let told = all(events).await;
+    assert_eq!(finals(&told), TEXT);
+    assert!(matches!(told[0], SttEvent::Interim(_)), "{told:?}");
+    assert_eq!(told.iter().filter(|e| **e == SttEvent::TurnEnded).count(), 1);
+    let counters = vendors.stt.counters();
+    assert!(counters.authorized);
+    for part in ["model=nova-3", "encoding=mulaw", "sample_rate=8000", "interim_results=true", "keyterm=appointment"] {
+        assert!(counters.query.split('&').any(|p| p == part), "{part} in {}", counters.query);
+    }
+    assert!(vendors.delays.all().iter().any(|d| d.kind == DelayKind::SttFinal));
+}
+
+#[tokio::test]
+async fn silence_gives_no_words() {
+    let Call { audio, events, .. } = call(|_| {}).await;
+    frames(&[0; 24_000]).iter().for_each(|frame| audio.push(frame));
+    drop(audio);
+    assert_eq!(all(events).await, []);
+}
+
+#[tokio::test]
+async fn refusals_are_told_apart() {
+    for refusal in [Refusal::Unauthorized, Refusal::RateLimited(Some(9)), Refusal::ServerError, Refusal::NoAnswer] {
+        let vendors = stand_in(|b| b.refusal = Some(refusal)).await;
+        let error = listen(&recogniser(&vendors, 5000)).await.err().unwrap();
+        let expected = match refusal {
+            Refusal::Unauthorized => ProviderError::Unauthorized { vendor: VENDOR, status: 401 },
+            Refusal::RateLimited(_) => {
+                ProviderError::RateLimited { vendor: VENDOR, retry_after: Some(Duration::from_secs(9)) }
+            }
+            Refusal::ServerError => ProviderError::Status { vendor: VENDOR, status: 500 },
+            Refusal::NoAnswer => {
+                ProviderError::Timeout { vendor: VENDOR, what: "connection", after: Duration::from_millis(300) }
+            }
+        };
+        assert_eq!(error, expected);
+        assert!(!format!("{error:?}").contains("hunter2"));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_lost_in_the_middle_of_speech_loses_no_word_and_repeats_none() {
+    for fault in [SttFault::CutAfter(60), SttFault::CloseAfter(60), SttFault::MalformedAfter(60)] {
+        let Call { vendors, audio, mut events } = call(|b| (b.fault, b.strikes) = (fault, Some(1))).await;
+        let frames = spoken_then_silence();
+        let (before, after) = frames.split_at(70);
+        before.iter().for_each(|frame| audio.push(frame));
+        let mut told = Vec::new();
+        loop {
+            told.push(events.recv().await.unwrap());
+            if told.last() == Some(&SttEvent::Reconnecting) {
+                break;
+            }
+        }
+        after.iter().for_each(|frame| audio.push(frame));
+        drop(audio);
+        told.extend(all(events).await);
+        assert_eq!(finals(&told), TEXT, "{fault:?}: {told:?}");
+        assert_eq!(vendors.stt.counters().requests, 2);
+    }
+}
+
+#[tokio::test]
+async fn audio_without_any_answer_is_noticed() {
+    let vendors = stand_in(|b| (b.fault, b.strikes) = (SttFault::StallAfter(0), Some(1))).await;
+    let (audio, mut events) = listen(&recogniser(&vendors, 700)).await.unwrap();
+    spoken_then_silence().iter().for_each(|frame| audio.push(frame));
+    assert_eq!(events.recv().await, Some(SttEvent::Reconnecting));
+    drop(audio);
+    assert_eq!(finals(&all(events).await), TEXT);
+}
+
+#[tokio::test]
+async fn a_vendor_that_stays_away_ends_the_session_with_its_reason() {
+    let Call { vendors, audio, mut events } = call(|b| b.fault = SttFault::CutAfter(1)).await;
+    vendors.stt.set(|b| b.refusal = Some(Refusal::Unauthorized));
+    audio.push(&[0; 160]);
+    assert_eq!(events.recv().await, Some(SttEvent::Reconnecting));
+    let failed = SttEvent::Failed(ProviderError::Unauthorized { vendor: VENDOR, status: 401 });
+    assert_eq!(events.recv().await, Some(failed));
+    assert_eq!(events.recv().await, None);
+}
+
+#[tokio::test]
+async fn a_session_without_audio_is_kept_alive() {
+    let vendors = stand_in(|_| {}).await;
+    let mut stt = recogniser(&vendors, 5000);
+    stt.0.keep_alive = Duration::from_millis(20);
+    let (audio, events) = listen(&stt).await.unwrap();
+    vendors.stt.until(|c| c.keep_alives >= 3).await;
+    drop(audio);
+    assert_eq!(all(events).await, []);
+    assert_eq!(vendors.stt.counters().requests, 1);
+}
+
+#[tokio::test]
+async fn dropping_the_receiver_closes_the_connection() {
+    let Call { vendors, audio: _audio, events } = call(|_| {}).await;
+    vendors.stt.until(|c| c.open == 1).await;
+    drop(events);
+    vendors.stt.until(|c| c.open == 0).await;
+}
+
+#[test]
+fn nothing_printed_holds_the_key() {
+    let request = wire::handshake(&settings(), &Language::default(), &[]).unwrap();
+    assert!(!format!("{request:?}").contains("hunter2"));
+    assert!(!request.uri().to_string().contains("hunter2"));
+}
+
+fn settings() -> Settings {
+    let deepgram =
+        DeepgramConfig { api_key: Some(ApiKey::new("hunter2".into()).unwrap()), ..DeepgramConfig::default() };
+    DeepgramStt::new(&deepgram, &SttConfig::default()).unwrap().0
+}

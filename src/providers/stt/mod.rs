@@ -1,0 +1,3 @@
+//! Speech recognisers, one file per vendor.
+
+pub mod deepgram;

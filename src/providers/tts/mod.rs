@@ -1,0 +1,12 @@
+//! Voices, one file per vendor, and what they share: audio of any rate made into 8 kHz samples.
+
+pub mod deepgram;
+pub mod embedded;
+pub mod openai;
+mod pcm;
+mod segments;
+mod streamed;
+#[cfg(test)]
+mod streamed_tests;
+mod trim;
+mod wav;

@@ -1,0 +1,142 @@
+//! Both HTTP voices against the stand-in over loopback.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+
+use super::deepgram::DeepgramTts;
+use super::openai::OpenAiTts;
+use crate::providers::config::{ApiKey, DeepgramConfig, OpenAiConfig, TtsConfig};
+use crate::providers::{Language, ProviderError, SpeakRequest, Tts};
+use crate::safety::said::clear;
+use crate::sim::vendors::deepgram_tts::{TtsBehaviour, TtsFault};
+use crate::sim::vendors::{DelayKind, Refusal, VendorStandIns};
+
+const TEXT: &str = "Welcome to the clinic.";
+
+async fn voices(change: impl FnOnce(&mut TtsBehaviour)) -> (VendorStandIns, [Box<dyn Tts>; 2]) {
+    let vendors = VendorStandIns::start(Vec::new()).await.unwrap();
+    vendors.tts.set(change);
+    let api_key = || Some(ApiKey::new("hunter2".into()).unwrap());
+    let base_url = vendors.base_url();
+    let deepgram = DeepgramConfig { base_url: base_url.clone(), api_key: api_key(), ..DeepgramConfig::default() };
+    let openai = OpenAiConfig { base_url, api_key: api_key(), ..OpenAiConfig::default() };
+    let tts = TtsConfig { first_audio_timeout_ms: 400, progress_timeout_ms: 250, ..TtsConfig::default() };
+    let voices: [Box<dyn Tts>; 2] =
+        [Box::new(DeepgramTts::new(&deepgram, &tts).unwrap()), Box::new(OpenAiTts::new(&openai, &tts).unwrap())];
+    (vendors, voices)
+}
+
+fn request() -> SpeakRequest {
+    SpeakRequest { text: clear(TEXT), language: Language::default(), voice: None, rate: 1.0 }
+}
+
+/// The samples that came, and how it ended.
+async fn spoken(tts: &dyn Tts) -> (usize, Result<(), ProviderError>) {
+    let mut stream = match tts.speak(request()).await {
+        Ok(stream) => stream,
+        Err(error) => return (0, Err(error)),
+    };
+    let mut samples = 0;
+    while let Some(chunk) = stream.next().await {
+        match chunk {
+            Ok(chunk) => samples += chunk.len(),
+            Err(error) => {
+                assert!(stream.next().await.is_none(), "an error is the end");
+                return (samples, Err(error));
+            }
+        }
+    }
+    (samples, Ok(()))
+}
+
+async fn endings(change: impl FnOnce(&mut TtsBehaviour)) -> Vec<(usize, ProviderError)> {
+    let (_vendors, voices) = voices(change).await;
+    let mut endings = Vec::new();
+    for voice in &voices {
+        let (samples, ending) = spoken(&**voice).await;
+        endings.push((samples, ending.unwrap_err()));
+    }
+    endings
+}
+
+#[tokio::test]
+async fn audio_is_converted_to_8_khz_whole() {
+    let (vendors, [deepgram, openai]) = voices(|_| {}).await;
+    let expected = TEXT.len() * 480;
+    for voice in [&deepgram, &openai] {
+        let (samples, ending) = spoken(&**voice).await;
+        assert_eq!(ending, Ok(()));
+        assert!(samples.abs_diff(expected) < 40, "{}: {samples} against {expected}", voice.name());
+    }
+    assert_eq!(vendors.tts.counters().body["response_format"], "pcm");
+    assert!(vendors.tts.counters().authorized);
+    assert_eq!(vendors.delays.all().iter().filter(|d| d.kind == DelayKind::TtsFirstByte).count(), 2);
+}
+
+#[tokio::test]
+async fn the_request_to_deepgram_is_as_documented() {
+    let (vendors, [deepgram, _]) = voices(|_| {}).await;
+    let request = SpeakRequest { voice: Some("aura-2-luna-en".into()), ..request() };
+    drop(deepgram.speak(request).await.unwrap());
+    let counters = vendors.tts.counters();
+    assert_eq!(counters.query, "model=aura-2-luna-en&encoding=linear16&sample_rate=24000&container=none");
+    assert_eq!(counters.body, serde_json::json!({ "text": TEXT }));
+}
+
+#[tokio::test]
+async fn refusals_are_told_apart() {
+    for refusal in [Refusal::Unauthorized, Refusal::RateLimited(Some(3)), Refusal::ServerError, Refusal::NoAnswer] {
+        for (samples, error) in endings(|b| b.refusal = Some(refusal)).await {
+            let right = match (&error, refusal) {
+                (ProviderError::Unauthorized { status: 401, .. }, Refusal::Unauthorized) => true,
+                (ProviderError::RateLimited { retry_after, .. }, Refusal::RateLimited(_)) => {
+                    *retry_after == Some(Duration::from_secs(3))
+                }
+                (ProviderError::Status { status: 500, .. }, Refusal::ServerError) => true,
+                (ProviderError::Timeout { what: "response", .. }, Refusal::NoAnswer) => true,
+                _ => false,
+            };
+            assert!(right && samples == 0, "{refusal:?}: {error}");
+            assert!(!format!("{error:?}").contains("hunter2"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn late_stalled_and_broken_audio_is_reported_after_what_came() {
+    for (_, error) in endings(|b| b.first_byte = Duration::from_secs(60)).await {
+        assert!(matches!(error, ProviderError::Timeout { what: "first audio", .. }), "{error}");
+    }
+    for (samples, error) in endings(|b| b.fault = TtsFault::StallAfter(9600)).await {
+        assert!(matches!(error, ProviderError::Timeout { what: "further audio", .. }), "{error}");
+        assert!((1500..=1600).contains(&samples), "{samples}");
+    }
+    for (samples, error) in endings(|b| b.fault = TtsFault::CutAfter(9600)).await {
+        assert!(matches!(error, ProviderError::Connection { .. }), "{error}");
+        assert!(samples <= 1600, "{samples}");
+    }
+    for (_, error) in endings(|b| b.fault = TtsFault::EndAfter(9601)).await {
+        assert!(matches!(&error, ProviderError::Protocol { what, .. } if what.contains("inside a sample")), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_audio_is_an_error() {
+    for fault in [TtsFault::EndAfter(0), TtsFault::NotAudio] {
+        for (samples, error) in endings(|b| b.fault = fault).await {
+            assert!(matches!(error, ProviderError::Protocol { .. }) && samples == 0, "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn dropping_the_stream_closes_the_connection() {
+    let (vendors, voices) = voices(|b| b.fault = TtsFault::StallAfter(9600)).await;
+    for voice in &voices {
+        let mut stream = voice.speak(request()).await.unwrap();
+        stream.next().await.unwrap().unwrap();
+        drop(stream);
+        vendors.tts.until(|c| c.open == 0).await;
+    }
+}

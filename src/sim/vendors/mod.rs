@@ -1,0 +1,74 @@
+//! Stand-ins for the vendors: real servers on loopback that speak the vendors' wire protocols, with delays and faults
+//! that can be changed while they run. They measure the delays that they really add, so that a harness can tell the
+//! vendor's time from the server's. One listener serves all; the paths of the vendors do not overlap.
+
+pub mod deepgram_stt;
+pub mod deepgram_tts;
+mod delays;
+mod desk;
+pub mod openai_llm;
+pub mod recogniser;
+pub mod speech;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use deepgram_stt::SttBehaviour;
+use deepgram_tts::TtsBehaviour;
+use openai_llm::LlmBehaviour;
+use recogniser::{Dictionary, Utterance};
+
+pub use delays::{Delay, DelayKind, DelayLog};
+pub use desk::{Counters, Desk, Refusal};
+
+/// All stand-ins, serving until this is dropped.
+pub struct VendorStandIns {
+    address: SocketAddr,
+    /// `WS /v1/listen`.
+    pub stt: Desk<SttBehaviour>,
+    /// `POST /v1/speak` and `POST /v1/audio/speech`.
+    pub tts: Desk<TtsBehaviour>,
+    /// `POST /v1/chat/completions`.
+    pub llm: Desk<LlmBehaviour>,
+    /// What was added where.
+    pub delays: DelayLog,
+    server: JoinHandle<()>,
+}
+
+impl VendorStandIns {
+    /// Serves on a free loopback port; the recogniser knows `utterances` (8 kHz samples) and nothing else. Needs a
+    /// tokio runtime.
+    ///
+    /// # Errors
+    /// When no loopback port can be bound.
+    pub async fn start(utterances: Vec<Utterance>) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        let delays = DelayLog::default();
+        let (stt, tts, llm) = (Desk::new(delays.clone()), Desk::new(delays.clone()), Desk::new(delays.clone()));
+        let routes = Router::new()
+            .merge(deepgram_stt::routes(stt.clone(), Arc::new(Dictionary::new(utterances))))
+            .merge(deepgram_tts::routes(tts.clone()))
+            .merge(openai_llm::routes(llm.clone()));
+        let server = tokio::spawn(async move {
+            // It ends by being aborted; an accept error of loopback has nobody to go to.
+            let _ = axum::serve(listener, routes).await;
+        });
+        Ok(Self { address, stt, tts, llm, delays, server })
+    }
+
+    /// For `deepgram.base_url` and `openai.base_url` alike.
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Drop for VendorStandIns {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}

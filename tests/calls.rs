@@ -1,0 +1,18 @@
+//! Calls as callers have them, scripted on virtual time: one file per behaviour, the harness beside them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "figures of a test are small")]
+
+mod harness;
+
+mod calls {
+    mod barge_in;
+    mod endings;
+    mod endpoint;
+    mod greeting;
+    mod keys;
+    mod model;
+    mod noise;
+    mod rules;
+    mod stale;
+    mod voice;
+}
