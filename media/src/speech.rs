@@ -365,7 +365,7 @@ const BRIDGED: usize = 60 / BLOCK_MS;
 /// The loudest block counts less by this much for every later one: 10 dB in a second.
 const FORGET_DB: f32 = 0.05;
 /// Level above the floor that belongs to a word, dB.
-const RISE_DB: f32 = 6.0;
+const RISE_DB: f32 = 4.5;
 /// Hops in a row that are no speech, after which a loud noise does not keep a word alive.
 const UNLIKELY_HOPS: u8 = 16;
 /// 128 ms: what the network's window and its memory need.
