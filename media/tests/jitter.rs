@@ -1,4 +1,10 @@
 //! The jitter buffer over seeded networks in virtual time.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and prints its figures"
+)]
 
 mod lab;
 

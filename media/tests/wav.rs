@@ -1,4 +1,10 @@
 //! WAV files: every format in, what is written comes back, and errors that name the place.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and prints its figures"
+)]
 
 mod lab;
 

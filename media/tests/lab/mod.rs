@@ -1,5 +1,5 @@
 //! Recorded speech, made noise and labelled trials for measuring speech detection.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::path::{Path, PathBuf};
 
