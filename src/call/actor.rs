@@ -160,6 +160,7 @@ impl Actor {
                     let request = SpeakRequest { text: wanted.text, language, voice: wanted.voice, rate: wanted.rate };
                     self.tell_voice(SpeakMsg::Say { turn, sentence: wanted.sentence, request });
                 }
+                CallOutput::GiveUp { turn, sentence } => self.tell_voice(SpeakMsg::GiveUp { turn, sentence }),
                 CallOutput::Reply { turn, request, language } => {
                     self.ask_model(turn, AnswerMsg::Reply { turn, request, language }, now);
                 }

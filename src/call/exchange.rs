@@ -17,6 +17,8 @@ pub struct Exchange {
     pub clock: TurnClock,
     record: TurnRecord,
     keys: String,
+    /// What was heard of an answer that goes on.
+    heard: String,
 }
 
 impl Exchange {
@@ -33,6 +35,11 @@ impl Exchange {
         self.record.caller_words = words;
     }
 
+    /// Part of the answer was heard; more of it may follow.
+    pub fn heard(&mut self, heard: &str) {
+        append(&mut self.heard, heard);
+    }
+
     /// A vendor failed in this exchange; the first failure is kept.
     pub fn failed(&mut self, error: &ProviderError) {
         self.record.error.get_or_insert_with(|| error.to_string());
@@ -41,8 +48,9 @@ impl Exchange {
     /// The step that was current when the exchange ended, and what was heard of the answer.
     pub fn close(mut self, step: Arc<str>, heard: &str, unheard: &str) -> Self {
         let said = |text: &str| (!text.is_empty()).then(|| Pii::new(text.to_owned()));
+        append(&mut self.heard, heard);
         self.record.step = step;
-        self.record.heard = said(heard);
+        self.record.heard = said(&self.heard);
         self.record.unheard = said(unheard);
         self
     }
@@ -55,6 +63,7 @@ impl Exchange {
             || self.record.keys.is_some()
             || self.record.heard.is_some()
             || self.record.total_ms.is_some()
+            || self.record.barge_in_ms.is_some()
             || self.record.error.is_some();
         happened.then_some(self.record)
     }
@@ -79,6 +88,14 @@ impl Ears {
         self.told = true;
         !same
     }
+}
+
+/// Joins what was heard in several parts.
+pub fn append(all: &mut String, more: &str) {
+    if !all.is_empty() && !more.is_empty() {
+        all.push(' ');
+    }
+    all.push_str(more);
 }
 
 /// Keys kept per exchange; nothing that a flow collects is longer.
