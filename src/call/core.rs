@@ -407,10 +407,10 @@ impl Call {
     }
 
     fn heard_out(&mut self, now: Moment) {
-        let cut = Cut { heard: self.mouth.heard_out(), unheard: String::new() };
+        let cut = self.mouth.heard_out();
         if self.answering {
             // More of the answer may come: the bot keeps the floor.
-            self.exchange.heard(&cut.heard);
+            self.exchange.heard(&cut.heard, &cut.unheard);
         } else {
             self.floor.bot_ends();
             let exchange = self.close_exchange(&cut);

@@ -17,8 +17,9 @@ pub struct Exchange {
     pub clock: TurnClock,
     record: TurnRecord,
     keys: String,
-    /// What was heard of an answer that goes on.
+    /// What was heard, and what was not, of an answer that goes on.
     heard: String,
+    unheard: String,
 }
 
 impl Exchange {
@@ -36,8 +37,9 @@ impl Exchange {
     }
 
     /// Part of the answer was heard; more of it may follow.
-    pub fn heard(&mut self, heard: &str) {
+    pub fn heard(&mut self, heard: &str, unheard: &str) {
         append(&mut self.heard, heard);
+        append(&mut self.unheard, unheard);
     }
 
     /// A vendor failed in this exchange; the first failure is kept.
@@ -48,10 +50,10 @@ impl Exchange {
     /// The step that was current when the exchange ended, and what was heard of the answer.
     pub fn close(mut self, step: Arc<str>, heard: &str, unheard: &str) -> Self {
         let said = |text: &str| (!text.is_empty()).then(|| Pii::new(text.to_owned()));
-        append(&mut self.heard, heard);
+        self.heard(heard, unheard);
         self.record.step = step;
         self.record.heard = said(&self.heard);
-        self.record.unheard = said(unheard);
+        self.record.unheard = said(&self.unheard);
         self
     }
 

@@ -132,7 +132,9 @@ impl Mouth {
     /// No voice could make the sentence: what there is of it plays out. Gives its text back if it was being made.
     pub fn failed(&mut self, sentence: SentenceId) -> Option<Cleared> {
         let known = self.audio_ended(sentence);
-        self.find(sentence).filter(|_| known).and_then(|spoken| spoken.text.clone())
+        let spoken = self.find(sentence).filter(|_| known)?;
+        spoken.failed = true;
+        spoken.text.clone()
     }
 
     /// Takes the next 20 ms.
@@ -176,11 +178,11 @@ impl Mouth {
         cut
     }
 
-    /// Ends the current answer after it was heard to its end, and gives its text.
-    pub fn heard_out(&mut self) -> String {
+    /// Ends the current answer after it was heard to its end. Unheard is what no voice could make of it.
+    pub fn heard_out(&mut self) -> Cut {
         let cut = self.cut(Duration::ZERO);
         self.forget();
-        cut.heard
+        cut
     }
 
     fn cut(&self, unheard: Duration) -> Cut {
@@ -234,7 +236,7 @@ impl Mouth {
         if self.spoken.len() == MAX_SPOKEN {
             self.spoken.pop_front();
         }
-        self.spoken.push_back(Sentence { id, text, pushed: 0, complete: false, played_out: false });
+        self.spoken.push_back(Sentence { id, text, pushed: 0, complete: false, failed: false, played_out: false });
     }
 
     fn find(&mut self, id: SentenceId) -> Option<&mut Sentence> {
@@ -276,6 +278,8 @@ struct Sentence {
     /// Samples that a voice has made of it.
     pushed: u64,
     complete: bool,
+    /// `complete`, but without the rest of the text.
+    failed: bool,
     played_out: bool,
 }
 
@@ -286,7 +290,7 @@ impl Sentence {
         *unplayed -= lost;
         Spoken {
             text: self.text.as_ref().map_or("", Cleared::as_str),
-            total_samples: self.complete.then_some(self.pushed),
+            total_samples: (self.complete && !self.failed).then_some(self.pushed),
             played_samples: sent - lost,
         }
     }

@@ -54,6 +54,9 @@ fn a_voice_that_breaks_off_is_followed_by_the_next_sentence() {
     let call = script("broken").voice_of(0, Voice::Breaks(ms(150))).run(at(8.0));
     call.expect_speaking(at(0.4), at(8.0));
     assert_eq!(call.count("voice_failed"), 1);
+    let (_, turn) = call.turns.first().unwrap();
+    assert!(turn.heard.as_ref().unwrap().expose().starts_with("Hello, this If this is"), "{:?}", turn.heard);
+    assert_eq!(turn.unheard.as_ref().unwrap().expose(), "is the clinic.");
 }
 
 #[test]
