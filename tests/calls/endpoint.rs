@@ -2,7 +2,7 @@
 
 use offhook::turn::floor::Holder;
 
-use crate::harness::{Script, at, ms, script};
+use crate::harness::{Script, at, script};
 
 fn menu(endpoint_ms: u32) -> Script {
     let flow = format!(
