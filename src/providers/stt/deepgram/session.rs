@@ -93,7 +93,7 @@ impl Session {
             .max_message_size(Some(LONGEST_MESSAGE))
             .max_frame_size(Some(LONGEST_MESSAGE))
             .max_write_buffer_size(MOST_UNSENT);
-        let connecting = connect_async_with_config(request, Some(limits), true);
+        let connecting = Box::pin(connect_async_with_config(request, Some(limits), true));
         let connecting = in_time(VENDOR, "connection", self.settings.connect, connecting);
         tokio::pin!(connecting);
         loop {

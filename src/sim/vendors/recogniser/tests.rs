@@ -140,3 +140,43 @@ fn a_flush_makes_the_rest_final() {
     assert_eq!(finals(&recogniser.flush()), [TEXTS[0]]);
     assert!(recogniser.flush().is_empty());
 }
+
+/// The embedded English voice, as callers in scenarios use it.
+async fn flite(text: &str) -> Vec<i16> {
+    use futures_util::StreamExt;
+
+    use crate::providers::config::EmbeddedConfig;
+    use crate::providers::tts::embedded::EmbeddedTts;
+    use crate::providers::{Language, SpeakRequest, Tts};
+
+    let tts = EmbeddedTts::new(EmbeddedConfig::default()).unwrap();
+    let text = crate::safety::said::clear(text);
+    let stream = tts.speak(SpeakRequest { text, language: Language::default(), voice: None, rate: 1.0 }).await.unwrap();
+    let chunks: Vec<_> = stream.map(Result::unwrap).collect().await;
+    chunks.iter().flat_map(|chunk| chunk.iter().copied()).collect()
+}
+
+#[tokio::test]
+async fn real_speech_is_told_apart_too() {
+    let known =
+        ["stop", "yes please", "what are your opening hours", "i need to speak to a nurse", "no thank you goodbye"];
+    let mut utterances = Vec::new();
+    for text in known {
+        utterances.push(Utterance { text: text.to_owned(), samples: flite(text).await.into() });
+    }
+    let dictionary = Arc::new(Dictionary::new(utterances.clone()));
+    let recognised = |mut samples: Vec<i16>| {
+        samples.resize(samples.len() + 4000, 0);
+        finals(&hear(&mut Recogniser::new(Arc::clone(&dictionary), settings()), &samples)).join(" ")
+    };
+    for utterance in &utterances {
+        let mut shifted = silence(333);
+        shifted.extend([0; 37]);
+        shifted.extend(utterance.samples.iter().map(|s| s / 2));
+        assert_eq!(recognised(shifted), utterance.text);
+    }
+    for foreign in ["where is the parking lot", "my insurance number has changed", "goodbye"] {
+        let words = recognised(flite(foreign).await);
+        assert!(words.is_empty() || foreign.ends_with(&words), "{foreign}: {words}");
+    }
+}
