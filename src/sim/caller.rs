@@ -11,7 +11,7 @@ use super::audio::{FRAME, Recording, white_noise};
 use super::clock::{Dice, Moment, ms_between, samples};
 use super::scenario::{HearToEnd, NoiseBurst, Say, Scenario, Step, When};
 use super::timeline::{Mark, MarkKind, Trial};
-use super::voice::{BREAK, UTTERANCE, Voice};
+use super::voice::{BREAK, UTTERANCE, Voice, voiced};
 
 /// The recordings that callers may play, by the name that scenarios give them.
 pub type Recordings = Arc<HashMap<String, Recording>>;
@@ -100,8 +100,10 @@ impl Caller {
 
     /// Audio is heard whose first sample is at `at` (G.711 mu-law).
     pub fn hear(&mut self, at: Moment, octets: &[u8]) {
-        self.utterances.hear(at, octets);
-        self.breaks.hear(at, octets);
+        voiced(at, octets, |from, to| {
+            self.utterances.add(from, to);
+            self.breaks.add(from, to);
+        });
     }
 
     /// The other side ended the call, or the line broke.
