@@ -4,6 +4,14 @@
 //! held to the arrows.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that meets the unexpected fails by panicking"
+)]
+
 mod architecture {
     pub mod lexer;
     pub mod source;

@@ -48,7 +48,10 @@ impl RunClock {
     }
 
     /// Sleeps until `at`; returns at once when that has passed.
-    #[expect(clippy::disallowed_methods, reason = "the paced thread of the harness is no task and has nothing else to do")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the paced thread of the harness is no task and has nothing else to do"
+    )]
     pub fn sleep_until(&self, at: Moment) {
         let left = at.saturating_sub(self.now());
         if !left.is_zero() {

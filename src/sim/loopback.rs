@@ -12,8 +12,8 @@ use clap::Parser;
 use offhook_sip::{Command, Endpoint, EndpointConfig, Event, Flow, Input, Output, Transport};
 use tokio_tungstenite::tungstenite::{Error, Message, WebSocket, accept};
 
-use super::clock::RunClock;
 use super::audio::{FRAME, SILENCE, VOICED_DBFS, amplitude, linear_all, rms, ulaw};
+use super::clock::RunClock;
 use super::metrics::Metric;
 use super::options::Options;
 use super::records::RecordSource;
