@@ -2,8 +2,6 @@
 //!
 //! What these programs do is not ours, so what passes here works for people who have never seen this code. They come
 //! from Debian and PyPI; scripts/test installs them. A missing one fails its tests: nothing here is ever skipped.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
