@@ -2,7 +2,6 @@
 //!
 //! It reads the source, not the binary, so a wrong arrow fails before anything runs. Code under `#[cfg(test)]` is not
 //! held to the arrows.
-
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
