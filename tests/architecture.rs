@@ -3,6 +3,14 @@
 //! It reads the source, not the binary, so a wrong arrow fails before anything runs. Code under `#[cfg(test)]` is not
 //! held to the arrows.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that meets the unexpected fails by panicking"
+)]
+
 mod architecture {
     pub mod lexer;
     pub mod source;

@@ -1,5 +1,13 @@
 //! The command line: exit codes, and one line that says what is wrong.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that meets the unexpected fails by panicking"
+)]
+
 use std::process::{Command, Output};
 
 fn offhook(args: &[&str], variables: &[(&str, &str)]) -> Output {

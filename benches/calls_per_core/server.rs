@@ -177,8 +177,9 @@ impl Drop for Server {
 /// Keeps this thread and those that it starts on `core`.
 pub fn pin_self(core: usize) -> Result<(), String> {
     let pid = std::process::id().to_string();
-    let asked = Command::new("taskset").args(["--cpu-list", "--pid", &core.to_string(), &pid]).stdout(Stdio::null());
-    match asked.status() {
+    let mut taskset = Command::new("taskset");
+    taskset.args(["--cpu-list", "--pid", &core.to_string(), &pid]).stdout(Stdio::null());
+    match taskset.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("taskset: {status}; two cores are needed")),
         Err(error) => Err(format!("taskset: {error}")),

@@ -110,7 +110,7 @@ impl Caller {
             return;
         }
         match self.scenario.steps.get(self.step) {
-            Some(Step::ExpectHangUpWithinMs(_)) if self.step + 1 == self.scenario.steps.len() => self.finish(at),
+            Some(Step::ExpectHangUpWithinMs(_)) if self.step + 1 == self.scenario.steps.len() => self.finish(),
             Some(Step::ExpectHangUpWithinMs(_)) => self.fail(at, "the call ended before the scenario did".into()),
             _ => self.fail(at, why.to_owned()),
         }
@@ -150,7 +150,7 @@ impl Caller {
     fn advance(&mut self, now: Moment) -> Option<Action> {
         while self.outcome.is_none() {
             let Some(step) = self.scenario.steps.get(self.step).cloned() else {
-                self.finish(now);
+                self.finish();
                 return Some(Action::HangUp);
             };
             match self.attempt(&step, now) {
@@ -217,7 +217,7 @@ impl Caller {
     }
 
     fn hang_up(&mut self, now: Moment) -> Progress {
-        self.finish(now);
+        self.finish();
         self.mark(now, MarkKind::HungUp);
         Progress::Act(Action::HangUp)
     }
@@ -226,7 +226,7 @@ impl Caller {
         let Some(onset) = self.last.began else {
             return self.wait_until(now, LONGEST_WAIT_MS, "the caller said nothing");
         };
-        let Some(span) = self.utterances.spans().iter().copied().find(|s| s.to > onset) else {
+        let Some(span) = self.utterances.stop_after(onset) else {
             let had_its_chance = now > onset + UTTERANCE;
             return if had_its_chance {
                 Progress::Fail("the bot was not speaking when the caller began".into())
@@ -347,7 +347,7 @@ impl Caller {
         mouth.played += taken;
         let inside = |label: usize| (from..mouth.played).contains(&label).then(|| now + samples(lead + label - from));
         let (began, ended) = if mouth.speech {
-            (MarkKind::Onset, MarkKind::SpeechEnd)
+            (MarkKind::Onset(mouth.recording.name.clone()), MarkKind::SpeechEnd)
         } else {
             (MarkKind::NoiseBegan, MarkKind::NoiseEnded)
         };
@@ -363,7 +363,7 @@ impl Caller {
         Some(frame)
     }
 
-    fn finish(&mut self, _at: Moment) {
+    fn finish(&mut self) {
         self.outcome.get_or_insert(Outcome::AsScripted);
     }
 
@@ -494,7 +494,7 @@ mod tests {
         };
         assert!(onset >= at(1200) && onset < at(1240), "speech at 1100 to 1120 ms, its onset 100 ms in: {onset:?}");
         assert_eq!(end - onset, samples(4800));
-        assert!(marks.contains(&Mark { at: onset, kind: MarkKind::Onset }));
+        assert!(marks.contains(&Mark { at: onset, kind: MarkKind::Onset("hi".into()) }));
     }
 
     #[test]

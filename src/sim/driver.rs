@@ -4,7 +4,7 @@
 //! One thread and one epoll set instead of a timer per call, because the harness shares the machine with the server
 //! that it measures. Dialling and analysis, which may take longer than a slot, are other threads' work.
 
-use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::time::Duration;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -48,7 +48,7 @@ pub struct OwnLateness {
 }
 
 /// How a run's calls are placed: given a call, answers on the channel, at once or later.
-pub type Dial<'a> = dyn FnMut(usize, &Sender<Dialled>) + 'a;
+pub type Dial<'a> = dyn FnMut(usize, &SyncSender<Dialled>) + 'a;
 
 /// Runs all plans, `concurrency` at a time, and hands each finished call to `done`.
 ///
@@ -59,10 +59,10 @@ pub fn drive(
     plans: Vec<Plan>,
     concurrency: usize,
     dial: &mut Dial<'_>,
-    done: &Sender<Finished>,
+    done: &SyncSender<Finished>,
 ) -> std::io::Result<OwnLateness> {
     let realtime = ask_for_realtime();
-    let (answers, dialled) = std::sync::mpsc::channel();
+    let (answers, dialled) = sync_channel(concurrency.max(1));
     let mut driver = Driver {
         clock,
         epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
@@ -76,11 +76,10 @@ pub fn drive(
     while !waiting.is_empty() || !dialling.is_empty() || !driver.live.is_empty() {
         let now = clock.now();
         let free = concurrency.saturating_sub(dialling.len() + driver.live.len());
-        if free > 0 && waiting.front().is_some_and(|plan| plan.not_before <= now) {
-            if let Some(plan) = waiting.pop_front() {
-                dial(plan.call, &answers);
-                dialling.push(plan);
-            }
+        let may_dial = |plan: &mut Plan| free > 0 && plan.not_before <= now;
+        if let Some(plan) = waiting.pop_front_if(may_dial) {
+            dial(plan.call, &answers);
+            dialling.push(plan);
         }
         driver.adopt(&dialled, &mut dialling, done);
         driver.slot(done);
@@ -116,7 +115,7 @@ struct Live {
 
 impl Driver {
     /// Takes over calls that have a line now.
-    fn adopt(&mut self, dialled: &Receiver<Dialled>, dialling: &mut Vec<Plan>, done: &Sender<Finished>) {
+    fn adopt(&mut self, dialled: &Receiver<Dialled>, dialling: &mut Vec<Plan>, done: &SyncSender<Finished>) {
         loop {
             let answer = match dialled.try_recv() {
                 Ok(answer) => answer,
@@ -151,7 +150,7 @@ impl Driver {
         });
     }
 
-    fn slot(&mut self, done: &Sender<Finished>) {
+    fn slot(&mut self, done: &SyncSender<Finished>) {
         let mut ready = [EpollEvent::empty(); 256];
         let count = self.epoll.wait(&mut ready, EpollTimeout::ZERO).unwrap_or(0);
         for event in ready.iter().take(count) {
@@ -170,7 +169,7 @@ impl Driver {
         }
     }
 
-    fn retire(&mut self, index: usize, done: &Sender<Finished>) {
+    fn retire(&mut self, index: usize, done: &SyncSender<Finished>) {
         let live = self.live.swap_remove(index);
         for socket in live.leg.sockets() {
             let _ = self.epoll.delete(socket);
@@ -276,7 +275,7 @@ fn ask_for_realtime() -> bool {
     lowest.is_ok_and(|priority| set_thread_priority_and_policy(thread_native_id(), priority, policy).is_ok())
 }
 
-fn fail_setup(plan: Plan, timeline: Timeline, why: &str, now: Moment, done: &Sender<Finished>) {
+fn fail_setup(plan: Plan, timeline: Timeline, why: &str, now: Moment, done: &SyncSender<Finished>) {
     let mut caller = plan.caller;
     caller.ended(now, why);
     let outcome = caller.outcome().cloned().unwrap_or(Outcome::AsScripted);

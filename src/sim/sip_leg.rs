@@ -58,7 +58,7 @@ impl SipLeg {
         let ports = [&signalling, &media].map(|s| s.local().map_err(|e| e.to_string()));
         let [signalling_address, media_address] = ports;
         let flow = Flow { transport: Transport::Udp, local: signalling_address?, remote: to, connection: None };
-        let sdp = offer(media_address?, dice.next());
+        let sdp = offer(media_address?, dice.bits());
         let config = EndpointConfig {
             user_agent: "sim_call".into(),
             contact_user: caller.to_owned(),
@@ -80,13 +80,13 @@ impl SipLeg {
             clock,
             signalling,
             media,
-            endpoint: Endpoint::new(config, dice.next()),
+            endpoint: Endpoint::new(config, dice.bits()),
             flow,
             sdp,
             remote_media: None,
-            sender: Sender::new(dice.next()),
-            to_server: Network::new(network, Dice::new(dice.next(), 0, 1)),
-            to_ear: Network::new(network, Dice::new(dice.next(), 0, 2)),
+            sender: Sender::new(dice.bits()),
+            to_server: Network::new(network, Dice::new(dice.bits(), 0, 1)),
+            to_ear: Network::new(network, Dice::new(dice.bits(), 0, 2)),
             hung_up: None,
             ended: None,
             told: false,

@@ -57,15 +57,15 @@ impl TwilioLeg {
         mut dice: Dice,
         clock: &RunClock,
     ) -> Result<Self, String> {
-        let names = CallNames::new(|| dice.next());
+        let names = CallNames::new(|| dice.bits());
         let stream = stream_to(&post_webhook(to, &names, caller, called)?)?;
         let socket = open_stream(to, &stream.url, *clock)?;
         let mut leg = Self {
             socket,
             writer: Writer::new(names),
             playout: Playout::default(),
-            to_server: Network::new(network, Dice::new(dice.next(), 0, 1)),
-            to_ear: Network::new(network, Dice::new(dice.next(), 0, 2)),
+            to_server: Network::new(network, Dice::new(dice.bits(), 0, 1)),
+            to_ear: Network::new(network, Dice::new(dice.bits(), 0, 2)),
             opened: clock.now(),
             answered: false,
             over: false,

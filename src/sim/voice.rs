@@ -25,6 +25,9 @@ pub const UTTERANCE: Duration = Duration::from_millis(300);
 /// Two lost packets are shorter; a stop is longer.
 pub const BREAK: Duration = Duration::from_millis(60);
 
+/// A weak first sound lies under the threshold of an onset's label; a stop this shortly before the label is for it.
+pub const EARLY: Duration = Duration::from_millis(60);
+
 impl Voice {
     pub const fn new(bridge: Duration) -> Self {
         Self { bridge, spans: Vec::new() }
@@ -61,6 +64,12 @@ impl Voice {
     /// The span that `at` falls into, pauses inside it included.
     pub fn span_at(&self, at: Moment) -> Option<Span> {
         self.spans.iter().copied().find(|span| span.from <= at && at < span.to)
+    }
+
+    /// The span whose end belongs to an onset: the one that the onset falls into, or that ended within [`EARLY`] of it,
+    /// or the next.
+    pub fn stop_after(&self, onset: Moment) -> Option<Span> {
+        self.spans.iter().copied().find(|span| span.to + EARLY > onset)
     }
 
     /// The first span that begins at or after `at`.
