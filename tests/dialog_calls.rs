@@ -646,7 +646,9 @@ fn when_every_voice_fails_a_tone_is_heard_and_the_call_ends() {
     }
     call.queue.clear();
     call.skip().feed(DialogInput::SpokenOut { heard: String::new() }).expect(&[QUESTION]);
-    call.feed(DialogInput::SpeechFailed { text: clear(QUESTION), in_a_row: 3 }).expect(&["(sound)"]).expect_end("hangup");
+    call.feed(DialogInput::SpeechFailed { text: clear(QUESTION), in_a_row: 3 })
+        .expect(&["(sound)"])
+        .expect_end("hangup");
     assert_eq!(call.events, ["no_voice"]);
 }
 

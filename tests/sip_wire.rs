@@ -182,9 +182,11 @@ async fn malformed_and_unservable_requests_are_refused_by_the_right_status() {
     let long = format!("X-Long: {}", "x".repeat(40_000));
     /// What the case is, the method, the status, and what is done to a lawful request.
     type Case<'a> = (&'a str, &'a str, u16, Box<dyn Fn(String) -> String + 'a>);
-    let swap = |from: &'static str, to: &'static str| move |text: String| {
-        assert!(text.contains(from), "{from}: {text}");
-        text.replacen(from, to, 1)
+    let swap = |from: &'static str, to: &'static str| {
+        move |text: String| {
+            assert!(text.contains(from), "{from}: {text}");
+            text.replacen(from, to, 1)
+        }
     };
     let cases: Vec<Case<'_>> = vec![
         ("no CSeq", "INVITE", 400, Box::new(|text| without(&text, "CSeq:"))),
@@ -297,7 +299,10 @@ async fn after_any_garbage_the_server_still_answers() {
         ("NULs".into(), vec![0; 1200]),
         ("0xFF".into(), vec![0xFF; 1200]),
         ("nothing".into(), Vec::new()),
-        ("64 KiB of text".into(), b"INVITE sip:1000@127.0.0.1 SIP/2.0\r\n".iter().copied().cycle().take(65_507).collect()),
+        (
+            "64 KiB of text".into(),
+            b"INVITE sip:1000@127.0.0.1 SIP/2.0\r\n".iter().copied().cycle().take(65_507).collect(),
+        ),
         ("64 KiB of NULs".into(), vec![0; 65_507]),
         ("a lone line end".into(), b"\r\n".to_vec()),
         ("RTP".into(), [&[0x80, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1][..], &[0xFF; 160]].concat()),
