@@ -254,7 +254,11 @@ impl Caller {
         if spoke_on && !self.last.was_key {
             return Progress::Fail("the bot was speaking when the caller finished".into());
         }
-        if spoke_on || self.utterances.first_from(end).is_some() {
+        if spoke_on {
+            // The key came while the bot spoke, and where its answer begins cannot be told by ear.
+            return Progress::Next;
+        }
+        if self.utterances.first_from(end).is_some() {
             let key = Trial::Key { at: end, known_ms };
             self.trials.push(if self.last.was_key { key } else { Trial::Response { end, known_ms } });
             return Progress::Next;
