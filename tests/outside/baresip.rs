@@ -14,7 +14,7 @@ use tokio::process::Child;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::programs;
-use super::server::free_port;
+use super::server::{free_port, rtp_ports};
 
 /// A running softphone.
 pub struct Baresip {
@@ -125,10 +125,10 @@ fn netstring(bytes: &[u8]) -> Option<(Value, Vec<u8>)> {
 
 fn config(dir: &Path, microphone: &str, control: SocketAddr) -> String {
     let (sip, dir) = (free_port(), dir.display());
-    let modules = modules();
+    let (modules, ports) = (modules(), rtp_ports(25_000));
     format!(
         "sip_listen {sip}\naudio_source aufile,{microphone}\nausrc_srate 8000\nauplay_srate 8000\nausrc_channels 1\n\
-         auplay_channels 1\nrtp_ports 26000-26999\nsnd_path {dir}\nctrl_tcp_listen {control}\nmodule_path {modules}\n\
+         auplay_channels 1\nrtp_ports {ports}\nsnd_path {dir}\nctrl_tcp_listen {control}\nmodule_path {modules}\n\
          module g711.so\nmodule aufile.so\nmodule sndfile.so\nmodule_app account.so\nmodule_app menu.so\n\
          module_app ctrl_tcp.so\n"
     )
