@@ -2,6 +2,14 @@
 //!
 //! `cargo bench --bench sip_message`; every benchmark works on the same INVITE of about 1.5 KB.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that meets the unexpected fails by panicking"
+)]
+
 use bytes::Bytes;
 use offhook_sip::message::{HeaderName, Message};
 use offhook_sip::sdp::{Codec, Direction, LocalMedia, Session, SessionDescription, negotiate};

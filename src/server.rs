@@ -70,6 +70,7 @@ impl Server {
         let services = Arc::new(Services {
             runtime: tokio::runtime::Handle::current(),
             voice: Arc::new(FallbackTts::new(built.tts.clone(), config.tts.first_audio())),
+            rate: config.tts.rate,
             providers: built,
             records,
             metrics: metrics.clone(),
@@ -84,7 +85,7 @@ impl Server {
             config.limits.clone(),
             config.turn.clone(),
         ));
-        let warming = tokio::spawn(warm_up(catalogue, Arc::clone(&services.voice)));
+        let warming = tokio::spawn(warm_up(catalogue, Arc::clone(&services.voice), config.tts.rate));
         let sip = start_sip(config, &reception).await?;
         let listener = TcpListener::bind(config.http.listen).await;
         let listener = listener.with_context(|| format!("http.listen: cannot bind {}", config.http.listen))?;
@@ -179,14 +180,14 @@ async fn start_sip(config: &Config, reception: &Arc<Reception>) -> anyhow::Resul
 }
 
 /// Makes every sentence that can be known before a call, so that it is ready when one comes.
-async fn warm_up(catalogue: Arc<Catalogue>, voice: Arc<dyn Tts>) {
+async fn warm_up(catalogue: Arc<Catalogue>, voice: Arc<dyn Tts>, rate: f32) {
     let mut requests = Vec::new();
     for flow in catalogue.flows().filter(|flow| flow.needs_voice()) {
         requests.extend(flow.fixed_sentences().map(|(text, settings)| SpeakRequest {
             text,
             language: settings.language.clone(),
             voice: settings.voice.clone(),
-            rate: settings.rate,
+            rate: settings.rate * rate,
         }));
     }
     match prewarm(voice, requests).await {

@@ -1,5 +1,13 @@
 //! Layers of configuration: who wins, and what an error says. Files are real, the process environment is not touched.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that meets the unexpected fails by panicking"
+)]
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -188,7 +196,8 @@ fn production_refuses_what_is_unsafe() {
         ..Sources::default()
     };
     load(&with(safe, &["http.public_url=https://voice.example.org"])).unwrap();
-    let cases: [(&[(&str, &str)], &[&str], &str); 6] = [
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str], &'a str);
+    let cases: [Case<'_>; 6] = [
         (safe, &["log.format=pretty"], "--set log.format: log.format: expected json in production"),
         (safe, &["twilio.validate_signature=false"], "--set twilio.validate_signature: twilio.validate_signature: "),
         (

@@ -1,5 +1,13 @@
 //! Barge-in flags in a real Redis, which this test starts on loopback and ends.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that meets the unexpected fails by panicking"
+)]
+
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 

@@ -2,6 +2,14 @@
 //!
 //! The writing process is this test binary again, told by an environment variable where to write.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that meets the unexpected fails by panicking"
+)]
+
 mod store_support;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -190,6 +198,7 @@ fn note(line: &str, kept: &mut BTreeMap<CallId, u32>, finished: &mut BTreeSet<Ca
     true
 }
 
+#[expect(clippy::disallowed_methods, reason = "kills must fall at any point of a write")]
 /// Passes time more finely than a sleep could, so that kills fall at any point of a write.
 fn spin(time: Duration) {
     let until = Instant::now() + time;

@@ -1,6 +1,14 @@
 //! The record store from outside: what is told to the sink is found in the table, the CSV and Prometheus alike, and no
 //! number or address of a caller anywhere.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that meets the unexpected fails by panicking"
+)]
+
 mod store_support;
 
 use std::fs;
@@ -247,7 +255,7 @@ async fn turns_without_a_start_are_kept_and_a_late_start_completes_them() {
 async fn unusable_databases_are_refused_with_advice_and_left_alone() {
     let refused = |folder: Folder| async move {
         let before = fs::read(folder.database()).ok();
-        let error = folder.open().await.err().expect("refused").to_string();
+        let error = folder.open().await.expect_err("refused").to_string();
         assert_eq!(fs::read(folder.database()).ok(), before, "left as it was");
         error
     };

@@ -365,7 +365,7 @@ impl HighPass {
 
 const B0: f32 = 0.894_858_5;
 const A1: f32 = -1.778_631_8;
-const A2: f32 = 0.800_802_65;
+const A2: f32 = 0.800_802_6;
 
 fn blocks_last(blocks: usize) -> Moment {
     Moment::from_millis((blocks * BLOCK_MS) as u64)
@@ -380,7 +380,7 @@ const BRIDGED: usize = 60 / BLOCK_MS;
 /// The loudest block counts less by this much for every later one: 10 dB in a second.
 const FORGET_DB: f32 = 0.05;
 /// Level above the floor that belongs to a word, dB.
-const RISE_DB: f32 = 6.0;
+const RISE_DB: f32 = 4.5;
 /// Hops in a row that are no speech, after which a loud noise does not keep a word alive.
 const UNLIKELY_HOPS: u8 = 16;
 /// 128 ms: what the network's window and its memory need.

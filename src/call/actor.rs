@@ -35,6 +35,8 @@ pub struct Services {
     pub providers: Providers,
     /// The providers' voices as one: the next speaks when one fails.
     pub voice: Arc<dyn Tts>,
+    /// Speaking rate of the line, on top of what a step asks for; 1.0 is the voice's own.
+    pub rate: f32,
     pub records: RecordSink,
     pub metrics: Metrics,
     pub registry: Registry,
@@ -157,9 +159,15 @@ impl Actor {
         while let Some(output) = self.core.poll_output() {
             match output {
                 CallOutput::Speak { turn, wanted, language } => {
-                    let request = SpeakRequest { text: wanted.text, language, voice: wanted.voice, rate: wanted.rate };
+                    let request = SpeakRequest {
+                        text: wanted.text,
+                        language,
+                        voice: wanted.voice,
+                        rate: wanted.rate * self.services.rate,
+                    };
                     self.tell_voice(SpeakMsg::Say { turn, sentence: wanted.sentence, request });
                 }
+                CallOutput::GiveUp { turn, sentence } => self.tell_voice(SpeakMsg::GiveUp { turn, sentence }),
                 CallOutput::Reply { turn, request, language } => {
                     self.ask_model(turn, AnswerMsg::Reply { turn, request, language }, now);
                 }

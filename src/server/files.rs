@@ -7,10 +7,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 /// `calls` calls.
 pub fn raise_limit(calls: usize) {
     let needed = u64::try_from(calls).unwrap_or(u64::MAX).saturating_mul(PER_CALL).saturating_add(OTHERS);
-    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
-        let allowed =
-            if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_or(soft, |()| hard) } else { soft };
-        Ok(allowed)
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).map(|(soft, hard)| {
+        if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_or(soft, |()| hard) } else { soft }
     });
     match raised {
         Ok(allowed) if allowed >= needed => {}

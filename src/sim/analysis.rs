@@ -4,7 +4,7 @@
 use super::clock::{ms_between, samples};
 use super::metrics::{Metric, Samples};
 use super::timeline::{Arrival, Timeline, Trial};
-use super::voice::{BREAK, Span, UTTERANCE, Voice};
+use super::voice::{BREAK, Span, UTTERANCE, Voice, voiced};
 
 /// What was measured of one call.
 #[derive(Clone, Debug, Default)]
@@ -21,8 +21,10 @@ pub fn measure(timeline: &Timeline) -> Measured {
     let mut utterances = Voice::new(UTTERANCE);
     let mut breaks = Voice::new(BREAK);
     for (at, octets) in timeline.heard.iter() {
-        utterances.hear(at, octets);
-        breaks.hear(at, octets);
+        voiced(at, octets, |from, to| {
+            utterances.add(from, to);
+            breaks.add(from, to);
+        });
     }
     let mut measured = Measured::default();
     let mut false_stops = 0u32;
@@ -71,15 +73,18 @@ pub fn wire(arrivals: &[Arrival]) -> Wire {
     streams.dedup();
     for stream in streams {
         let own: Vec<&Arrival> = arrivals.iter().filter(|a| a.stream == stream).collect();
-        wire.pacing_errors_ms.extend(own.windows(2).filter_map(|pair| pacing_error(pair.first()?, pair.get(1)?)));
+        let lead = own.windows(2).take(MOST_LEAD).take_while(|pair| builds_lead(pair)).count();
+        let paced = own.windows(2).skip(lead);
+        wire.pacing_errors_ms.extend(paced.filter_map(|pair| pacing_error(pair.first()?, pair.get(1)?)));
         wire.lost += lost(&own);
     }
     wire
 }
 
-/// The stop that belongs to an onset: the end of the utterance that the onset fell into, pauses included.
+/// The stop that belongs to an onset: the end of the utterance that the onset fell into, pauses included. Negative
+/// where the bot stopped for a sound under the threshold of the label.
 fn barge_in(utterances: &Voice, onset: super::clock::Moment) -> Option<f64> {
-    utterances.span_at(onset).map(|span| ms_between(span.to, onset))
+    utterances.stop_after(onset).filter(|span| span.from <= onset).map(|span| ms_between(span.to, onset))
 }
 
 fn add_trial(into: &mut Samples, trial: Trial, figure: Option<f64>) {
@@ -96,6 +101,14 @@ fn add_trial(into: &mut Samples, trial: Trial, figure: Option<f64>) {
         }
         Trial::Noise { .. } => {}
     }
+}
+
+/// Whether a frame was sent ahead of its time to fill a far side's play-out buffer at the beginning of an utterance.
+/// RTP has no such buffer: there every deviation counts.
+fn builds_lead(pair: &[&Arrival]) -> bool {
+    let [a, b] = pair else { return false };
+    let step_ms = super::clock::ms(samples(b.timestamp.wrapping_sub(a.timestamp) as usize));
+    a.sequence.is_none() && ms_between(b.at, a.at) < step_ms / 2.0
 }
 
 /// `None` for a step backwards (reordered, doubled) and for a jump of the media clock over a pause of sending.
@@ -132,6 +145,9 @@ fn lost(arrivals: &[&Arrival]) -> u32 {
 
 /// A media time step that is a pause of sending rather than a late packet: 200 ms.
 const MOST_STEP: u32 = 1600;
+
+/// Frames that may be sent ahead at the beginning of an utterance: 200 ms.
+const MOST_LEAD: usize = 10;
 
 #[cfg(test)]
 mod tests {
@@ -238,5 +254,30 @@ mod tests {
         let mut late = arrival(5000.0, 2);
         late.timestamp = 160 + 40_000;
         assert!(wire(&[arrival(0.0, 1), late]).pacing_errors_ms.is_empty());
+    }
+
+    #[test]
+    fn a_lead_at_the_beginning_is_no_pacing_error_without_rtp_and_is_one_with_it() {
+        let burst = |sequence: bool, lead: u16| -> Vec<Arrival> {
+            let at = |n: u16| f64::from(n.saturating_sub(lead)) * 20.0;
+            (0..40).map(|n| Arrival { sequence: sequence.then_some(n), ..arrival(at(n), n) }).collect()
+        };
+        assert!(wire(&burst(false, 5)).pacing_errors_ms.iter().all(|&e| e < 1e-6));
+        assert_eq!(
+            wire(&burst(false, 15)).pacing_errors_ms.iter().filter(|&&e| e > 19.0).count(),
+            5,
+            "200 ms is enough"
+        );
+        assert_eq!(wire(&burst(true, 5)).pacing_errors_ms.iter().filter(|&&e| e > 19.0).count(), 5);
+    }
+
+    #[test]
+    fn a_stop_for_a_sound_below_the_label_counts_and_one_long_before_does_not() {
+        let mut timeline = Timeline::default();
+        speak(&mut timeline, 0.0, 980.0);
+        timeline.trials = vec![Trial::BargeIn { onset: at(1000.0) }];
+        assert!((value(&timeline, Metric::BargeInMs) + 20.0).abs() < 1e-6);
+        timeline.trials = vec![Trial::BargeIn { onset: at(1100.0) }];
+        assert!(measure(&timeline).samples.values(Metric::BargeInMs).is_empty());
     }
 }

@@ -11,7 +11,7 @@ use super::audio::{FRAME, Recording, white_noise};
 use super::clock::{Dice, Moment, ms_between, samples};
 use super::scenario::{HearToEnd, NoiseBurst, Say, Scenario, Step, When};
 use super::timeline::{Mark, MarkKind, Trial};
-use super::voice::{BREAK, UTTERANCE, Voice};
+use super::voice::{BREAK, UTTERANCE, Voice, voiced};
 
 /// The recordings that callers may play, by the name that scenarios give them.
 pub type Recordings = Arc<HashMap<String, Recording>>;
@@ -100,8 +100,10 @@ impl Caller {
 
     /// Audio is heard whose first sample is at `at` (G.711 mu-law).
     pub fn hear(&mut self, at: Moment, octets: &[u8]) {
-        self.utterances.hear(at, octets);
-        self.breaks.hear(at, octets);
+        voiced(at, octets, |from, to| {
+            self.utterances.add(from, to);
+            self.breaks.add(from, to);
+        });
     }
 
     /// The other side ended the call, or the line broke.
@@ -110,7 +112,7 @@ impl Caller {
             return;
         }
         match self.scenario.steps.get(self.step) {
-            Some(Step::ExpectHangUpWithinMs(_)) if self.step + 1 == self.scenario.steps.len() => self.finish(at),
+            Some(Step::ExpectHangUpWithinMs(_)) if self.step + 1 == self.scenario.steps.len() => self.finish(),
             Some(Step::ExpectHangUpWithinMs(_)) => self.fail(at, "the call ended before the scenario did".into()),
             _ => self.fail(at, why.to_owned()),
         }
@@ -150,7 +152,7 @@ impl Caller {
     fn advance(&mut self, now: Moment) -> Option<Action> {
         while self.outcome.is_none() {
             let Some(step) = self.scenario.steps.get(self.step).cloned() else {
-                self.finish(now);
+                self.finish();
                 return Some(Action::HangUp);
             };
             match self.attempt(&step, now) {
@@ -217,7 +219,7 @@ impl Caller {
     }
 
     fn hang_up(&mut self, now: Moment) -> Progress {
-        self.finish(now);
+        self.finish();
         self.mark(now, MarkKind::HungUp);
         Progress::Act(Action::HangUp)
     }
@@ -226,7 +228,7 @@ impl Caller {
         let Some(onset) = self.last.began else {
             return self.wait_until(now, LONGEST_WAIT_MS, "the caller said nothing");
         };
-        let Some(span) = self.utterances.spans().iter().copied().find(|s| s.to > onset) else {
+        let Some(span) = self.utterances.stop_after(onset) else {
             let had_its_chance = now > onset + UTTERANCE;
             return if had_its_chance {
                 Progress::Fail("the bot was not speaking when the caller began".into())
@@ -252,7 +254,11 @@ impl Caller {
         if spoke_on && !self.last.was_key {
             return Progress::Fail("the bot was speaking when the caller finished".into());
         }
-        if spoke_on || self.utterances.first_from(end).is_some() {
+        if spoke_on {
+            // The key came while the bot spoke, and where its answer begins cannot be told by ear.
+            return Progress::Next;
+        }
+        if self.utterances.first_from(end).is_some() {
             let key = Trial::Key { at: end, known_ms };
             self.trials.push(if self.last.was_key { key } else { Trial::Response { end, known_ms } });
             return Progress::Next;
@@ -347,7 +353,7 @@ impl Caller {
         mouth.played += taken;
         let inside = |label: usize| (from..mouth.played).contains(&label).then(|| now + samples(lead + label - from));
         let (began, ended) = if mouth.speech {
-            (MarkKind::Onset, MarkKind::SpeechEnd)
+            (MarkKind::Onset(mouth.recording.name.clone()), MarkKind::SpeechEnd)
         } else {
             (MarkKind::NoiseBegan, MarkKind::NoiseEnded)
         };
@@ -363,7 +369,7 @@ impl Caller {
         Some(frame)
     }
 
-    fn finish(&mut self, _at: Moment) {
+    fn finish(&mut self) {
         self.outcome.get_or_insert(Outcome::AsScripted);
     }
 
@@ -494,7 +500,7 @@ mod tests {
         };
         assert!(onset >= at(1200) && onset < at(1240), "speech at 1100 to 1120 ms, its onset 100 ms in: {onset:?}");
         assert_eq!(end - onset, samples(4800));
-        assert!(marks.contains(&Mark { at: onset, kind: MarkKind::Onset }));
+        assert!(marks.contains(&Mark { at: onset, kind: MarkKind::Onset("hi".into()) }));
     }
 
     #[test]

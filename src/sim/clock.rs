@@ -3,7 +3,7 @@
 //! All times of a run are [`Moment`]s of one monotonic clock. Kernel receive stamps are wall time; [`RunClock::wall`]
 //! maps them. Deliberately absent: any use of either by the pure parts (scenario, caller, analysis, network).
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Time since the run began.
 pub type Moment = Duration;
@@ -11,18 +11,18 @@ pub type Moment = Duration;
 /// The one clock of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct RunClock {
-    start: Instant,
+    start: Duration,
 }
 
 impl RunClock {
     /// Starts the clock at zero.
     pub fn start() -> Self {
-        Self { start: Instant::now() }
+        Self { start: crate::clock::now() }
     }
 
     /// Now.
     pub fn now(&self) -> Moment {
-        self.start.elapsed()
+        crate::clock::now().saturating_sub(self.start)
     }
 
     /// What must be taken from a wall time (since the Unix epoch) to have a [`Moment`]. Wall clocks are slewed, so
@@ -30,6 +30,7 @@ impl RunClock {
     ///
     /// The two clocks cannot be read in one step. A reading during which the thread was put aside is told by its
     /// length, and the shortest of a few counts.
+    #[expect(clippy::disallowed_methods, reason = "the kernel stamps packets in wall time")]
     pub fn wall(&self) -> WallOffset {
         let mut best = (Duration::MAX, Duration::ZERO);
         for _ in 0..READINGS {
@@ -47,6 +48,10 @@ impl RunClock {
     }
 
     /// Sleeps until `at`; returns at once when that has passed.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the paced thread of the harness is no task and has nothing else to do"
+    )]
     pub fn sleep_until(&self, at: Moment) {
         let left = at.saturating_sub(self.now());
         if !left.is_zero() {
@@ -90,12 +95,12 @@ impl Dice {
     pub fn new(seed: u64, call: u64, purpose: u64) -> Self {
         let mut dice =
             Self(seed ^ call.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ purpose.wrapping_mul(0xD1B5_4A32_D192_ED03));
-        dice.next();
+        dice.bits();
         dice
     }
 
     /// 64 random bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -105,12 +110,12 @@ impl Dice {
 
     /// 0.0 up to, not including, 1.0.
     pub fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+        (self.bits() >> 11) as f64 / (1u64 << 53) as f64
     }
 
     /// 0 up to, not including, `n`; 0 when `n` is 0.
     pub fn below(&mut self, n: usize) -> usize {
-        if n == 0 { 0 } else { (self.next() % n as u64) as usize }
+        if n == 0 { 0 } else { (self.bits() % n as u64) as usize }
     }
 }
 
@@ -124,7 +129,7 @@ mod tests {
     #[test]
     fn dice_repeat_for_a_seed_and_differ_between_calls() {
         let roll = |seed, call| {
-            (0..4).map(|_| 0).scan(Dice::new(seed, call, 1), |d, _: u64| Some(d.next())).collect::<Vec<_>>()
+            (0..4).map(|_| 0).scan(Dice::new(seed, call, 1), |d, _: u64| Some(d.bits())).collect::<Vec<_>>()
         };
         assert_eq!(roll(7, 1), roll(7, 1));
         assert_ne!(roll(7, 1), roll(7, 2));

@@ -4,7 +4,7 @@
 //! One thread and one epoll set instead of a timer per call, because the harness shares the machine with the server
 //! that it measures. Dialling and analysis, which may take longer than a slot, are other threads' work.
 
-use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::time::Duration;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -17,7 +17,7 @@ use thread_priority::{
 use super::audio::{FRAME, SILENCE, ulaw};
 use super::caller::{Action, Caller, Outcome};
 use super::clock::{Moment, RunClock, ms_between};
-use super::leg::{Dialled, Leg, LegEvent};
+use super::leg::{Dialled, Leg, LegEvent, Ready, Slot};
 use super::timeline::{MarkKind, Timeline};
 
 /// A call that may begin.
@@ -48,7 +48,7 @@ pub struct OwnLateness {
 }
 
 /// How a run's calls are placed: given a call, answers on the channel, at once or later.
-pub type Dial<'a> = dyn FnMut(usize, &Sender<Dialled>) + 'a;
+pub type Dial<'a> = dyn FnMut(usize, &SyncSender<Dialled>) + 'a;
 
 /// Runs all plans, `concurrency` at a time, and hands each finished call to `done`.
 ///
@@ -59,10 +59,10 @@ pub fn drive(
     plans: Vec<Plan>,
     concurrency: usize,
     dial: &mut Dial<'_>,
-    done: &Sender<Finished>,
+    done: &SyncSender<Finished>,
 ) -> std::io::Result<OwnLateness> {
     let realtime = ask_for_realtime();
-    let (answers, dialled) = std::sync::mpsc::channel();
+    let (answers, dialled) = sync_channel(concurrency.max(1));
     let mut driver = Driver {
         clock,
         epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
@@ -76,11 +76,10 @@ pub fn drive(
     while !waiting.is_empty() || !dialling.is_empty() || !driver.live.is_empty() {
         let now = clock.now();
         let free = concurrency.saturating_sub(dialling.len() + driver.live.len());
-        if free > 0 && waiting.front().is_some_and(|plan| plan.not_before <= now) {
-            if let Some(plan) = waiting.pop_front() {
-                dial(plan.call, &answers);
-                dialling.push(plan);
-            }
+        let may_dial = |plan: &mut Plan| free > 0 && plan.not_before <= now;
+        if let Some(plan) = waiting.pop_front_if(may_dial) {
+            dial(plan.call, &answers);
+            dialling.push(plan);
         }
         driver.adopt(&dialled, &mut dialling, done);
         driver.slot(done);
@@ -105,7 +104,9 @@ struct Live {
     call: usize,
     caller: Caller,
     leg: Box<dyn Leg>,
-    readable: bool,
+    ready: Ready,
+    /// When the leg wants to be served though nothing has arrived.
+    due: Option<Moment>,
     phase_ms: u8,
     /// When the next frame is due; nothing is sent before the answer.
     next_frame: Option<Moment>,
@@ -116,7 +117,7 @@ struct Live {
 
 impl Driver {
     /// Takes over calls that have a line now.
-    fn adopt(&mut self, dialled: &Receiver<Dialled>, dialling: &mut Vec<Plan>, done: &Sender<Finished>) {
+    fn adopt(&mut self, dialled: &Receiver<Dialled>, dialling: &mut Vec<Plan>, done: &SyncSender<Finished>) {
         loop {
             let answer = match dialled.try_recv() {
                 Ok(answer) => answer,
@@ -133,16 +134,17 @@ impl Driver {
     }
 
     fn watch(&mut self, plan: Plan, leg: Box<dyn Leg>, timeline: Timeline) {
-        for socket in leg.sockets() {
-            let event = EpollEvent::new(EpollFlags::EPOLLIN, plan.call as u64);
-            // A socket that cannot be watched is read at every slot instead.
+        for (index, socket) in leg.sockets().into_iter().enumerate() {
+            let event = EpollEvent::new(EpollFlags::EPOLLIN, plan.call as u64 * 2 + index as u64);
+            // Only a lack of kernel memory can refuse a fresh socket; the call then fails for hearing nothing.
             let _ = self.epoll.add(socket, event);
         }
         self.live.push(Live {
             call: plan.call,
             caller: plan.caller,
             leg,
-            readable: true,
+            ready: Ready { first: true, second: true },
+            due: Some(Moment::ZERO),
             phase_ms: plan.phase_ms,
             next_frame: None,
             hung_up: None,
@@ -151,17 +153,19 @@ impl Driver {
         });
     }
 
-    fn slot(&mut self, done: &Sender<Finished>) {
+    fn slot(&mut self, done: &SyncSender<Finished>) {
         let mut ready = [EpollEvent::empty(); 256];
         let count = self.epoll.wait(&mut ready, EpollTimeout::ZERO).unwrap_or(0);
         for event in ready.iter().take(count) {
-            if let Some(live) = self.live.iter_mut().find(|live| live.call as u64 == event.data()) {
-                live.readable = true;
+            if let Some(live) = self.live.iter_mut().find(|live| live.call as u64 == event.data() / 2) {
+                live.ready.first |= event.data() % 2 == 0;
+                live.ready.second |= event.data() % 2 == 1;
             }
         }
+        let slot = Slot { now: self.clock.now(), wall: self.clock.wall() };
         for live in &mut self.live {
-            live.service(self.clock.now(), &mut self.events);
-            live.frame(&self.clock, &mut self.lateness);
+            live.service(slot, &mut self.events);
+            live.frame(&self.clock, slot.now, &mut self.lateness);
         }
         for index in (0..self.live.len()).rev() {
             if self.live.get(index).is_some_and(|live| live.over) {
@@ -170,7 +174,7 @@ impl Driver {
         }
     }
 
-    fn retire(&mut self, index: usize, done: &Sender<Finished>) {
+    fn retire(&mut self, index: usize, done: &SyncSender<Finished>) {
         let live = self.live.swap_remove(index);
         for socket in live.leg.sockets() {
             let _ = self.epoll.delete(socket);
@@ -181,9 +185,13 @@ impl Driver {
 }
 
 impl Live {
-    fn service(&mut self, now: Moment, events: &mut Vec<LegEvent>) {
-        let readable = std::mem::take(&mut self.readable);
-        self.leg.service(now, readable, events);
+    fn service(&mut self, slot: Slot, events: &mut Vec<LegEvent>) {
+        if !self.ready.any() && self.due.is_none_or(|due| due > slot.now) {
+            return;
+        }
+        let ready = std::mem::take(&mut self.ready);
+        self.leg.service(slot, ready, events);
+        self.due = self.leg.due();
         for event in events.drain(..) {
             self.take(event);
         }
@@ -216,12 +224,10 @@ impl Live {
     }
 
     /// Sends the frame that is due.
-    fn frame(&mut self, clock: &RunClock, lateness: &mut OwnLateness) {
-        let Some(due) = self.next_frame.filter(|_| self.hung_up.is_none() && !self.over) else { return };
+    fn frame(&mut self, clock: &RunClock, slot: Moment, lateness: &mut OwnLateness) {
+        let sending = self.hung_up.is_none() && !self.over;
+        let Some(due) = self.next_frame.filter(|&due| sending && due <= slot) else { return };
         let now = clock.now();
-        if now < due {
-            return;
-        }
         self.next_frame = Some(due + FRAME_TIME);
         lateness.note(ms_between(now, due));
         let tick = self.caller.tick(now);
@@ -229,7 +235,9 @@ impl Live {
             Some(Action::Press(key)) => self.leg.press(now, key),
             Some(Action::HangUp) => {
                 self.hung_up = Some(now);
-                return self.leg.hang_up(now);
+                self.leg.hang_up(now);
+                self.due = self.leg.due();
+                return;
             }
             None => {}
         }
@@ -239,6 +247,7 @@ impl Live {
             self.timeline.sent.push(now, &octets);
         }
         self.leg.send(now, &octets);
+        self.due = self.leg.due();
     }
 
     fn finish(mut self, now: Moment) -> Finished {
@@ -276,7 +285,7 @@ fn ask_for_realtime() -> bool {
     lowest.is_ok_and(|priority| set_thread_priority_and_policy(thread_native_id(), priority, policy).is_ok())
 }
 
-fn fail_setup(plan: Plan, timeline: Timeline, why: &str, now: Moment, done: &Sender<Finished>) {
+fn fail_setup(plan: Plan, timeline: Timeline, why: &str, now: Moment, done: &SyncSender<Finished>) {
     let mut caller = plan.caller;
     caller.ended(now, why);
     let outcome = caller.outcome().cloned().unwrap_or(Outcome::AsScripted);

@@ -5,39 +5,54 @@
 //! from the defaults.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
+use super::audio::Recording;
 use super::options::{Options, Via};
 use super::records::RecordSource;
 use super::run::{self, Target};
+use super::scenario::{Scenario, Vendor};
+use super::shipped;
 use super::twilio_leg::TwilioTarget;
+use super::vendors::VendorStandIns;
+use super::vendors::recogniser::Utterance;
 use crate::config::Config;
+use crate::providers::config::{ApiKey, LlmProvider, SttProvider, TtsProvider};
 use crate::server::Server;
 
 /// A running server. [`Embedded::stop`] ends it and removes its data.
 pub struct Embedded {
     runtime: Runtime,
     server: Server,
+    vendors: VendorStandIns,
+    /// Where the stand-ins run, so that their work is not the server's.
+    elsewhere: Runtime,
     data: PathBuf,
     token: String,
 }
 
 impl Embedded {
-    /// Starts a server for as many calls as the options make at once.
+    /// Starts a server for as many calls as the options make at once, with the vendors that the scenarios need.
     ///
     /// # Errors
     /// Says what the server could not have.
-    pub fn start(options: &Options) -> Result<Self, String> {
-        let unique = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let data = std::env::temp_dir().join(format!("offhook-sim_call-{}-{unique}", std::process::id()));
-        let token = format!("{unique:032x}");
-        let config = configuration(options, &data, &token);
-        let runtime = Builder::new_multi_thread().enable_all().build().map_err(|e| format!("--embedded: {e}"))?;
+    pub fn start(options: &Options, scenarios: &[Arc<Scenario>]) -> Result<Self, String> {
+        let token = uuid::Uuid::now_v7().simple().to_string();
+        let data = std::env::temp_dir().join(format!("offhook-sim_call-{token}"));
+        let failed = |e: std::io::Error| format!("--embedded: {e}");
+        let runtime = Builder::new_multi_thread().enable_all().build().map_err(failed)?;
+        let elsewhere = Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(failed)?;
+        let vendors = elsewhere.block_on(VendorStandIns::start(utterances()?)).map_err(failed)?;
+        set_delays(&vendors);
+        let mut config = configuration(options, &data, &token);
+        let wanted: Vec<Vendor> = scenarios.iter().flat_map(|s| s.vendors.iter().copied()).collect();
+        use_vendors(&mut config, &vendors.base_url(), &wanted)?;
         let server = runtime.block_on(Server::start(&config)).map_err(|e| format!("--embedded: {e:#}"))?;
-        Ok(Self { runtime, server, data, token })
+        Ok(Self { runtime, server, vendors, elsewhere, data, token })
     }
 
     /// Where calls and record readers reach it.
@@ -57,12 +72,14 @@ impl Embedded {
     /// Ends the server in order and removes what it kept.
     pub fn stop(self) {
         self.runtime.block_on(self.server.stop());
+        drop(self.vendors);
+        self.elsewhere.shutdown_background();
         // A directory that cannot be removed is left to the system's cleaning of its temporary files.
         let _ = std::fs::remove_dir_all(&self.data);
     }
 }
 
-fn configuration(options: &Options, data: &std::path::Path, token: &str) -> Config {
+fn configuration(options: &Options, data: &Path, token: &str) -> Config {
     let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let mut config = Config::default();
     config.http.listen = anywhere;
@@ -75,3 +92,39 @@ fn configuration(options: &Options, data: &std::path::Path, token: &str) -> Conf
     config.limits.drain_timeout_s = 2;
     config
 }
+
+/// What the stand-in for a recogniser knows: every shipped recording.
+fn utterances() -> Result<Vec<Utterance>, String> {
+    let known = shipped::RECORDINGS.iter().map(|shipped| {
+        let recording = Recording::from_wav(shipped.name, shipped.wav)?;
+        Ok(Utterance { text: shipped.words.to_owned(), samples: recording.samples })
+    });
+    known.collect()
+}
+
+fn set_delays(vendors: &VendorStandIns) {
+    vendors.stt.set(|stt| stt.final_delay = STT_FINAL);
+    vendors.tts.set(|tts| tts.first_byte = TTS_FIRST_BYTE);
+    vendors.llm.set(|llm| llm.first_token = LLM_FIRST_TOKEN);
+}
+
+fn use_vendors(config: &mut Config, base_url: &str, wanted: &[Vendor]) -> Result<(), String> {
+    let key = ApiKey::new("stand-in".to_owned()).map_err(|e| format!("--embedded: {e}"))?;
+    config.tts.provider = TtsProvider::Deepgram;
+    if wanted.contains(&Vendor::Stt) {
+        config.stt.provider = SttProvider::Deepgram;
+    }
+    if wanted.contains(&Vendor::Llm) {
+        config.llm.provider = LlmProvider::Openai;
+    }
+    config.deepgram.base_url = base_url.to_owned();
+    config.deepgram.api_key = Some(key.clone());
+    config.openai.base_url = format!("{base_url}/v1");
+    config.openai.api_key = Some(key);
+    Ok(())
+}
+
+/// What good vendors need; scenarios that wait for them declare it as `known_delay_ms`.
+const STT_FINAL: Duration = Duration::from_millis(100);
+const TTS_FIRST_BYTE: Duration = Duration::from_millis(60);
+const LLM_FIRST_TOKEN: Duration = Duration::from_millis(150);

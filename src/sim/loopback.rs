@@ -3,7 +3,7 @@
 
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,6 +13,7 @@ use offhook_sip::{Command, Endpoint, EndpointConfig, Event, Flow, Input, Output,
 use tokio_tungstenite::tungstenite::{Error, Message, WebSocket, accept};
 
 use super::audio::{FRAME, SILENCE, VOICED_DBFS, amplitude, linear_all, rms, ulaw};
+use super::clock::RunClock;
 use super::metrics::Metric;
 use super::options::Options;
 use super::records::RecordSource;
@@ -79,16 +80,16 @@ impl ToneBot {
 fn serve_sip(signalling: UdpSocket) {
     signalling.set_read_timeout(Some(Duration::from_millis(2))).unwrap();
     let local = signalling.local_addr().unwrap();
-    let start = Instant::now();
+    let start = RunClock::start();
     let mut endpoint = Endpoint::new(EndpointConfig::default(), 7);
     let mut calls: Vec<(offhook_sip::CallHandle, UdpSocket, SocketAddr, ToneBot, Sender)> = Vec::new();
-    let (mut due, mut busy) = (Duration::ZERO, Instant::now());
+    let (mut due, mut busy) = (Duration::ZERO, RunClock::start());
     let mut buffer = [0u8; 4096];
-    while busy.elapsed() < Duration::from_secs(8) {
+    while busy.now() < Duration::from_secs(8) {
         if let Ok((length, remote)) = signalling.recv_from(&mut buffer) {
             let flow = Flow { transport: Transport::Udp, local, remote, connection: None };
-            endpoint.handle(Input::Message { flow, bytes: Bytes::copy_from_slice(&buffer[..length]) }, start.elapsed());
-            busy = Instant::now();
+            endpoint.handle(Input::Message { flow, bytes: Bytes::copy_from_slice(&buffer[..length]) }, start.now());
+            busy = RunClock::start();
         }
         while let Some(output) = endpoint.poll_output() {
             match output {
@@ -102,7 +103,7 @@ fn serve_sip(signalling: UdpSocket) {
                     let sdp = format!(
                         "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {own} RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n"
                     );
-                    endpoint.handle(Input::Command(Command::Answer { call, sdp: sdp.into() }), start.elapsed());
+                    endpoint.handle(Input::Command(Command::Answer { call, sdp: sdp.into() }), start.now());
                     calls.push((
                         call,
                         media,
@@ -115,9 +116,9 @@ fn serve_sip(signalling: UdpSocket) {
                 Output::Event(_) => {}
             }
         }
-        if start.elapsed() >= due {
+        if start.now() >= due {
             due += Duration::from_millis(20);
-            endpoint.handle(Input::Timeout, start.elapsed());
+            endpoint.handle(Input::Timeout, start.now());
             for (_, media, remote, bot, sender) in &mut calls {
                 while let Ok((length, _)) = media.recv_from(&mut buffer) {
                     let packet = rtp_wire::read(&buffer[..length]).unwrap();
@@ -155,7 +156,7 @@ fn serve_twilio(mut stream: TcpStream) {
 }
 
 fn speak_over(socket: &mut WebSocket<TcpStream>) {
-    let (start, mut frames, mut bot, mut stream) = (Instant::now(), 0u32, ToneBot::default(), String::new());
+    let (start, mut frames, mut bot, mut stream) = (RunClock::start(), 0u32, ToneBot::default(), String::new());
     loop {
         match socket.read() {
             Ok(Message::Text(text)) => {
@@ -179,7 +180,7 @@ fn speak_over(socket: &mut WebSocket<TcpStream>) {
             }
             Err(Error::Io(e)) if e.kind() == std::io::ErrorKind::WouldBlock => {
                 // 60 ms ahead of real time, as a careful server is.
-                let wanted = (start.elapsed().as_millis() / 20) as u32 + 3;
+                let wanted = (start.now().as_millis() / 20) as u32 + 3;
                 if frames < wanted && !stream.is_empty() {
                     frames += 1;
                     if !bot.stopped {

@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -105,7 +105,8 @@ pub fn run(options: &Options, server: &Server, scenarios: &[Arc<Scenario>]) -> R
     let began = Timestamp::now();
     let mix = mix(scenarios, options.calls as usize);
     let plans = plans(options, &mix, &recordings);
-    let (done, finished) = channel();
+    // Room for every call, so that the paced thread never waits for analysis.
+    let (done, finished) = sync_channel(options.calls as usize);
     let collector = Collector::new(options, &mix, began);
     let (lateness, mut calls) = std::thread::scope(|scope| {
         let collecting = scope.spawn(move || collector.collect(&finished));
@@ -159,13 +160,13 @@ fn carry(
     server: &Server,
     clock: RunClock,
     plans: Vec<Plan>,
-    done: &Sender<Finished>,
+    done: &SyncSender<Finished>,
 ) -> Result<OwnLateness, String> {
     let called: HashMap<usize, Arc<str>> = plans.iter().map(|p| (p.call, p.caller.called())).collect();
     let concurrency = options.concurrency.unwrap_or(options.calls) as usize;
     raise_file_limit();
     let (network, seed) = (options.network, options.seed);
-    let mut dial = |call: usize, answers: &Sender<Dialled>| {
+    let mut dial = |call: usize, answers: &SyncSender<Dialled>| {
         let called = called.get(&call).cloned().unwrap_or_else(|| "".into());
         let dice = Dice::new(seed, call as u64, 2);
         match &server.target {
@@ -183,7 +184,7 @@ fn dial_sip(
     network: Profile,
     dice: Dice,
     clock: RunClock,
-    answers: &Sender<Dialled>,
+    answers: &SyncSender<Dialled>,
 ) {
     let placed = clock.now();
     let leg = SipLeg::place(to, &caller_number(call), called, network, dice, clock);
@@ -198,7 +199,7 @@ fn dial_twilio(
     network: Profile,
     dice: Dice,
     clock: RunClock,
-    answers: Sender<Dialled>,
+    answers: SyncSender<Dialled>,
 ) {
     std::thread::spawn(move || {
         let placed = clock.now();
@@ -302,7 +303,7 @@ impl Collector {
         if !self.show {
             return;
         }
-        let filled = if self.total == 0 { 0 } else { 30 * finished / self.total };
+        let filled = (30 * finished).checked_div(self.total).unwrap_or(0);
         let bar = format!(
             "[{}{}] {finished}/{} calls, {} failed",
             "#".repeat(filled),
@@ -314,7 +315,7 @@ impl Collector {
         // A log file gets a line only now and then.
         let _ = if stderr.is_terminal() {
             write!(stderr, "\r{bar}").and_then(|()| stderr.flush())
-        } else if finished == self.total || (finished > 0 && finished % 50 == 0) {
+        } else if finished == self.total || (finished > 0 && finished.is_multiple_of(50)) {
             writeln!(stderr, "{bar}")
         } else {
             Ok(())
@@ -356,12 +357,13 @@ fn read_when_written(
     began: Timestamp,
     expected: usize,
 ) -> Result<Vec<ServerCall>, String> {
+    let clock = RunClock::start();
     let mut found = source.calls(via, began, Timestamp::now())?;
     for _ in 0..RECORD_TRIES {
         if found.len() >= expected {
             break;
         }
-        std::thread::sleep(Duration::from_millis(200));
+        clock.sleep_until(clock.now() + Duration::from_millis(200));
         found = source.calls(via, began, Timestamp::now())?;
     }
     Ok(found)

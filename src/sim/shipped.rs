@@ -1,6 +1,6 @@
 //! The scenarios and recordings that come with the program, so that it runs with nothing beside it.
 
-/// Every shipped scenario: file name and text. The default mix plays all of them.
+/// The scenarios of the default mix: file name and text.
 pub const SCENARIOS: &[(&str, &str)] = &[
     ("barge_in.yaml", include_str!("../../fixtures/scenarios/barge_in.yaml")),
     ("noise_burst.yaml", include_str!("../../fixtures/scenarios/noise_burst.yaml")),
@@ -9,31 +9,50 @@ pub const SCENARIOS: &[(&str, &str)] = &[
     ("hang_up_mid_speech.yaml", include_str!("../../fixtures/scenarios/hang_up_mid_speech.yaml")),
 ];
 
+/// Shipped scenarios that are no part of the mix.
+pub const BY_NAME: &[(&str, &str)] =
+    &[("open_question.yaml", include_str!("../../fixtures/scenarios/open_question.yaml"))];
+
+/// A recording of a human voice that comes with the program.
+pub struct ShippedRecording {
+    /// As scenarios name it.
+    pub name: &'static str,
+    /// What the stand-in for a recogniser makes of it.
+    pub words: &'static str,
+    /// A WAVE file.
+    pub wav: &'static [u8],
+}
+
 /// A shipped recording by the name that scenarios give it.
 pub fn recording(name: &str) -> Option<&'static [u8]> {
-    RECORDINGS.iter().find(|(known, _)| *known == name).map(|&(_, bytes)| bytes)
+    RECORDINGS.iter().find(|recording| recording.name == name).map(|recording| recording.wav)
 }
 
 macro_rules! human {
-    ($($file:literal),* $(,)?) => {
-        &[$((concat!("human/", $file), include_bytes!(concat!("../../fixtures/audio/human/", $file)))),*]
+    ($($file:literal => $words:literal),* $(,)?) => {
+        &[$(ShippedRecording {
+            name: concat!("human/", $file),
+            words: $words,
+            wav: include_bytes!(concat!("../../fixtures/audio/human/", $file)),
+        }),*]
     };
 }
 
-const RECORDINGS: &[(&str, &[u8])] = human![
-    "demo-nomatch.wav",
-    "from-unknown-caller.wav",
-    "goodbye.wav",
-    "hello.wav",
-    "im-sorry.wav",
-    "number-not-answering.wav",
-    "one.wav",
-    "please-try-again.wav",
-    "pls-hold-while-try.wav",
-    "to-call-this-number.wav",
-    "transfer.wav",
-    "vm-repeat.wav",
-    "vm-tocallback.wav",
+/// Every shipped recording.
+pub const RECORDINGS: &[ShippedRecording] = human![
+    "demo-nomatch.wav" => "can you tell me what to bring along",
+    "from-unknown-caller.wav" => "an unknown caller",
+    "goodbye.wav" => "goodbye",
+    "hello.wav" => "hello",
+    "im-sorry.wav" => "i'm sorry",
+    "number-not-answering.wav" => "the number is not answering",
+    "one.wav" => "one",
+    "please-try-again.wav" => "please try again",
+    "pls-hold-while-try.wav" => "please hold while i try",
+    "to-call-this-number.wav" => "to call this number",
+    "transfer.wav" => "please transfer my call",
+    "vm-repeat.wav" => "could you repeat that message",
+    "vm-tocallback.wav" => "can somebody call me back this afternoon",
 ];
 
 #[cfg(test)]
@@ -43,8 +62,8 @@ mod tests {
 
     #[test]
     fn every_recording_has_its_labels_inside() {
-        for (name, bytes) in RECORDINGS {
-            let recording = Recording::from_wav(name, bytes).unwrap();
+        for ShippedRecording { name, wav, .. } in RECORDINGS {
+            let recording = Recording::from_wav(name, wav).unwrap();
             let speech_ms = (recording.end - recording.onset) / 8;
             assert!((400..4000).contains(&speech_ms), "{name}: {speech_ms} ms");
             assert!(recording.onset >= 80 * 4, "{name}: no silence before the onset");

@@ -3,6 +3,8 @@
 //!
 //! A packet sent or received at T occupies the 20 ms from T: sample i of it is at T + i/8000 s, in both directions.
 
+use std::sync::Arc;
+
 use super::clock::{Moment, samples};
 
 /// One direction's audio as G.711 mu-law, in pieces of which each has its own time.
@@ -55,8 +57,8 @@ pub enum MarkKind {
     Answered,
     /// A scenario's step began.
     Step(&'static str),
-    /// The caller's speech began, by its label.
-    Onset,
+    /// The caller's speech began, by its recording's label.
+    Onset(Arc<str>),
     /// The caller's last voiced sample.
     SpeechEnd,
     NoiseBegan,
@@ -76,7 +78,7 @@ impl MarkKind {
         match self {
             Self::Answered => "answered".into(),
             Self::Step(name) => (*name).into(),
-            Self::Onset => "onset".into(),
+            Self::Onset(recording) => format!("onset {recording}"),
             Self::SpeechEnd => "end of speech".into(),
             Self::NoiseBegan => "noise".into(),
             Self::NoiseEnded => "noise over".into(),

@@ -5,11 +5,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::record::{Record, TurnRecord};
+use crate::clock;
 use crate::telemetry::metrics::{Metrics, Stage};
 
 /// Takes records from anywhere; a clone fills the same queue.
@@ -60,7 +61,7 @@ pub(super) enum Message {
 pub(super) fn queue(capacity: usize, metrics: Metrics) -> (RecordSink, mpsc::Receiver<Message>) {
     let (queue, inbox) = mpsc::channel(capacity);
     let complaints =
-        Arc::new(Complaints { began: Instant::now(), next_ms: AtomicU64::new(0), silent: AtomicU64::new(0) });
+        Arc::new(Complaints { began: clock::now(), next_ms: AtomicU64::new(0), silent: AtomicU64::new(0) });
     (RecordSink { queue, metrics, complaints }, inbox)
 }
 
@@ -85,14 +86,14 @@ fn observe(metrics: &Metrics, turn: &TurnRecord) {
 /// Says that records are lost, at most once a second.
 #[derive(Debug)]
 struct Complaints {
-    began: Instant,
+    began: Duration,
     next_ms: AtomicU64,
     silent: AtomicU64,
 }
 
 impl Complaints {
     fn complain(&self, writer_gone: bool) {
-        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let now = u64::try_from(clock::now().saturating_sub(self.began).as_millis()).unwrap_or(u64::MAX);
         let next = self.next_ms.load(Relaxed);
         let mine = now >= next && self.next_ms.compare_exchange(next, now + 1000, Relaxed, Relaxed).is_ok();
         if !mine {

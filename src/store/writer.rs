@@ -14,6 +14,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::csv::CsvFiles;
+use super::record::Record;
 use super::row::{Privacy, Row, Turn};
 use super::sink::Message;
 use super::spool::Spool;
@@ -101,7 +102,10 @@ impl Writer {
         let mut waiting = Vec::new();
         for message in batch {
             match message {
-                Message::Record(record) => rows.push(self.privacy.row(record)),
+                Message::Record(record) => {
+                    log(&record);
+                    rows.push(self.privacy.row(record));
+                }
                 Message::Flush(done) => waiting.push(done),
             }
         }
@@ -230,6 +234,38 @@ impl Writer {
     fn lose(&self, count: u64, why: &'static str) {
         self.metrics.records_lost.inc_by(count);
         tracing::error!(count, why, "call records lost");
+    }
+}
+
+/// A call's beginning, turns and end as log lines: written here because a media thread must not wait for standard
+/// output.
+fn log(record: &Record) {
+    match record {
+        Record::CallStarted { call, via, flow, .. } => {
+            tracing::info!(session_id = %call, via = via.as_str(), %flow, "call began");
+        }
+        Record::Turn { call, turn, .. } => tracing::info!(
+            session_id = %call,
+            turn = turn.number,
+            step = %turn.step,
+            asr_ms = turn.asr_ms,
+            llm_ms = turn.llm_ms,
+            tts_ms = turn.tts_ms,
+            total_ms = turn.total_ms,
+            barge_in_ms = turn.barge_in_ms,
+            error = turn.error,
+            "turn"
+        ),
+        Record::Event { .. } => {}
+        Record::CallEnded { call, reason, summary, .. } => tracing::info!(
+            session_id = %call,
+            reason = reason.as_str(),
+            duration_ms = summary.duration_ms,
+            turns = summary.turns,
+            barge_ins = summary.barge_ins,
+            packets_lost = summary.packets_lost,
+            "call ended"
+        ),
     }
 }
 

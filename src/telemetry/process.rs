@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::fs;
-use std::time::Instant;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use prometheus_client::collector::Collector;
@@ -12,16 +12,18 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use crate::clock;
+
 /// Memory, descriptors, threads and age of this process.
 #[derive(Debug)]
 pub(super) struct Process {
-    began: Instant,
+    began: Duration,
     began_at: f64,
 }
 
 impl Process {
     pub(super) fn new() -> Self {
-        Self { began: Instant::now(), began_at: Timestamp::now().as_millisecond() as f64 / 1000.0 }
+        Self { began: clock::now(), began_at: Timestamp::now().as_millisecond() as f64 / 1000.0 }
     }
 }
 
@@ -39,7 +41,12 @@ impl Collector for Process {
             }
         }
         gauge(&mut encoder, "process_start_time_seconds", "Start of the process, Unix time.", self.began_at)?;
-        gauge(&mut encoder, "offhook_uptime_seconds", "Age of the process.", self.began.elapsed().as_secs_f64())
+        gauge(
+            &mut encoder,
+            "offhook_uptime_seconds",
+            "Age of the process.",
+            clock::now().saturating_sub(self.began).as_secs_f64(),
+        )
     }
 }
 

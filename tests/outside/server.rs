@@ -44,6 +44,9 @@ impl Server {
         let child = Command::new(env!("CARGO_BIN_EXE_offhook"))
             .args(&arguments)
             .current_dir(env!("CARGO_MANIFEST_DIR"))
+            // Keys and settings of whoever runs the tests are theirs.
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .stdin(Stdio::null())
             .stdout(File::create(dir.join("stdout.log")).unwrap())
             .stderr(File::create(dir.join("stderr.log")).unwrap())

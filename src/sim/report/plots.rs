@@ -201,7 +201,9 @@ fn draw_marks(svg: &mut Svg, call: &CallReport, timeline: &Timeline, rows: usize
     for mark in &timeline.marks {
         let (x, top) = place(mark.at);
         match mark.kind {
-            MarkKind::Onset => flag(svg, "onset", x, top, 22.0, "onset"),
+            MarkKind::Onset(_) => {
+                flag(svg, "onset", x, top, 22.0, &mark.kind.label().replace("human/", "").replace(".wav", ""))
+            }
             MarkKind::SpeechEnd => flag(svg, "speech-end", x, top, 22.0, "end"),
             MarkKind::Cleared => flag(svg, "clear", x, top, 134.0, "clear"),
             MarkKind::Played(_) => svg.rect_titled("played", [x - 1.5, top + 128.0, 3.0, 6.0], &mark.kind.label()),

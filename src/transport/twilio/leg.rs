@@ -192,10 +192,10 @@ impl FarPlayout {
 
 const STEP: Duration = Duration::from_millis(FRAME_MS as u64);
 
-/// Audio that the far side holds in hand against network jitter.
-const LEAD: Duration = Duration::from_millis(60);
+/// Audio that the far side holds in hand against network jitter. `clear` empties it, so it costs no barge-in time.
+const LEAD: Duration = Duration::from_millis(100);
 
-const MOST_AT_ONCE: u32 = 4;
+const MOST_AT_ONCE: u32 = 6;
 const FRAMES_PER_MARK: u32 = 5;
 const MOST_MARKS: usize = 32;
 const MOST_LAG: Duration = Duration::from_secs(1);
@@ -220,7 +220,7 @@ mod tests {
             }
             assert_eq!(playout.ends_at - now, LEAD, "tick {tick}");
         }
-        assert_eq!(sent, 50 + 2);
+        assert_eq!(sent, 50 + 4);
     }
 
     #[test]

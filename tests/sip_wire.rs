@@ -1,0 +1,329 @@
+//! The SIP side from outside: what a stranger's datagrams and connections are answered, and that no call, no place and
+//! no port is left behind by any of them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test fails by panicking.
+
+mod wire_support;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use wire_support::phone::{Phone, audio_of, media_of, offer};
+use wire_support::{Host, loudest, tonality};
+
+const SOON: Duration = Duration::from_millis(300);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn options_says_what_is_served() {
+    let host = Host::start(|_| {}).await;
+    for mut phone in [Phone::udp(&host).await, Phone::tcp(&host).await] {
+        let answer = phone.options().await;
+        assert_eq!(answer.status(), 200, "{}", answer.text);
+        let allow = answer.header("Allow").unwrap();
+        for method in ["INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO"] {
+            assert!(allow.contains(method), "{allow}");
+        }
+    }
+    host.is_left_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_over_udp_hears_the_tone_at_20_ms_and_ends_by_bye() {
+    let host = Host::start(|_| {}).await;
+    let phone = Phone::udp(&host).await;
+    hears_the_tone_and_hangs_up(host, phone).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_over_tcp_hears_the_tone_at_20_ms_and_ends_by_bye() {
+    let host = Host::start(|_| {}).await;
+    let phone = Phone::tcp(&host).await;
+    hears_the_tone_and_hangs_up(host, phone).await;
+}
+
+async fn hears_the_tone_and_hangs_up(host: Host, mut phone: Phone) {
+    let answer = phone.call("1000").await;
+    assert_eq!(answer.status(), 200, "{}", answer.text);
+    is_lawful_answer(answer.body());
+    assert_eq!(answer.header("Content-Type"), Some("application/sdp"));
+    assert!(answer.header("Contact").is_some() && answer.header("Record-Route").is_none());
+    let packets = phone.talk(&[], Duration::from_secs(2)).await;
+    for pair in packets.windows(2) {
+        assert_eq!(pair[1].sequence, pair[0].sequence.wrapping_add(1), "no packet is missing or out of order");
+        assert_eq!(pair[1].timestamp, pair[0].timestamp.wrapping_add(160));
+    }
+    assert!(packets.iter().all(|p| p.payload_type == 0 && p.payload.len() == 160));
+    let span = packets.last().unwrap().at - packets[0].at;
+    let pace = span.as_secs_f64() * 1000.0 / (packets.len() - 1) as f64;
+    assert!((19.0..21.0).contains(&pace) && packets.len() > 80, "{} packets, one in {pace} ms", packets.len());
+    let sound = audio_of(&packets[packets.len() - 40..]);
+    assert!((-21.0..-19.0).contains(&loudest(&sound)), "{} dBFS", loudest(&sound));
+    assert!(tonality(&sound, 440.0) > 0.95, "{}", tonality(&sound, 440.0));
+    assert_eq!(phone.bye().await, 200);
+    assert_eq!(host.ended_call().await["end_reason"], "caller_hung_up");
+    phone.listen(SOON).await;
+    assert_eq!(phone.listen(SOON).await.len(), 0, "nothing comes after the call");
+    host.is_left_clean().await;
+}
+
+fn is_lawful_answer(sdp: &str) {
+    let lines: Vec<&str> = sdp.split_terminator("\r\n").collect();
+    let first: String = lines.iter().map(|line| &line[..1]).take_while(|kind| *kind != "a").collect();
+    assert_eq!(first, "vosctm", "RFC 8866 section 9 gives the order: {sdp}");
+    assert_eq!(lines.iter().filter(|line| line.starts_with("m=")).count(), 1, "{sdp}");
+    assert!(media_of(sdp).port() >= 1024 && media_of(sdp).port() % 2 == 0, "{sdp}");
+    let media = lines.iter().find(|line| line.starts_with("m=")).unwrap();
+    assert!(media.ends_with(" RTP/AVP 0 101"), "{media}");
+    for wanted in ["a=rtpmap:0 PCMU/8000", "a=rtpmap:101 telephone-event/8000", "a=ptime:20", "a=sendrecv"] {
+        assert!(lines.contains(&wanted), "{wanted}: {sdp}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancel_after_the_answer_changes_nothing_and_an_unknown_one_is_481() {
+    let host = Host::start(|_| {}).await;
+    let mut phone = Phone::udp(&host).await;
+    let cancel = phone.request("CANCEL", &[], "");
+    phone.send(&cancel).await;
+    assert_eq!(phone.answer_to("CANCEL").await.status(), 481);
+    let sdp = phone.own_offer();
+    let invite = phone.invite("1000", &sdp);
+    let cancel = phone.same_transaction("CANCEL", &[], "");
+    phone.send(&invite).await;
+    phone.send(&cancel).await;
+    // The bench line is answered at once, so the CANCEL comes too late (RFC 3261 section 9.2).
+    let (first, second) = (phone.answer_to_any().await, phone.answer_to_any().await);
+    let statuses = [first.status(), second.status()];
+    assert_eq!(statuses, [200, 200], "{}\n{}", first.text, second.text);
+    let answer = if first.method() == "INVITE" { first } else { second };
+    phone.take_answer(&answer).await;
+    assert!(phone.talk(&[], Duration::from_millis(600)).await.len() > 15, "the call goes on");
+    assert_eq!(phone.bye().await, 200);
+    host.is_left_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_without_ack_is_repeated_then_given_up() {
+    let host = Host::start(|config| config.sip.t1_ms = 20).await;
+    let mut phone = Phone::udp(&host).await;
+    let sdp = phone.own_offer();
+    let invite = phone.invite("1000", &sdp);
+    phone.send(&invite).await;
+    let answer = phone.answer_to("INVITE").await;
+    phone.remember(&answer);
+    let began = Instant::now();
+    let mut repeats = 0;
+    loop {
+        let heard = phone.hear().await;
+        if heard.is_request("BYE") {
+            break;
+        }
+        assert_eq!(heard.text, answer.text, "the same answer again");
+        repeats += 1;
+    }
+    assert!(repeats >= 3, "{repeats}");
+    assert!(began.elapsed() < Duration::from_millis(20 * 64 * 3), "64 * T1 is 1.28 s: {:?}", began.elapsed());
+    phone.is_hung_up_on().await;
+    assert_eq!(host.ended_call().await["end_reason"], "no_ack");
+    host.is_left_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_invite_makes_one_call_and_a_merged_one_none() {
+    let host = Host::start(|_| {}).await;
+    let mut phone = Phone::udp(&host).await;
+    let sdp = phone.own_offer();
+    let invite = phone.invite("1000", &sdp);
+    for _ in 0..3 {
+        phone.send(&invite).await;
+    }
+    let answer = phone.answer_to("INVITE").await;
+    // The same request by another way through the network (RFC 3261 section 8.2.2.2).
+    let merged = invite.replace("branch=z9hG4bK", "branch=z9hG4bKother");
+    phone.send(&merged).await;
+    let refused = loop {
+        let heard = phone.answer_to("INVITE").await;
+        if heard.status() != 200 {
+            break heard;
+        }
+    };
+    assert_eq!(refused.status(), 482, "{}", refused.text);
+    phone.take_answer(&answer).await;
+    assert_eq!((host.calls(), host.begun().await), (1, 1));
+    assert_eq!(phone.bye().await, 200);
+    host.is_left_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_of_no_dialog_are_481_and_a_second_bye_too() {
+    let host = Host::start(|_| {}).await;
+    let mut phone = Phone::connected(&host, "1000").await;
+    let tag = phone.to_tag.replace("nobody".into());
+    for method in ["BYE", "INFO", "INVITE", "UPDATE"] {
+        let request = phone.request(method, &[], "");
+        phone.send(&request).await;
+        let answer = phone.answer_to(method).await;
+        assert_eq!(answer.status(), 481, "{method}");
+        if method == "INVITE" {
+            phone.take_answer(&answer).await;
+        }
+    }
+    assert_eq!(host.calls(), 1, "the call is not touched");
+    phone.to_tag = tag;
+    assert_eq!(phone.bye().await, 200);
+    assert_eq!(phone.bye().await, 481);
+    host.is_left_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_and_unservable_requests_are_refused_by_the_right_status() {
+    let host = Host::start(|_| {}).await;
+    let mut phone = Phone::udp(&host).await;
+    let sdp = phone.own_offer();
+    let long = format!("X-Long: {}", "x".repeat(40_000));
+    /// What the case is, the method, the status, and what is done to a lawful request.
+    type Case<'a> = (&'a str, &'a str, u16, Box<dyn Fn(String) -> String + 'a>);
+    let swap = |from: &'static str, to: &'static str| {
+        move |text: String| {
+            assert!(text.contains(from), "{from}: {text}");
+            text.replacen(from, to, 1)
+        }
+    };
+    let cases: Vec<Case<'_>> = vec![
+        ("no CSeq", "INVITE", 400, Box::new(|text| without(&text, "CSeq:"))),
+        ("no From", "INVITE", 400, Box::new(|text| without(&text, "From:"))),
+        ("no Contact", "INVITE", 400, Box::new(|text| without(&text, "Contact:"))),
+        ("CSeq of another method", "INVITE", 400, Box::new(swap(" INVITE\r\nContact", " OPTIONS\r\nContact"))),
+        ("a method that is known", "REGISTER", 405, Box::new(|text| text)),
+        ("a method that is not", "DANCE", 501, Box::new(|text| text)),
+        ("no SDP", "INVITE", 415, Box::new(swap("application/sdp", "text/plain"))),
+        ("a coding", "INVITE", 415, Box::new(swap("Contact:", "Content-Encoding: gzip\r\nContact:"))),
+        ("a scheme", "INVITE", 416, Box::new(swap("INVITE sip:1000@", "INVITE soap:1000@"))),
+        ("an extension", "INVITE", 420, Box::new(swap("Contact:", "Require: 100rel\r\nContact:"))),
+        ("no dialog", "BYE", 481, Box::new(|text| text)),
+        ("no offer", "INVITE", 488, Box::new(|text| bodiless(&text))),
+        ("a version", "INVITE", 505, Box::new(swap(" SIP/2.0\r\nVia", " SIP/3.0\r\nVia"))),
+        ("a head", "INVITE", 513, Box::new(|text| text.replacen("Contact:", &format!("{long}\r\nContact:"), 1))),
+    ];
+    for (what, method, status, change) in cases {
+        phone.call_id = format!("c{:x}@tests", rand::random::<u64>());
+        let text = match method {
+            "INVITE" => phone.invite("1000", &sdp),
+            other => phone.request(other, &[], ""),
+        };
+        phone.send(&change(text)).await;
+        let answer = phone.answer_to_any().await;
+        assert_eq!(answer.status(), status, "{what}: {}", answer.text);
+        if method == "INVITE" {
+            phone.take_answer(&answer).await;
+        }
+        match status {
+            405 | 501 => assert!(answer.header("Allow").is_some(), "{what}: {}", answer.text),
+            420 => assert_eq!(answer.header("Unsupported"), Some("100rel")),
+            _ => {}
+        }
+    }
+    assert_eq!((host.calls(), host.begun().await), (0, 0), "no call was made");
+    assert_eq!(phone.options().await.status(), 200);
+    host.is_left_clean().await;
+}
+
+fn without(text: &str, header: &str) -> String {
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let kept: Vec<&str> = head.split("\r\n").filter(|line| !line.starts_with(header)).collect();
+    format!("{}\r\n\r\n{body}", kept.join("\r\n"))
+}
+
+fn bodiless(text: &str) -> String {
+    let head = text.split("\r\n\r\n").next().unwrap();
+    let kept: Vec<&str> = head.split("\r\n").filter(|line| !line.starts_with("Content-")).collect();
+    format!("{}\r\nContent-Length: 0\r\n\r\n", kept.join("\r\n"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_session_descriptions_are_refused_and_take_no_port() {
+    // Two calls' ports: what a refused offer took from them would be missed by the last call.
+    let host = Host::start(|config| config.rtp.ports = "29900-29903".parse().unwrap()).await;
+    let mut phone = Phone::udp(&host).await;
+    let good = phone.own_offer();
+    let swap = |from: &str, to: &str| {
+        assert!(good.contains(from), "{from}");
+        good.replacen(from, to, 1)
+    };
+    let port = phone.media.local_addr().unwrap().port();
+    let cases = [
+        ("empty lines only", "\r\n\r\n".to_owned()),
+        ("NULs", "\0".repeat(100)),
+        ("no version", swap("v=0\r\n", "")),
+        ("another version", swap("v=0", "v=1")),
+        ("no origin", swap("o=- 7", "x=- 7")),
+        ("no connection", swap("c=IN IP4 127.0.0.1\r\n", "")),
+        ("a host name", swap("c=IN IP4 127.0.0.1", "c=IN IP4 victim.example")),
+        ("broadcast", swap("c=IN IP4 127.0.0.1", "c=IN IP4 255.255.255.255")),
+        ("multicast", swap("c=IN IP4 127.0.0.1", "c=IN IP4 224.2.1.1/127")),
+        ("another family", swap("c=IN IP4 127.0.0.1", "c=IN IP6 2001:db8::1")),
+        ("a broken address", swap("c=IN IP4 127.0.0.1", "c=IN IP4 127.0.0.256")),
+        ("no media", good.split("m=").next().unwrap().to_owned()),
+        ("a system port", swap(&format!("m=audio {port}"), "m=audio 53")),
+        ("port 0", swap(&format!("m=audio {port}"), "m=audio 0")),
+        ("port 65536", swap(&format!("m=audio {port}"), "m=audio 65536")),
+        ("a negative port", swap(&format!("m=audio {port}"), "m=audio -1")),
+        ("no format", swap(" RTP/AVP 0 8 101", " RTP/AVP")),
+        ("formats out of range", swap(" RTP/AVP 0 8 101", " RTP/AVP 300 400")),
+        ("other codecs", swap(" RTP/AVP 0 8 101", " RTP/AVP 9 18")),
+        ("secure only", swap(" RTP/AVP ", " RTP/SAVP ")),
+        ("video", swap("m=audio", "m=video")),
+        ("a huge ptime", swap("a=ptime:20", "a=ptime:99999999999")),
+        ("a rtpmap without a clock", swap("PCMU/8000", "PCMU")),
+        ("1000 streams", format!("{good}{}", "m=audio 4000 RTP/AVP 0\r\n".repeat(1000))),
+        ("1000 formats", swap("0 8 101", &"0 ".repeat(1000))),
+        ("no SDP at all", "{\"not\": \"sdp\"}".to_owned()),
+    ];
+    for (what, sdp) in &cases {
+        phone.call_id = format!("s{:x}@tests", rand::random::<u64>());
+        let answer = phone.call_with("1000", sdp).await;
+        assert!([400, 488].contains(&answer.status()), "{what}: {}", answer.text);
+        assert_eq!(host.calls(), 0, "{what}");
+    }
+    assert_eq!(host.begun().await, 0);
+    phone.call_id = "good@tests".into();
+    assert_eq!(phone.call("1000").await.status(), 200, "a port is free");
+    assert_eq!(phone.bye().await, 200);
+    host.is_left_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_any_garbage_the_server_still_answers() {
+    let mut host = Host::start(|_| {}).await;
+    let mut phone = Phone::udp(&host).await;
+    let mut datagrams: Vec<(String, Vec<u8>)> = vec![
+        ("NULs".into(), vec![0; 1200]),
+        ("0xFF".into(), vec![0xFF; 1200]),
+        ("nothing".into(), Vec::new()),
+        (
+            "64 KiB of text".into(),
+            b"INVITE sip:1000@127.0.0.1 SIP/2.0\r\n".iter().copied().cycle().take(65_507).collect(),
+        ),
+        ("64 KiB of NULs".into(), vec![0; 65_507]),
+        ("a lone line end".into(), b"\r\n".to_vec()),
+        ("RTP".into(), [&[0x80, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1][..], &[0xFF; 160]].concat()),
+        ("STUN".into(), [&[0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42][..], &[7; 12]].concat()),
+    ];
+    for n in 0..40_u64 {
+        datagrams.push((format!("random {n}"), (0..n * 31).map(|_| rand::random()).collect()));
+    }
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/sip/rfc4475");
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "dat") {
+            datagrams.push((path.display().to_string(), std::fs::read(&path).unwrap()));
+        }
+    }
+    assert!(datagrams.len() > 90);
+    for (what, datagram) in &datagrams {
+        phone.send_bytes(datagram).await;
+        let answer = phone.options().await;
+        assert_eq!(answer.status(), 200, "after {what}: {}", answer.text);
+    }
+    // Some of the RFC's messages are lawful INVITEs, whose makers never acknowledge; the server ends them.
+    host.take().stop().await;
+}

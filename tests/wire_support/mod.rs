@@ -1,0 +1,214 @@
+//! The whole server in the test's process, on free loopback ports, and its records as its API shows them.
+//!
+//! Everything that a test says to it goes through real sockets; only starting and stopping is done by a function call.
+//! Deliberately absent: any way to look inside. What a test cannot see from outside it may not rely on.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code)] // A test fails by panicking.
+
+pub mod edge;
+pub mod phone;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use offhook::config::{Config, PortRange};
+use offhook::server::Server;
+use offhook::sim::audio;
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+/// The auth token that webhooks and tickets are signed with.
+pub const TOKEN: &str = "a token of the tests";
+
+/// Longest wait for something that happens at once on an idle machine.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A running server.
+pub struct Host {
+    server: Option<Server>,
+    pub sip: SocketAddr,
+    pub http: SocketAddr,
+    data: PathBuf,
+}
+
+impl Host {
+    /// A server without a voice: the bench line is all that it can serve.
+    pub async fn start(adjust: impl FnOnce(&mut Config)) -> Self {
+        Self::with_voice(|config| {
+            config.flite.program = String::new();
+            config.espeak.program = String::new();
+            adjust(config);
+        })
+        .await
+    }
+
+    /// A server with the embedded voices.
+    pub async fn with_voice(adjust: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::default();
+        let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let number = HOSTS.fetch_add(1, Ordering::Relaxed);
+        let data = std::env::temp_dir().join(format!("offhook-wire-{}-{number}", std::process::id()));
+        (config.http.listen, config.sip.listen) = (anywhere, anywhere);
+        config.data.dir.clone_from(&data);
+        // No such directory: the flows and lines that come with the program.
+        config.flows.dir = data.join("flows-that-come-with-the-program");
+        config.twilio.auth_token = Some(TOKEN.to_owned().into());
+        config.limits.drain_timeout_s = 1;
+        config.rtp.ports = ports(number);
+        adjust(&mut config);
+        let server = Box::pin(Server::start(&config)).await.expect("the server starts");
+        let at = server.addresses();
+        Self { server: Some(server), sip: at.sip, http: at.http, data }
+    }
+
+    /// Calls that hold a place.
+    pub fn calls(&self) -> u32 {
+        self.server.as_ref().map_or(0, Server::calls)
+    }
+
+    /// Waits until so many calls hold a place.
+    pub async fn has_calls(&self, wanted: u32) {
+        let until = Instant::now() + PATIENCE;
+        while self.calls() != wanted {
+            assert!(Instant::now() < until, "{} calls hold a place, expected {wanted}", self.calls());
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    pub async fn http(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String) {
+        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let mut request = client.request(method, format!("http://{}{path}", self.http)).body(body.to_vec());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    pub async fn json(&self, path: &str) -> Value {
+        let (status, body) = self.http("GET", path, &[], b"").await;
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    /// The value of one metric line, 0 where it was never counted.
+    pub async fn metric(&self, line: &str) -> f64 {
+        let (_, text) = self.http("GET", "/metrics", &[], b"").await;
+        let found = text.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(' '));
+        found.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    /// Every call with its turns and events, newest first, once as many as `count` have ended.
+    pub async fn ended_calls(&self, count: usize) -> Vec<Value> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let list = self.json("/v1/calls?limit=500").await;
+            let calls = list["calls"].as_array().unwrap();
+            if calls.iter().filter(|call| call["state"] == "ended").count() >= count {
+                let mut detailed = Vec::new();
+                for call in calls {
+                    detailed.push(self.json(&format!("/v1/calls/{}", call["id"].as_str().unwrap())).await);
+                }
+                return detailed;
+            }
+            assert!(Instant::now() < until, "not {count} ended calls: {list:#}");
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// The one call that there was.
+    pub async fn ended_call(&self) -> Value {
+        let mut calls = self.ended_calls(1).await;
+        assert_eq!(calls.len(), 1, "one call was made: {calls:#?}");
+        calls.remove(0)
+    }
+
+    /// How many calls were ever begun.
+    pub async fn begun(&self) -> usize {
+        self.json("/v1/calls?limit=500").await["calls"].as_array().unwrap().len()
+    }
+
+    /// Nothing is left of any call, then the server ends in order.
+    pub async fn is_left_clean(mut self) {
+        self.has_calls(0).await;
+        let begun = self.begun().await;
+        for call in self.ended_calls(begun).await {
+            assert_eq!(call["state"], "ended", "{call:#}");
+        }
+        for via in ["sip", "twilio"] {
+            assert_eq!(self.metric(&format!("offhook_calls_active{{via=\"{via}\"}}")).await, 0.0, "{via}");
+        }
+        self.take().stop().await;
+    }
+
+    /// The server itself, to be stopped by the test.
+    pub fn take(&mut self) -> Server {
+        self.server.take().unwrap()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.data);
+    }
+}
+
+/// All steps of a call's turns, in order.
+pub fn steps(call: &Value) -> Vec<String> {
+    let turns = call["turns"].as_array().unwrap();
+    turns.iter().map(|turn| turn["step"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+/// All that the caller heard.
+pub fn heard(call: &Value) -> String {
+    let turns = call["turns"].as_array().unwrap();
+    turns.iter().filter_map(|turn| turn["heard"].as_str()).collect::<Vec<_>>().join(" ")
+}
+
+/// A recorded phrase of `fixtures/audio/human`, G.711 mu-law in frames of 20 ms, and the first frame with a voice.
+pub fn phrase(name: &str) -> (Vec<[u8; 160]>, usize) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/audio/human").join(name);
+    let wav = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let samples: Vec<i16> = wav[44..].chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect();
+    let onset = audio::onset(&samples).unwrap() / 160;
+    let octets: Vec<u8> = samples.iter().map(|sample| audio::ulaw(*sample)).collect();
+    let mut frames: Vec<[u8; 160]> = octets.chunks_exact(160).map(|frame| frame.try_into().unwrap()).collect();
+    frames.push(QUIET);
+    (frames, onset)
+}
+
+/// 20 ms of G.711 mu-law silence.
+pub const QUIET: [u8; 160] = [0xFF; 160];
+
+/// Level in dBFS of the loudest 100 ms.
+pub fn loudest(mulaw: &[u8]) -> f64 {
+    let samples = audio::linear_all(mulaw);
+    samples.chunks(800).map(|chunk| audio::dbfs(audio::rms(chunk))).fold(-120.0, f64::max)
+}
+
+/// Part of the power that lies at `hz`, 0 to 1 (Goertzel).
+pub fn tonality(mulaw: &[u8], hz: f64) -> f64 {
+    let samples = audio::linear_all(mulaw);
+    let step = std::f64::consts::TAU * hz / 8000.0;
+    let (mut real, mut imaginary, mut power) = (0.0, 0.0, 0.0);
+    for (n, sample) in samples.iter().enumerate() {
+        let (sine, cosine) = (step * n as f64).sin_cos();
+        let value = f64::from(*sample);
+        (real, imaginary, power) = (real + value * cosine, imaginary + value * sine, power + value * value);
+    }
+    let length = samples.len() as f64;
+    if power == 0.0 { 0.0 } else { 2.0 * (real * real + imaginary * imaginary) / (length * power) }
+}
+
+/// Each server has its own, so that no packet of one test reaches another one.
+fn ports(number: u16) -> PortRange {
+    let block = (std::process::id() as u16 % 31 * 8 + number) % 240;
+    let first = 20_000 + block * 40;
+    PortRange::new(first, first + 39).unwrap()
+}
+
+static HOSTS: AtomicU16 = AtomicU16::new(0);
+
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
