@@ -144,7 +144,12 @@ impl Edge {
     pub async fn talk_until(&mut self, wanted: impl Fn(&Self) -> bool) {
         let until = Instant::now() + Duration::from_secs(40);
         while self.closed.is_none() && !wanted(self) {
-            assert!(Instant::now() < until, "it never came: {} messages, heard {} ms", self.log.len(), self.heard.len() / 8);
+            assert!(
+                Instant::now() < until,
+                "it never came: {} messages, heard {} ms",
+                self.log.len(),
+                self.heard.len() / 8
+            );
             self.talk(&[], Duration::from_millis(100)).await;
         }
     }
@@ -226,7 +231,10 @@ impl Edge {
     }
 
     pub fn marks(&self) -> Vec<&str> {
-        self.log.iter().filter_map(|(_, m)| if let FromServer::Mark(name) = m { Some(name.as_str()) } else { None }).collect()
+        self.log
+            .iter()
+            .filter_map(|(_, m)| if let FromServer::Mark(name) = m { Some(name.as_str()) } else { None })
+            .collect()
     }
 
     pub fn media_messages(&self) -> usize {

@@ -143,6 +143,11 @@ impl Host {
         self.take().stop().await;
     }
 
+    /// Where it keeps what it keeps.
+    pub fn data(&self) -> PathBuf {
+        self.data.clone()
+    }
+
     /// The server itself, to be stopped by the test.
     pub fn take(&mut self) -> Server {
         self.server.take().unwrap()
