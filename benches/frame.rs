@@ -1,6 +1,12 @@
 //! What one 20 ms frame costs on its way in and out, whole and by stage.
 //!
 //! `cargo bench --bench frame`; every figure is the time of one frame.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and prints its figures"
+)]
 
 use std::hint::black_box;
 use std::sync::Arc;

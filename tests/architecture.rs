@@ -2,7 +2,6 @@
 //!
 //! It reads the source, not the binary, so a wrong arrow fails before anything runs. Code under `#[cfg(test)]` is not
 //! held to the arrows.
-
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -155,7 +154,7 @@ fn rules_wait_for_nothing_and_read_no_clock() {
 
 /// The pure files: both libraries, turn-taking, dialog, and the call's rules.
 fn is_pure(path: &str) -> bool {
-    let rules_of_a_call = ["core", "mouth", "words", "timers", "latency", "exchange", "leg"];
+    let rules_of_a_call = ["core", "messages", "mouth", "words", "timers", "latency", "exchange", "leg"];
     let is_call_rule = rules_of_a_call
         .iter()
         .any(|name| path == format!("src/call/{name}.rs") || path.starts_with(&format!("src/call/{name}/")));

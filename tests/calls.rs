@@ -10,6 +10,7 @@ mod calls {
     mod endpoint;
     mod greeting;
     mod keys;
+    mod liveness;
     mod model;
     mod noise;
     mod rules;

@@ -36,7 +36,8 @@ fn wrong_usage_and_wrong_configuration_exit_2() {
     assert_eq!(offhook(&[], &[]).status.code(), Some(2));
     assert_eq!(offhook(&["dance"], &[]).status.code(), Some(2));
     assert_eq!(offhook(&["check", "--sett", "a=1"], &[]).status.code(), Some(2));
-    let cases: [(&[&str], &[(&str, &str)], &str); 5] = [
+    type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
+    let cases: [Case<'_>; 5] = [
         (&["serve"], &[("TTS_PROVIDER", "deepgram")], "offhook: config/offhook.yaml:"),
         (
             &["check"],

@@ -641,12 +641,14 @@ fn the_bench_line_plays_again_and_again() {
 #[test]
 fn when_every_voice_fails_a_tone_is_heard_and_the_call_ends() {
     let mut call = Call::new(MENU);
-    for text in WELCOME {
-        call.feed(DialogInput::SpeechFailed { text: clear(text) });
+    for (text, in_a_row) in WELCOME.into_iter().zip(1..) {
+        call.feed(DialogInput::SpeechFailed { text: clear(text), in_a_row });
     }
     call.queue.clear();
     call.skip().feed(DialogInput::SpokenOut { heard: String::new() }).expect(&[QUESTION]);
-    call.feed(DialogInput::SpeechFailed { text: clear(QUESTION) }).expect(&["(sound)"]).expect_end("hangup");
+    call.feed(DialogInput::SpeechFailed { text: clear(QUESTION), in_a_row: 3 })
+        .expect(&["(sound)"])
+        .expect_end("hangup");
     assert_eq!(call.events, ["no_voice"]);
 }
 
@@ -740,7 +742,7 @@ fn happen(call: &mut Call, what: Happening) {
         Happening::Sentence => DialogInput::AnswerSentence(clear("An answer.")),
         Happening::AnswerEnded => DialogInput::AnswerEnded,
         Happening::AnswerFailed => DialogInput::AnswerFailed,
-        Happening::SpeechFailed => DialogInput::SpeechFailed { text: clear("x") },
+        Happening::SpeechFailed => DialogInput::SpeechFailed { text: clear("x"), in_a_row: 1 },
         Happening::Timeout => DialogInput::Timeout,
         Happening::Started => DialogInput::Started,
         Happening::Pass(ms) => {

@@ -3,7 +3,7 @@
 //! The waveform goes on in phase, fades to silence by 60 ms, and blends into what comes next. It adds
 //! no delay: where appendix I holds audio back to smooth the first joint, the offset there is let decay.
 
-use crate::{PER_MS, to_sample};
+use crate::{PER_MS, dot, to_sample};
 
 /// Learns from what is played and goes on from it when nothing is there to play.
 #[derive(Clone, Debug)]
@@ -141,20 +141,15 @@ fn pitch_lag(history: &[i16; HISTORY]) -> usize {
     }
     let recent = &wave[HISTORY - TEMPLATE..];
     let (mut best_lag, mut best) = (LONGEST_LAG, VOICED);
-    let recent_energy = energy(recent) + 1.0;
+    let recent_energy = dot(recent, recent) + 1.0;
     for lag in SHORTEST_LAG..=LONGEST_LAG {
         let past = &wave[HISTORY - TEMPLATE - lag..HISTORY - lag];
-        let product: f32 = recent.iter().zip(past).map(|(a, b)| a * b).sum();
-        let score = product / (recent_energy * (energy(past) + 1.0)).sqrt();
+        let score = dot(recent, past) / (recent_energy * (dot(past, past) + 1.0)).sqrt();
         if score > best {
             (best_lag, best) = (lag, score);
         }
     }
     best_lag
-}
-
-fn energy(wave: &[f32]) -> f32 {
-    wave.iter().map(|value| value * value).sum()
 }
 
 /// 66 to 200 Hz; higher voices match at a multiple of their period.

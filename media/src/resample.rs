@@ -6,7 +6,7 @@
 use core::f64::consts::PI;
 use std::sync::{Arc, OnceLock};
 
-use crate::to_sample;
+use crate::{LANES, dot, to_sample};
 
 /// A sample rate that recordings and voices come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -167,17 +167,6 @@ impl Bank {
     }
 }
 
-fn dot(window: &[f32], taps: &[f32]) -> f32 {
-    let mut lanes = [0f32; LANES];
-    let ((window, _), (taps, _)) = (window.as_chunks::<LANES>(), taps.as_chunks::<LANES>());
-    for (window, taps) in window.iter().zip(taps) {
-        for ((lane, value), tap) in lanes.iter_mut().zip(window).zip(taps) {
-            *lane += value * tap;
-        }
-    }
-    lanes.iter().sum()
-}
-
 fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
@@ -199,7 +188,6 @@ fn bessel(x: f64) -> f64 {
 
 const ALL_RATES: [Rate; 7] =
     [Rate::Hz8000, Rate::Hz11025, Rate::Hz16000, Rate::Hz22050, Rate::Hz24000, Rate::Hz44100, Rate::Hz48000];
-const LANES: usize = 16;
 const ATTENUATION_DB: f64 = 70.0;
 /// Band edges as fractions of the lower rate: 3.4 and 4 kHz at 8 kHz.
 const PASS: f64 = 0.425;

@@ -55,7 +55,7 @@ pub struct SpeechSample {
     pub probability: f32,
     /// Level of the frame that completed the hop, dBFS.
     pub level_dbfs: f32,
-    /// Periodicity, 0 to 1; 0 while the gate is closed.
+    /// Periodicity, 0 to 1; 0 for a hop below the threshold.
     pub periodicity: f32,
     /// Arrival of the packet that completed the hop.
     pub at: Moment,
@@ -212,9 +212,11 @@ impl SpeechDetector {
         let (mut probability, mut periodicity) = (0.0, 0.0);
         if self.open_frames > 0 {
             probability = self.vad.push(&self.hop);
-            periodicity = self.voicing.periodicity();
         }
         let speech = probability >= self.config.threshold;
+        if speech {
+            periodicity = self.voicing.periodicity();
+        }
         self.speech_bits = self.speech_bits << 1 | u32::from(speech);
         self.voiced_bits = self.voiced_bits << 1 | u32::from(speech && periodicity >= self.config.voiced);
         SpeechSample { probability, level_dbfs, periodicity, at }
@@ -349,7 +351,7 @@ impl HighPass {
 
 const B0: f32 = 0.894_858_5;
 const A1: f32 = -1.778_631_8;
-const A2: f32 = 0.800_802_65;
+const A2: f32 = 0.800_802_6;
 
 fn blocks_last(blocks: usize) -> Moment {
     Moment::from_millis((blocks * BLOCK_MS) as u64)
@@ -363,7 +365,7 @@ const BRIDGED: usize = 60 / BLOCK_MS;
 /// The loudest block counts less by this much for every later one: 10 dB in a second.
 const FORGET_DB: f32 = 0.05;
 /// Level above the floor that belongs to a word, dB.
-const RISE_DB: f32 = 6.0;
+const RISE_DB: f32 = 4.5;
 /// Hops in a row that are no speech, after which a loud noise does not keep a word alive.
 const UNLIKELY_HOPS: u8 = 16;
 /// 128 ms: what the network's window and its memory need.

@@ -53,12 +53,12 @@ impl Tap {
         (self.expected, self.last_packet, self.ticked) = (Some(end), arrival, 0);
     }
 
-    /// Appends a silent frame for each 20 ms that no packet came, after a grace for late ones.
+    /// Appends a silent frame for each 20 ms that no packet came, after a grace for late ones and for 2 s at most.
     pub(crate) fn tick(&mut self, now: Moment) {
         if self.expected.is_none() {
             return;
         }
-        let missing = now.saturating_sub(self.last_packet).saturating_sub(GRACE);
+        let missing = now.saturating_sub(self.last_packet).saturating_sub(GRACE).min(LONGEST_SILENCE);
         let due = crate::samples_at(missing).cast_unsigned() / FRAME as u64 * FRAME as u64;
         let owed = due.saturating_sub(self.ticked).min(CAPACITY as u64 / 2);
         if owed > 0 {
@@ -122,6 +122,8 @@ const LONGEST_FILL: u64 = 60 * PER_MS as u64;
 const LONGEST_BACK: i64 = -1000 * PER_MS as i64;
 /// A packet may be this late before silence takes its place: the packet time and 40 ms.
 const GRACE: Moment = Moment::from_millis(60);
+/// Silence enough to end any word; a line that is silent for longer has died, and whoever waits for it shall see that.
+const LONGEST_SILENCE: Moment = Moment::from_secs(2);
 
 #[cfg(test)]
 mod tests {

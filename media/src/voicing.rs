@@ -4,6 +4,8 @@
 //! first difference that whitens the falling spectra of real noise: brown noise resembles itself at
 //! every short lag, its difference at none.
 
+use crate::dot;
+
 /// Periodicity of the last 40 ms of 8 kHz audio.
 #[derive(Clone, Debug)]
 pub struct Voicing {
@@ -62,18 +64,6 @@ impl Default for Voicing {
 
 fn energy(wave: &[f32]) -> f32 {
     dot(wave, wave)
-}
-
-/// A sum in sixteen lanes, which the compiler turns into vector instructions.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0f32; 16];
-    let ((a, _), (b, _)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
-    for (a, b) in a.iter().zip(b) {
-        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
-            *lane += a * b;
-        }
-    }
-    lanes.iter().sum()
 }
 
 /// 66 to 400 Hz.

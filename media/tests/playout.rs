@@ -1,4 +1,10 @@
 //! The playout queue to the sample: order, accounts, interruption and resumption.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and prints its figures"
+)]
 
 use std::sync::Arc;
 

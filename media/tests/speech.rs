@@ -2,6 +2,12 @@
 //!
 //! `cargo test -p offhook-media --release --test speech -- --nocapture` prints the figures.
 //! `OFFHOOK_SPEECH_DIR` names a directory of other recordings (8 kHz WAV) to measure instead.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and prints its figures"
+)]
 
 mod lab;
 

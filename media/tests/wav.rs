@@ -1,4 +1,10 @@
 //! WAV files: every format in, what is written comes back, and errors that name the place.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and prints its figures"
+)]
 
 mod lab;
 
@@ -109,7 +115,7 @@ fn the_committed_recordings_are_read() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "wav") {
             let wav = Wav::parse(&std::fs::read(&path).unwrap()).unwrap();
-            assert!(wav.samples.len() > 8000 && rms_dbfs(&wav.samples) > -40.0, "{}", path.display());
+            assert!(wav.samples.len() > 4000 && rms_dbfs(&wav.samples) > -40.0, "{}", path.display());
         }
     }
 }

@@ -24,7 +24,7 @@ fn main() -> ExitCode {
 fn make_calls(options: &Options) -> Result<Report, String> {
     let scenarios = run::scenarios(&options.scenario)?;
     let report = if options.embedded {
-        let embedded = Embedded::start(options)?;
+        let embedded = Embedded::start(options, &scenarios)?;
         let report = run::run(options, &embedded.reach(options.via), &scenarios);
         embedded.stop();
         report?

@@ -167,6 +167,7 @@ impl Actor {
                     };
                     self.tell_voice(SpeakMsg::Say { turn, sentence: wanted.sentence, request });
                 }
+                CallOutput::GiveUp { turn, sentence } => self.tell_voice(SpeakMsg::GiveUp { turn, sentence }),
                 CallOutput::Reply { turn, request, language } => {
                     self.ask_model(turn, AnswerMsg::Reply { turn, request, language }, now);
                 }

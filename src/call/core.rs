@@ -13,88 +13,20 @@ use offhook_media::playout::SentenceId;
 use offhook_media::speech::{SpeechConfig, SpeechDetector, SpeechEdge};
 use offhook_media::vad::Vad;
 
-use super::exchange::{Ears, Exchange};
+use super::exchange::{Ears, Exchange, append};
 use super::latency::ms;
-use super::mouth::{Cut, Mouth, Wanted};
+pub use super::messages::{CallInput, CallOutput};
+use super::mouth::{Cut, Mouth};
 use super::timers::{Timer, Timers};
 use super::words::Words;
 use super::{Moment, TurnId};
 use crate::dialog::runner::Dialog;
 use crate::dialog::{BargeIn, DialogInput, DialogOutput, Listening};
-use crate::providers::{Language, ProviderError, ReplyRequest, SttEvent};
-use crate::safety::said::Cleared;
-use crate::store::record::{CallEvent, EndReason, TurnRecord};
+use crate::providers::{ProviderError, SttEvent};
+use crate::store::record::{CallEvent, EndReason};
 use crate::telemetry::pii::Pii;
 use crate::turn::floor::{Decision, Floor, Holder};
 use crate::turn::{Interrupt, Rules, TurnConfig};
-
-/// What happened to a call.
-#[derive(Debug)]
-pub enum CallInput {
-    /// Signalling is complete: audio may flow.
-    Connected,
-    Digit(Digit),
-    HungUp(EndReason),
-    /// Audio of a sentence that was asked for.
-    Speech {
-        turn: TurnId,
-        sentence: SentenceId,
-        samples: Arc<[i16]>,
-    },
-    SpeechEnded {
-        turn: TurnId,
-        sentence: SentenceId,
-    },
-    SpeechFailed {
-        turn: TurnId,
-        sentence: SentenceId,
-        error: ProviderError,
-    },
-    /// A sentence of the model's answer.
-    Answer {
-        turn: TurnId,
-        sentence: Cleared,
-    },
-    AnswerEnded {
-        turn: TurnId,
-    },
-    AnswerFailed {
-        turn: TurnId,
-        error: ProviderError,
-    },
-    /// What the recogniser heard.
-    Heard(SttEvent),
-}
-
-/// What a call asks for.
-#[derive(Debug)]
-pub enum CallOutput {
-    /// Make this sentence.
-    Speak {
-        turn: TurnId,
-        wanted: Wanted,
-        language: Language,
-    },
-    /// Ask the language model.
-    Reply {
-        turn: TurnId,
-        request: Box<ReplyRequest>,
-        language: Language,
-    },
-    /// Whatever was asked for under this id or an older one is no longer wanted.
-    Abandon(TurnId),
-    /// Listen in this language from now on.
-    Listen {
-        language: Language,
-        hints: Arc<[String]>,
-    },
-    /// What the leg was sent and has not played shall not be heard.
-    Clear,
-    Turn(Box<TurnRecord>),
-    Event(CallEvent),
-    /// The call is over; the last output.
-    HangUp(EndReason),
-}
 
 /// What a call needs to be told at its beginning.
 pub struct CallSetup {
@@ -195,7 +127,9 @@ impl Call {
             | CallInput::AnswerFailed { turn, .. }
                 if turn != self.turn => {}
             CallInput::Speech { sentence, samples, .. } => self.speech_made(sentence, samples, now),
-            CallInput::SpeechEnded { sentence, .. } => self.mouth.audio_ended(sentence),
+            CallInput::SpeechEnded { sentence, .. } => {
+                self.mouth.audio_ended(sentence);
+            }
             CallInput::SpeechFailed { sentence, error, .. } => self.voice_failed(sentence, &error, now),
             CallInput::Answer { sentence, .. } => self.answer(DialogInput::AnswerSentence(sentence), now),
             CallInput::AnswerEnded { .. } => self.answer(DialogInput::AnswerEnded, now),
@@ -229,10 +163,15 @@ impl Call {
             exchange.clock.barged_in(onset, now + FADE);
             self.write(exchange);
         }
-        if pull.audible {
+        // The fade of what was cut off is no answer.
+        if pull.audible && self.mouth.has_begun() {
             self.exchange.clock.first_packet(now);
         }
-        let heard_out = pull.finished && !self.answering && self.floor.holder() == Holder::Bot;
+        if pull.played_out {
+            self.settle(now);
+        }
+        let to_tell = !self.answering || self.mouth.has_spoken();
+        let heard_out = pull.finished && to_tell && self.floor.holder() == Holder::Bot;
         if heard_out && !self.timers.is_set(Timer::HeardOut) {
             self.timers.set(Timer::HeardOut, Some(now + unheard));
         }
@@ -260,6 +199,7 @@ impl Call {
                 }
                 Timer::FinalWords => self.turn_ended(now),
                 Timer::Dialog => self.dialog.handle(DialogInput::Timeout, now),
+                Timer::Voice => self.voice_silent(now),
                 Timer::HeardOut => self.heard_out(now),
                 Timer::HangUp => return self.end(self.ending.clone().unwrap_or(EndReason::FlowHungUp), now),
                 Timer::NoMedia => return self.end(EndReason::MediaTimeout, now),
@@ -305,6 +245,10 @@ impl Call {
 
     fn speech_edge(&mut self, edge: SpeechEdge, now: Moment) {
         let was_free = self.floor.holder() == Holder::Nobody;
+        if matches!(edge, SpeechEdge::Onset { .. }) {
+            // The caller goes on: their turn has not ended after all.
+            self.timers.set(Timer::FinalWords, None);
+        }
         let decision = self.floor.speech(edge, now);
         self.decided(decision, now);
         if was_free && self.floor.holder() == Holder::Caller {
@@ -316,6 +260,8 @@ impl Call {
         if let Some(Decision::StopBot { .. }) = self.floor.key(now) {
             self.interrupt(None, now);
         }
+        self.timers.set(Timer::FinalWords, None);
+        self.words.drop_for_key(now);
         self.exchange.key(digit, now);
         self.event("digit", None, now);
         self.dialog.handle(DialogInput::Digit(digit), now);
@@ -324,7 +270,7 @@ impl Call {
     fn heard(&mut self, event: SttEvent, now: Moment) {
         match event {
             SttEvent::Interim(words) => {
-                self.words.interim(&words);
+                self.words.interim(&words, now);
                 self.some_words(now);
             }
             SttEvent::Final(words) => {
@@ -402,21 +348,45 @@ impl Call {
         if let Some(at) = self.words.final_at() {
             self.exchange.clock.words_final(at);
         }
-        let words = self.words.take();
+        let words = self.words.take(now);
         self.counts.turns += 1;
         self.exchange.words(words.clone());
         self.dialog.handle(DialogInput::TurnEnded(words), now);
     }
 
     fn speech_made(&mut self, sentence: SentenceId, samples: Arc<[i16]>, now: Moment) {
+        if self.mouth.making() != Some(sentence) {
+            return;
+        }
         self.exchange.clock.voice_began(now);
         self.voice_failures = 0;
         if !self.mouth.audio(sentence, samples) {
             self.event("playout_full", None, now);
         }
+        self.await_voice(now);
+    }
+
+    /// A voice may be silent for as long as there is something else to hear, and a little longer.
+    fn await_voice(&mut self, now: Moment) {
+        self.timers.set(Timer::Voice, Some(now + self.mouth.queued() + self.voice_patience()));
+    }
+
+    fn voice_silent(&mut self, now: Moment) {
+        let Some(sentence) = self.mouth.making() else { return };
+        self.outputs.push_back(CallOutput::GiveUp { turn: self.turn, sentence });
+        let error = ProviderError::Timeout { vendor: "voice", what: "audio", after: self.voice_patience() };
+        self.voice_failed(sentence, &error, now);
+    }
+
+    /// Less for a voice that has just failed.
+    fn voice_patience(&self) -> Duration {
+        if self.voice_failures == 0 { VOICE_PATIENCE } else { VOICE_PATIENCE / 2 }
     }
 
     fn voice_failed(&mut self, sentence: SentenceId, error: &ProviderError, now: Moment) {
+        if self.mouth.making() != Some(sentence) {
+            return;
+        }
         self.exchange.failed(error);
         self.event("voice_failed", None, now);
         self.voice_failures += 1;
@@ -424,7 +394,7 @@ impl Call {
             self.ending = Some(EndReason::NoVoice);
         }
         if let Some(text) = self.mouth.failed(sentence) {
-            self.dialog.handle(DialogInput::SpeechFailed { text }, now);
+            self.dialog.handle(DialogInput::SpeechFailed { text, in_a_row: self.voice_failures }, now);
         }
     }
 
@@ -437,10 +407,15 @@ impl Call {
     }
 
     fn heard_out(&mut self, now: Moment) {
-        self.floor.bot_ends();
-        let cut = Cut { heard: self.mouth.heard_out(), unheard: String::new() };
-        let exchange = self.close_exchange(&cut);
-        self.write(exchange);
+        let cut = self.mouth.heard_out();
+        if self.answering {
+            // More of the answer may come: the bot keeps the floor.
+            self.exchange.heard(&cut.heard, &cut.unheard);
+        } else {
+            self.floor.bot_ends();
+            let exchange = self.close_exchange(&cut);
+            self.write(exchange);
+        }
         let heard = self.report(&cut.heard);
         self.dialog.handle(DialogInput::SpokenOut { heard }, now);
     }
@@ -454,9 +429,15 @@ impl Call {
             self.exchange.clock.voice_asked(now);
             let language = self.ears.language.clone();
             self.outputs.push_back(CallOutput::Speak { turn: self.turn, wanted, language });
+            self.await_voice(now);
+        }
+        if self.mouth.making().is_none() {
+            self.timers.set(Timer::Voice, None);
+        }
+        if !self.mouth.is_idle() {
+            self.timers.set(Timer::HeardOut, None);
         }
         if self.answering || !self.mouth.is_idle() {
-            self.timers.set(Timer::HeardOut, None);
             self.floor.bot_starts();
         } else if self.ending.is_some() && self.floor.holder() != Holder::Bot && !self.timers.is_set(Timer::HangUp) {
             self.timers.set(Timer::HangUp, Some(now + LAST_WORDS_TAIL));
@@ -488,9 +469,11 @@ impl Call {
             DialogOutput::Event { kind, detail } => self.event(kind, detail, now),
             DialogOutput::Transfer { target } => {
                 self.event("transfer", Some(Pii::new(serde_json::json!({ "target": &*target }))), now);
-                self.ending = Some(EndReason::Transferred);
+                self.ending.get_or_insert(EndReason::Transferred);
             }
-            DialogOutput::HangUp => self.ending = Some(EndReason::FlowHungUp),
+            DialogOutput::HangUp => {
+                self.ending.get_or_insert(EndReason::FlowHungUp);
+            }
         }
     }
 
@@ -522,10 +505,7 @@ impl Call {
     /// What the dialog has not been told of what was heard.
     fn report(&mut self, heard: &str) -> String {
         let mut all = std::mem::take(&mut self.unreported);
-        if !all.is_empty() && !heard.is_empty() {
-            all.push(' ');
-        }
-        all.push_str(heard);
+        append(&mut all, heard);
         all
     }
 
@@ -564,6 +544,10 @@ const FADE: Duration = Duration::from_millis(10);
 
 /// Between the last sample heard and the hang-up: far-side buffers are estimates.
 const LAST_WORDS_TAIL: Duration = Duration::from_millis(300);
+
+/// How long the caller waits in silence for a voice's next audio; with the next sentence's own first audio it stays
+/// below the 4 s after which callers believe that the line is dead.
+const VOICE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Sentences in a row that no voice could make before the call is given up.
 const HOPELESS_VOICES: u32 = 3;

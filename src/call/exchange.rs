@@ -17,6 +17,9 @@ pub struct Exchange {
     pub clock: TurnClock,
     record: TurnRecord,
     keys: String,
+    /// What was heard, and what was not, of an answer that goes on.
+    heard: String,
+    unheard: String,
 }
 
 impl Exchange {
@@ -33,6 +36,12 @@ impl Exchange {
         self.record.caller_words = words;
     }
 
+    /// Part of the answer was heard; more of it may follow.
+    pub fn heard(&mut self, heard: &str, unheard: &str) {
+        append(&mut self.heard, heard);
+        append(&mut self.unheard, unheard);
+    }
+
     /// A vendor failed in this exchange; the first failure is kept.
     pub fn failed(&mut self, error: &ProviderError) {
         self.record.error.get_or_insert_with(|| error.to_string());
@@ -41,9 +50,10 @@ impl Exchange {
     /// The step that was current when the exchange ended, and what was heard of the answer.
     pub fn close(mut self, step: Arc<str>, heard: &str, unheard: &str) -> Self {
         let said = |text: &str| (!text.is_empty()).then(|| Pii::new(text.to_owned()));
+        self.heard(heard, unheard);
         self.record.step = step;
-        self.record.heard = said(heard);
-        self.record.unheard = said(unheard);
+        self.record.heard = said(&self.heard);
+        self.record.unheard = said(&self.unheard);
         self
     }
 
@@ -55,6 +65,7 @@ impl Exchange {
             || self.record.keys.is_some()
             || self.record.heard.is_some()
             || self.record.total_ms.is_some()
+            || self.record.barge_in_ms.is_some()
             || self.record.error.is_some();
         happened.then_some(self.record)
     }
@@ -79,6 +90,14 @@ impl Ears {
         self.told = true;
         !same
     }
+}
+
+/// Joins what was heard in several parts.
+pub fn append(all: &mut String, more: &str) {
+    if !all.is_empty() && !more.is_empty() {
+        all.push(' ');
+    }
+    all.push_str(more);
 }
 
 /// Keys kept per exchange; nothing that a flow collects is longer.

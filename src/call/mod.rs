@@ -11,6 +11,7 @@ pub mod exchange;
 pub mod latency;
 pub mod leg;
 pub mod listen;
+pub mod messages;
 pub mod mouth;
 pub mod reception;
 pub mod registry;

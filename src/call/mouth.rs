@@ -28,6 +28,8 @@ pub struct Wanted {
 pub struct Pull {
     /// The frame holds something of ours (a pause between sentences counts).
     pub audible: bool,
+    /// A sentence was played to its end: it may be time to make the next one.
+    pub played_out: bool,
     /// The last sample of everything asked for so far is in this frame or was before.
     pub finished: bool,
     /// A sentence's audio did not arrive in time.
@@ -47,7 +49,8 @@ pub struct Mouth {
     playout: Playout,
     spoken: VecDeque<Sentence>,
     next_id: u32,
-    making: bool,
+    /// The sentence that a voice is at work on.
+    making: Option<SentenceId>,
     /// Some of the current answer has gone out.
     begun: bool,
 }
@@ -59,7 +62,7 @@ impl Mouth {
             playout: Playout::new(PLAYOUT),
             spoken: VecDeque::with_capacity(MAX_SPOKEN),
             next_id: 0,
-            making: false,
+            making: None,
             begun: false,
         }
     }
@@ -76,14 +79,14 @@ impl Mouth {
 
     /// The next sentence to make, if it is time for one. Ready audio goes straight to the playout on the way.
     pub fn next_wanted(&mut self) -> Option<Wanted> {
-        while !self.making && self.ahead() < 2 {
+        while self.making.is_none() && self.ahead() < 2 {
             let sentence = SentenceId(self.next_id);
             match self.waiting.pop_front()? {
                 Utterance::Audio { samples, words } => self.queue_ready(sentence, words, samples),
                 Utterance::Sentence { text, .. } if text.is_empty() => {}
                 Utterance::Sentence { text, voice, rate } => {
                     self.begin(sentence, Some(text.clone()));
-                    self.making = true;
+                    self.making = Some(sentence);
                     return Some(Wanted { sentence, text, voice, rate });
                 }
             }
@@ -91,9 +94,23 @@ impl Mouth {
         None
     }
 
-    /// Audio of the sentence being made.
+    /// The sentence that a voice is at work on.
+    pub const fn making(&self) -> Option<SentenceId> {
+        self.making
+    }
+
+    /// How long what is queued will play.
+    pub fn queued(&self) -> Duration {
+        Duration::from_millis(self.playout.queued_ms().into())
+    }
+
+    /// Audio of the sentence being made; of any other one it comes too late and is left out. `false`: no room for it.
     #[must_use]
     pub fn audio(&mut self, sentence: SentenceId, samples: Arc<[i16]>) -> bool {
+        if self.making != Some(sentence) {
+            return true;
+        }
+        self.set_apart(sentence);
         let length = samples.len() as u64;
         let taken = self.playout.push(sentence, samples, false).is_ok();
         if let Some(spoken) = self.find(sentence).filter(|_| taken) {
@@ -102,42 +119,52 @@ impl Mouth {
         taken
     }
 
-    /// All audio of the sentence has come; a micro-pause follows it if anything else does.
-    pub fn audio_ended(&mut self, sentence: SentenceId) {
-        self.making = false;
+    /// All audio of the sentence has come. `false`: it was not being made.
+    pub fn audio_ended(&mut self, sentence: SentenceId) -> bool {
+        if self.making != Some(sentence) {
+            return false;
+        }
+        self.making = None;
         self.complete(sentence, Arc::from([]));
+        true
     }
 
-    /// No voice could make the sentence: what there is of it plays out. Gives its text back.
+    /// No voice could make the sentence: what there is of it plays out. Gives its text back if it was being made.
     pub fn failed(&mut self, sentence: SentenceId) -> Option<Cleared> {
-        self.audio_ended(sentence);
-        self.find(sentence).and_then(|spoken| spoken.text.clone())
+        let known = self.audio_ended(sentence);
+        let spoken = self.find(sentence).filter(|_| known)?;
+        spoken.failed = true;
+        spoken.text.clone()
     }
 
     /// Takes the next 20 ms.
     pub fn pull(&mut self, frame: &mut Frame) -> Pull {
         let pulled = self.playout.pull(frame);
-        if pulled.started.is_some() {
-            self.begun = true;
-        }
-        if let Some(done) = pulled.finished.and_then(|id| self.find(id)) {
-            done.played_out = true;
-        }
+        // A sentence without audio begins and ends unheard.
+        self.begun |= pulled.voiced > 0 && self.spoken.iter().any(|spoken| self.playout.played(spoken.id) > 0);
+        let done = pulled.finished.and_then(|id| self.find(id));
+        let played_out = done.is_some_and(|done| !std::mem::replace(&mut done.played_out, true));
         Pull {
+            played_out,
             audible: pulled.voiced > 0 || (self.begun && !self.playout.is_idle()),
             finished: self.is_idle(),
-            underrun: pulled.underrun && self.making,
+            underrun: pulled.underrun && self.making.is_some(),
         }
     }
 
     /// Whether nothing is being said or made.
     pub fn is_idle(&self) -> bool {
-        !self.making && self.waiting.is_empty() && self.playout.is_idle()
+        self.making.is_none() && self.waiting.is_empty() && self.playout.is_idle()
     }
 
     /// Whether any of the current answer has gone out.
     pub const fn has_begun(&self) -> bool {
         self.begun
+    }
+
+    /// Whether any of the current answer was asked for: [`Mouth::heard_out`] has something to tell.
+    pub fn has_spoken(&self) -> bool {
+        !self.spoken.is_empty()
     }
 
     /// Silences the bot: the next frame fades out over 10 ms, everything else is dropped. `unheard` is what the far
@@ -146,16 +173,16 @@ impl Mouth {
         let cut = self.cut(unheard);
         let _ = self.playout.stop();
         self.waiting.clear();
-        self.making = false;
+        self.making = None;
         self.forget();
         cut
     }
 
-    /// Ends the current answer after it was heard to its end, and gives its text.
-    pub fn heard_out(&mut self) -> String {
+    /// Ends the current answer after it was heard to its end. Unheard is what no voice could make of it.
+    pub fn heard_out(&mut self) -> Cut {
         let cut = self.cut(Duration::ZERO);
         self.forget();
-        cut.heard
+        cut
     }
 
     fn cut(&self, unheard: Duration) -> Cut {
@@ -177,6 +204,7 @@ impl Mouth {
 
     fn queue_ready(&mut self, sentence: SentenceId, words: Option<Cleared>, samples: Arc<[i16]>) {
         self.begin(sentence, words);
+        self.set_apart(sentence);
         let length = samples.len() as u64;
         if let Some(spoken) = self.find(sentence) {
             spoken.pushed = length;
@@ -184,17 +212,22 @@ impl Mouth {
         self.complete(sentence, samples);
     }
 
-    /// The last audio of a sentence; a micro-pause follows it if anything else does.
+    /// A micro-pause before a sentence that follows another one.
+    fn set_apart(&mut self, sentence: SentenceId) {
+        let is_new = self.find(sentence).is_some_and(|spoken| spoken.pushed == 0);
+        if is_new && !self.playout.is_idle() {
+            // A full playout plays sentences without a pause between them, which is harmless.
+            let _ = self.playout.push_silence(SENTENCE_PAUSE_MS);
+        }
+    }
+
+    /// The last audio of a sentence.
     fn complete(&mut self, sentence: SentenceId, last: Arc<[i16]>) {
         let queued = self.playout.push(sentence, last, true).is_ok();
         if let Some(spoken) = self.find(sentence) {
             spoken.complete = true;
             // Nothing of it will play: it must not be waited for.
             spoken.played_out |= !queued || spoken.pushed == 0;
-        }
-        if !self.waiting.is_empty() {
-            // A full playout plays sentences without a pause between them, which is harmless.
-            let _ = self.playout.push_silence(SENTENCE_PAUSE_MS);
         }
     }
 
@@ -203,7 +236,7 @@ impl Mouth {
         if self.spoken.len() == MAX_SPOKEN {
             self.spoken.pop_front();
         }
-        self.spoken.push_back(Sentence { id, text, pushed: 0, complete: false, played_out: false });
+        self.spoken.push_back(Sentence { id, text, pushed: 0, complete: false, failed: false, played_out: false });
     }
 
     fn find(&mut self, id: SentenceId) -> Option<&mut Sentence> {
@@ -245,6 +278,8 @@ struct Sentence {
     /// Samples that a voice has made of it.
     pushed: u64,
     complete: bool,
+    /// `complete`, but without the rest of the text.
+    failed: bool,
     played_out: bool,
 }
 
@@ -255,7 +290,7 @@ impl Sentence {
         *unplayed -= lost;
         Spoken {
             text: self.text.as_ref().map_or("", Cleared::as_str),
-            total_samples: self.complete.then_some(self.pushed),
+            total_samples: (self.complete && !self.failed).then_some(self.pushed),
             played_samples: sent - lost,
         }
     }

@@ -25,6 +25,11 @@ pub enum SpeakMsg {
     },
     /// Nothing of this turn or an older one is wanted any more.
     Abandon(TurnId),
+    /// This sentence was waited for long enough.
+    GiveUp {
+        turn: TurnId,
+        sentence: SentenceId,
+    },
 }
 
 /// How many messages may wait: a call asks for at most two sentences ahead, and abandons between.
@@ -44,7 +49,7 @@ pub async fn run(mut inbox: mpsc::Receiver<SpeakMsg>, voice: Arc<dyn Tts>, call:
         let SpeakMsg::Say { turn, sentence, request } = next else { continue };
         tokio::select! {
             biased;
-            abandoned = abandoned(turn, &mut inbox, &mut waiting) => {
+            abandoned = abandoned((turn, sentence), &mut inbox, &mut waiting) => {
                 if abandoned.is_none() {
                     return;
                 }
@@ -55,9 +60,18 @@ pub async fn run(mut inbox: mpsc::Receiver<SpeakMsg>, voice: Arc<dyn Tts>, call:
 }
 
 /// Keeps what arrives until the sentence being made is not wanted any more. `None`: the call is gone.
-async fn abandoned(turn: TurnId, inbox: &mut mpsc::Receiver<SpeakMsg>, waiting: &mut VecDeque<SpeakMsg>) -> Option<()> {
+async fn abandoned(
+    (turn, sentence): (TurnId, SentenceId),
+    inbox: &mut mpsc::Receiver<SpeakMsg>,
+    waiting: &mut VecDeque<SpeakMsg>,
+) -> Option<()> {
     loop {
         match inbox.recv().await? {
+            SpeakMsg::GiveUp { turn: late, sentence: given_up } => {
+                if (late, given_up) == (turn, sentence) {
+                    return Some(());
+                }
+            }
             SpeakMsg::Abandon(stale) => {
                 waiting.retain(|message| matches!(message, SpeakMsg::Say { turn, .. } if *turn > stale));
                 if turn <= stale {

@@ -13,6 +13,8 @@ pub enum Timer {
     FinalWords,
     /// When the dialog asked to be woken.
     Dialog,
+    /// When a voice that gives no more audio of a sentence is given up.
+    Voice,
     /// When the last sample sent has been heard at the far side.
     HeardOut,
     /// When the call is hung up after its last words.
@@ -58,11 +60,12 @@ impl Timers {
 }
 
 impl Timer {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Greeting,
         Self::Floor,
         Self::FinalWords,
         Self::Dialog,
+        Self::Voice,
         Self::HeardOut,
         Self::HangUp,
         Self::NoMedia,

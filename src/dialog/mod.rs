@@ -99,9 +99,10 @@ pub enum DialogInput {
     AnswerEnded,
     AnswerFailed,
     /// No voice could make the speech; `text` was not heard. [`DialogInput::SpokenOut`] still follows when the queue is
-    /// empty.
+    /// empty. `in_a_row` counts the sentences that failed since one was made, this one included.
     SpeechFailed {
         text: Cleared,
+        in_a_row: u32,
     },
     /// The time given by [`DialogOutput::WakeAt`] has come.
     Timeout,

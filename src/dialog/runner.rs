@@ -58,7 +58,6 @@ pub struct Dialog {
     /// Questions in a row that the language model left unanswered.
     pub(super) model_failures: u32,
     pub(super) unheard_steps: u32,
-    speech_failures: u32,
     outputs: VecDeque<DialogOutput>,
     wake: Option<Moment>,
 }
@@ -107,7 +106,6 @@ impl Dialog {
             deaf_turns: 0,
             model_failures: 0,
             unheard_steps: 0,
-            speech_failures: 0,
             outputs: VecDeque::new(),
             wake: None,
         }
@@ -171,7 +169,7 @@ impl Dialog {
             DialogInput::AnswerSentence(text) => self.answer_sentence(text, now),
             DialogInput::AnswerEnded => self.answer_ended(now),
             DialogInput::AnswerFailed => self.answer_failed(now),
-            DialogInput::SpeechFailed { .. } => self.speech_failed(),
+            DialogInput::SpeechFailed { in_a_row, .. } => self.speech_failed(in_a_row),
             DialogInput::Timeout => self.timeout(now),
         }
     }
@@ -284,7 +282,6 @@ impl Dialog {
 
     fn heard(&mut self, text: &str) {
         if !text.trim().is_empty() {
-            self.speech_failures = 0;
             self.history.assistant(text);
         }
     }
@@ -327,9 +324,8 @@ impl Dialog {
         }
     }
 
-    fn speech_failed(&mut self) {
-        self.speech_failures += 1;
-        if self.speech_failures < MAX_SPEECH_FAILURES {
+    fn speech_failed(&mut self, in_a_row: u32) {
+        if in_a_row < MAX_SPEECH_FAILURES {
             return;
         }
         self.event("no_voice", None);

@@ -4,7 +4,7 @@
 use super::clock::{ms_between, samples};
 use super::metrics::{Metric, Samples};
 use super::timeline::{Arrival, Timeline, Trial};
-use super::voice::{BREAK, Span, UTTERANCE, Voice};
+use super::voice::{BREAK, Span, UTTERANCE, Voice, voiced};
 
 /// What was measured of one call.
 #[derive(Clone, Debug, Default)]
@@ -21,8 +21,10 @@ pub fn measure(timeline: &Timeline) -> Measured {
     let mut utterances = Voice::new(UTTERANCE);
     let mut breaks = Voice::new(BREAK);
     for (at, octets) in timeline.heard.iter() {
-        utterances.hear(at, octets);
-        breaks.hear(at, octets);
+        voiced(at, octets, |from, to| {
+            utterances.add(from, to);
+            breaks.add(from, to);
+        });
     }
     let mut measured = Measured::default();
     let mut false_stops = 0u32;

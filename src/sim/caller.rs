@@ -11,7 +11,7 @@ use super::audio::{FRAME, Recording, white_noise};
 use super::clock::{Dice, Moment, ms_between, samples};
 use super::scenario::{HearToEnd, NoiseBurst, Say, Scenario, Step, When};
 use super::timeline::{Mark, MarkKind, Trial};
-use super::voice::{BREAK, UTTERANCE, Voice};
+use super::voice::{BREAK, UTTERANCE, Voice, voiced};
 
 /// The recordings that callers may play, by the name that scenarios give them.
 pub type Recordings = Arc<HashMap<String, Recording>>;
@@ -100,8 +100,10 @@ impl Caller {
 
     /// Audio is heard whose first sample is at `at` (G.711 mu-law).
     pub fn hear(&mut self, at: Moment, octets: &[u8]) {
-        self.utterances.hear(at, octets);
-        self.breaks.hear(at, octets);
+        voiced(at, octets, |from, to| {
+            self.utterances.add(from, to);
+            self.breaks.add(from, to);
+        });
     }
 
     /// The other side ended the call, or the line broke.
@@ -252,7 +254,11 @@ impl Caller {
         if spoke_on && !self.last.was_key {
             return Progress::Fail("the bot was speaking when the caller finished".into());
         }
-        if spoke_on || self.utterances.first_from(end).is_some() {
+        if spoke_on {
+            // The key came while the bot spoke, and where its answer begins cannot be told by ear.
+            return Progress::Next;
+        }
+        if self.utterances.first_from(end).is_some() {
             let key = Trial::Key { at: end, known_ms };
             self.trials.push(if self.last.was_key { key } else { Trial::Response { end, known_ms } });
             return Progress::Next;

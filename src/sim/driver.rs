@@ -17,7 +17,7 @@ use thread_priority::{
 use super::audio::{FRAME, SILENCE, ulaw};
 use super::caller::{Action, Caller, Outcome};
 use super::clock::{Moment, RunClock, ms_between};
-use super::leg::{Dialled, Leg, LegEvent};
+use super::leg::{Dialled, Leg, LegEvent, Ready, Slot};
 use super::timeline::{MarkKind, Timeline};
 
 /// A call that may begin.
@@ -104,7 +104,9 @@ struct Live {
     call: usize,
     caller: Caller,
     leg: Box<dyn Leg>,
-    readable: bool,
+    ready: Ready,
+    /// When the leg wants to be served though nothing has arrived.
+    due: Option<Moment>,
     phase_ms: u8,
     /// When the next frame is due; nothing is sent before the answer.
     next_frame: Option<Moment>,
@@ -132,16 +134,17 @@ impl Driver {
     }
 
     fn watch(&mut self, plan: Plan, leg: Box<dyn Leg>, timeline: Timeline) {
-        for socket in leg.sockets() {
-            let event = EpollEvent::new(EpollFlags::EPOLLIN, plan.call as u64);
-            // A socket that cannot be watched is read at every slot instead.
+        for (index, socket) in leg.sockets().into_iter().enumerate() {
+            let event = EpollEvent::new(EpollFlags::EPOLLIN, plan.call as u64 * 2 + index as u64);
+            // Only a lack of kernel memory can refuse a fresh socket; the call then fails for hearing nothing.
             let _ = self.epoll.add(socket, event);
         }
         self.live.push(Live {
             call: plan.call,
             caller: plan.caller,
             leg,
-            readable: true,
+            ready: Ready { first: true, second: true },
+            due: Some(Moment::ZERO),
             phase_ms: plan.phase_ms,
             next_frame: None,
             hung_up: None,
@@ -154,13 +157,15 @@ impl Driver {
         let mut ready = [EpollEvent::empty(); 256];
         let count = self.epoll.wait(&mut ready, EpollTimeout::ZERO).unwrap_or(0);
         for event in ready.iter().take(count) {
-            if let Some(live) = self.live.iter_mut().find(|live| live.call as u64 == event.data()) {
-                live.readable = true;
+            if let Some(live) = self.live.iter_mut().find(|live| live.call as u64 == event.data() / 2) {
+                live.ready.first |= event.data() % 2 == 0;
+                live.ready.second |= event.data() % 2 == 1;
             }
         }
+        let slot = Slot { now: self.clock.now(), wall: self.clock.wall() };
         for live in &mut self.live {
-            live.service(self.clock.now(), &mut self.events);
-            live.frame(&self.clock, &mut self.lateness);
+            live.service(slot, &mut self.events);
+            live.frame(&self.clock, slot.now, &mut self.lateness);
         }
         for index in (0..self.live.len()).rev() {
             if self.live.get(index).is_some_and(|live| live.over) {
@@ -180,9 +185,13 @@ impl Driver {
 }
 
 impl Live {
-    fn service(&mut self, now: Moment, events: &mut Vec<LegEvent>) {
-        let readable = std::mem::take(&mut self.readable);
-        self.leg.service(now, readable, events);
+    fn service(&mut self, slot: Slot, events: &mut Vec<LegEvent>) {
+        if !self.ready.any() && self.due.is_none_or(|due| due > slot.now) {
+            return;
+        }
+        let ready = std::mem::take(&mut self.ready);
+        self.leg.service(slot, ready, events);
+        self.due = self.leg.due();
         for event in events.drain(..) {
             self.take(event);
         }
@@ -215,12 +224,10 @@ impl Live {
     }
 
     /// Sends the frame that is due.
-    fn frame(&mut self, clock: &RunClock, lateness: &mut OwnLateness) {
-        let Some(due) = self.next_frame.filter(|_| self.hung_up.is_none() && !self.over) else { return };
+    fn frame(&mut self, clock: &RunClock, slot: Moment, lateness: &mut OwnLateness) {
+        let sending = self.hung_up.is_none() && !self.over;
+        let Some(due) = self.next_frame.filter(|&due| sending && due <= slot) else { return };
         let now = clock.now();
-        if now < due {
-            return;
-        }
         self.next_frame = Some(due + FRAME_TIME);
         lateness.note(ms_between(now, due));
         let tick = self.caller.tick(now);
@@ -228,7 +235,9 @@ impl Live {
             Some(Action::Press(key)) => self.leg.press(now, key),
             Some(Action::HangUp) => {
                 self.hung_up = Some(now);
-                return self.leg.hang_up(now);
+                self.leg.hang_up(now);
+                self.due = self.leg.due();
+                return;
             }
             None => {}
         }
@@ -238,6 +247,7 @@ impl Live {
             self.timeline.sent.push(now, &octets);
         }
         self.leg.send(now, &octets);
+        self.due = self.leg.due();
     }
 
     fn finish(mut self, now: Moment) -> Finished {

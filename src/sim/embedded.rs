@@ -6,6 +6,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
@@ -14,6 +15,7 @@ use super::audio::Recording;
 use super::options::{Options, Via};
 use super::records::RecordSource;
 use super::run::{self, Target};
+use super::scenario::{Scenario, Vendor};
 use super::shipped;
 use super::twilio_leg::TwilioTarget;
 use super::vendors::VendorStandIns;
@@ -27,25 +29,30 @@ pub struct Embedded {
     runtime: Runtime,
     server: Server,
     vendors: VendorStandIns,
+    /// Where the stand-ins run, so that their work is not the server's.
+    elsewhere: Runtime,
     data: PathBuf,
     token: String,
 }
 
 impl Embedded {
-    /// Starts a server for as many calls as the options make at once.
+    /// Starts a server for as many calls as the options make at once, with the vendors that the scenarios need.
     ///
     /// # Errors
     /// Says what the server could not have.
-    pub fn start(options: &Options) -> Result<Self, String> {
+    pub fn start(options: &Options, scenarios: &[Arc<Scenario>]) -> Result<Self, String> {
         let token = uuid::Uuid::now_v7().simple().to_string();
         let data = std::env::temp_dir().join(format!("offhook-sim_call-{token}"));
-        let runtime = Builder::new_multi_thread().enable_all().build().map_err(|e| format!("--embedded: {e}"))?;
-        let vendors = runtime.block_on(VendorStandIns::start(utterances()?)).map_err(|e| format!("--embedded: {e}"))?;
+        let failed = |e: std::io::Error| format!("--embedded: {e}");
+        let runtime = Builder::new_multi_thread().enable_all().build().map_err(failed)?;
+        let elsewhere = Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(failed)?;
+        let vendors = elsewhere.block_on(VendorStandIns::start(utterances()?)).map_err(failed)?;
         set_delays(&vendors);
         let mut config = configuration(options, &data, &token);
-        use_vendors(&mut config, &vendors.base_url())?;
+        let wanted: Vec<Vendor> = scenarios.iter().flat_map(|s| s.vendors.iter().copied()).collect();
+        use_vendors(&mut config, &vendors.base_url(), &wanted)?;
         let server = runtime.block_on(Server::start(&config)).map_err(|e| format!("--embedded: {e:#}"))?;
-        Ok(Self { runtime, server, vendors, data, token })
+        Ok(Self { runtime, server, vendors, elsewhere, data, token })
     }
 
     /// Where calls and record readers reach it.
@@ -66,6 +73,7 @@ impl Embedded {
     pub fn stop(self) {
         self.runtime.block_on(self.server.stop());
         drop(self.vendors);
+        self.elsewhere.shutdown_background();
         // A directory that cannot be removed is left to the system's cleaning of its temporary files.
         let _ = std::fs::remove_dir_all(&self.data);
     }
@@ -100,11 +108,15 @@ fn set_delays(vendors: &VendorStandIns) {
     vendors.llm.set(|llm| llm.first_token = LLM_FIRST_TOKEN);
 }
 
-fn use_vendors(config: &mut Config, base_url: &str) -> Result<(), String> {
+fn use_vendors(config: &mut Config, base_url: &str, wanted: &[Vendor]) -> Result<(), String> {
     let key = ApiKey::new("stand-in".to_owned()).map_err(|e| format!("--embedded: {e}"))?;
     config.tts.provider = TtsProvider::Deepgram;
-    config.stt.provider = SttProvider::Deepgram;
-    config.llm.provider = LlmProvider::Openai;
+    if wanted.contains(&Vendor::Stt) {
+        config.stt.provider = SttProvider::Deepgram;
+    }
+    if wanted.contains(&Vendor::Llm) {
+        config.llm.provider = LlmProvider::Openai;
+    }
     config.deepgram.base_url = base_url.to_owned();
     config.deepgram.api_key = Some(key.clone());
     config.openai.base_url = format!("{base_url}/v1");

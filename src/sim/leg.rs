@@ -3,21 +3,44 @@
 use std::os::fd::BorrowedFd;
 
 use super::audio::FRAME;
-use super::clock::Moment;
+use super::clock::{Moment, WallOffset};
 use super::timeline::Arrival;
 
 /// One call's way to the server. All methods return at once; sockets inside are non-blocking.
 pub trait Leg: Send {
-    /// Reads what has arrived and serves the leg's own timers. `readable` is false when the sockets have nothing.
-    fn service(&mut self, now: Moment, readable: bool, events: &mut Vec<LegEvent>);
+    /// Reads what has arrived, at most one message from each socket that is `ready`, and serves the leg's own timers.
+    fn service(&mut self, slot: Slot, ready: Ready, events: &mut Vec<LegEvent>);
+    /// When to call [`Leg::service`] though no socket is ready; `None` while nothing waits.
+    fn due(&self) -> Option<Moment>;
     /// Sends the next 20 ms of G.711 mu-law; called every 20 ms from the answer on.
     fn send(&mut self, now: Moment, octets: &[u8; FRAME]);
     /// Presses a key.
     fn press(&mut self, now: Moment, key: char);
     /// Ends the call; [`LegEvent::Ended`] follows.
     fn hang_up(&mut self, now: Moment);
-    /// The sockets to watch.
+    /// The sockets to watch, at most two; [`Ready`] tells of them in this order.
     fn sockets(&self) -> Vec<BorrowedFd<'_>>;
+}
+
+/// The moment at which a leg is served.
+#[derive(Clone, Copy, Debug)]
+pub struct Slot {
+    pub now: Moment,
+    /// How the kernel's stamps map onto the run, read in the same moment.
+    pub wall: WallOffset,
+}
+
+/// Which of a leg's sockets have something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ready {
+    pub first: bool,
+    pub second: bool,
+}
+
+impl Ready {
+    pub const fn any(self) -> bool {
+        self.first || self.second
+    }
 }
 
 /// What a line reports, each with the time at which it happened rather than at which it was read.

@@ -85,6 +85,11 @@ impl<T: Clone> Network<T> {
         self.wait(due, packet);
     }
 
+    /// When the next packet is due.
+    pub fn due(&self) -> Option<Moment> {
+        self.waiting.peek().map(|Reverse(w)| w.due)
+    }
+
     /// The next packet due at or before `now`, with its time.
     pub fn pop(&mut self, now: Moment) -> Option<(Moment, T)> {
         if self.waiting.peek()?.0.due > now {

@@ -72,6 +72,14 @@ impl Playout {
         self.play(now, false);
     }
 
+    /// When the next piece has been played or the next mark is reached.
+    pub fn due(&self) -> Option<Moment> {
+        self.queue.front().map(|front| match front {
+            Item::Mark { from, .. } => self.cursor.max(*from),
+            Item::Audio(octets) => self.cursor + samples(octets.len().min(FRAME)),
+        })
+    }
+
     /// What was played, in order.
     pub fn pop(&mut self) -> Option<Played> {
         self.out.pop_front()

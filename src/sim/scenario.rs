@@ -23,6 +23,8 @@ pub struct Scenario {
     pub weight: u32,
     /// The longest a call of this scenario may take, in ms.
     pub patience_ms: u32,
+    /// The vendors that it needs besides a voice.
+    pub vendors: Vec<Vendor>,
     pub steps: Arc<[Step]>,
     pub pass: Vec<PassLine>,
     /// Where `audio:` names are looked up first: `../audio` beside the scenario's own directory.
@@ -58,6 +60,7 @@ impl Scenario {
             called: raw.call.value.into(),
             weight: raw.weight,
             patience_ms: raw.patience_ms,
+            vendors: raw.vendors,
             steps: steps.into(),
             pass,
             audio_dir: None,
@@ -86,6 +89,16 @@ impl Scenario {
             })
             .map(String::as_str)
     }
+}
+
+/// A vendor that a server in this process has a stand-in for. A voice it always has.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Vendor {
+    /// A recogniser of speech.
+    Stt,
+    /// A language model.
+    Llm,
 }
 
 /// What a caller does next, or waits for. "The bot" is whatever is heard from the server.
@@ -301,6 +314,8 @@ struct Raw {
     weight: u32,
     #[serde(default = "two_minutes")]
     patience_ms: u32,
+    #[serde(default)]
+    vendors: Vec<Vendor>,
     steps: Vec<Spanned<RawStep>>,
     #[serde(default)]
     pass: Vec<Spanned<RawPass>>,
@@ -485,7 +500,7 @@ pass:
 
     #[test]
     fn all_shipped_scenarios_parse() {
-        for (name, yaml) in crate::sim::shipped::SCENARIOS {
+        for (name, yaml) in crate::sim::shipped::SCENARIOS.iter().chain(crate::sim::shipped::BY_NAME) {
             let scenario = Scenario::parse(name, yaml).unwrap();
             assert!(!scenario.pass.is_empty(), "{name} checks nothing");
             for audio in scenario.recordings() {

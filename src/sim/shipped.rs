@@ -1,6 +1,6 @@
 //! The scenarios and recordings that come with the program, so that it runs with nothing beside it.
 
-/// Every shipped scenario: file name and text. The default mix plays all of them.
+/// The scenarios of the default mix: file name and text.
 pub const SCENARIOS: &[(&str, &str)] = &[
     ("barge_in.yaml", include_str!("../../fixtures/scenarios/barge_in.yaml")),
     ("noise_burst.yaml", include_str!("../../fixtures/scenarios/noise_burst.yaml")),
@@ -8,6 +8,10 @@ pub const SCENARIOS: &[(&str, &str)] = &[
     ("menu_by_key.yaml", include_str!("../../fixtures/scenarios/menu_by_key.yaml")),
     ("hang_up_mid_speech.yaml", include_str!("../../fixtures/scenarios/hang_up_mid_speech.yaml")),
 ];
+
+/// Shipped scenarios that are no part of the mix.
+pub const BY_NAME: &[(&str, &str)] =
+    &[("open_question.yaml", include_str!("../../fixtures/scenarios/open_question.yaml"))];
 
 /// A recording of a human voice that comes with the program.
 pub struct ShippedRecording {

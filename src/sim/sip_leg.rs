@@ -15,7 +15,7 @@ use offhook_sip::{
 
 use super::audio::FRAME;
 use super::clock::{Dice, Moment, RunClock};
-use super::leg::{Leg, LegEvent};
+use super::leg::{Leg, LegEvent, Ready, Slot};
 use super::network::{Network, Profile};
 use super::rtp_wire::{self, EVENTS, PCMU, Sender};
 use super::stamped::StampedSocket;
@@ -23,7 +23,6 @@ use super::timeline::Arrival;
 
 /// One call.
 pub struct SipLeg {
-    clock: RunClock,
     signalling: StampedSocket,
     media: StampedSocket,
     endpoint: Endpoint,
@@ -77,7 +76,6 @@ impl SipLeg {
             headers: Vec::new(),
         };
         let mut leg = Self {
-            clock,
             signalling,
             media,
             endpoint: Endpoint::new(config, dice.bits()),
@@ -97,27 +95,23 @@ impl SipLeg {
         Ok(leg)
     }
 
-    fn read_signalling(&mut self, now: Moment, events: &mut Vec<LegEvent>) {
-        let wall = self.clock.wall();
+    fn read_signalling(&mut self, slot: Slot, events: &mut Vec<LegEvent>) {
         let mut buffer = [0u8; 8192];
-        while let Some((length, at)) = self.signalling.receive(&mut buffer, wall, now) {
+        if let Some((length, at)) = self.signalling.receive(&mut buffer, slot.wall, slot.now) {
             let bytes = Bytes::copy_from_slice(buffer.get(..length).unwrap_or_default());
             self.endpoint.handle(Input::Message { flow: self.flow, bytes }, at);
             self.drain_endpoint(at, events);
         }
     }
 
-    fn read_media(&mut self, now: Moment, events: &mut Vec<LegEvent>) {
-        let wall = self.clock.wall();
+    fn read_media(&mut self, slot: Slot, events: &mut Vec<LegEvent>) {
         let mut buffer = [0u8; 2048];
-        while let Some((length, at)) = self.media.receive(&mut buffer, wall, now) {
-            let Some(packet) = rtp_wire::read(buffer.get(..length).unwrap_or_default()) else { continue };
-            let arrival =
-                Arrival { at, sequence: Some(packet.sequence), stream: packet.ssrc, timestamp: packet.timestamp };
-            events.push(LegEvent::Arrived(arrival));
-            if packet.payload_type == PCMU {
-                self.to_ear.push(at, packet.payload.to_vec());
-            }
+        let Some((length, at)) = self.media.receive(&mut buffer, slot.wall, slot.now) else { return };
+        let Some(packet) = rtp_wire::read(buffer.get(..length).unwrap_or_default()) else { return };
+        let (sequence, stream, timestamp) = (Some(packet.sequence), packet.ssrc, packet.timestamp);
+        events.push(LegEvent::Arrived(Arrival { at, sequence, stream, timestamp }));
+        if packet.payload_type == PCMU {
+            self.to_ear.push(at, packet.payload.to_vec());
         }
     }
 
@@ -180,10 +174,13 @@ impl SipLeg {
 }
 
 impl Leg for SipLeg {
-    fn service(&mut self, now: Moment, readable: bool, events: &mut Vec<LegEvent>) {
-        if readable {
-            self.read_signalling(now, events);
-            self.read_media(now, events);
+    fn service(&mut self, slot: Slot, ready: Ready, events: &mut Vec<LegEvent>) {
+        let now = slot.now;
+        if ready.first {
+            self.read_signalling(slot, events);
+        }
+        if ready.second {
+            self.read_media(slot, events);
         }
         if self.endpoint.poll_timeout().is_some_and(|at| at <= now) {
             self.endpoint.handle(Input::Timeout, now);
@@ -194,6 +191,11 @@ impl Leg for SipLeg {
         }
         self.pump(now);
         self.tell_end(now, events);
+    }
+
+    fn due(&self) -> Option<Moment> {
+        let end = self.hung_up.map(|at| at + LINGER).or(self.ended.as_ref().map(|ended| ended.0));
+        [self.endpoint.poll_timeout(), self.to_ear.due(), self.to_server.due(), end].into_iter().flatten().min()
     }
 
     fn send(&mut self, now: Moment, octets: &[u8; FRAME]) {

@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::{Error, Message, WebSocket, client};
 use super::audio::FRAME;
 use super::clock::{Dice, Moment, RunClock};
 use super::http::{self, Request};
-use super::leg::{Leg, LegEvent};
+use super::leg::{Leg, LegEvent, Ready, Slot};
 use super::network::{Network, Profile};
 use super::playout::{Played, Playout};
 use super::stamped_stream::StampedStream;
@@ -160,12 +160,13 @@ impl TwilioLeg {
 }
 
 impl Leg for TwilioLeg {
-    fn service(&mut self, now: Moment, readable: bool, events: &mut Vec<LegEvent>) {
+    fn service(&mut self, slot: Slot, ready: Ready, events: &mut Vec<LegEvent>) {
+        let now = slot.now;
         if !self.answered {
             self.answered = true;
             events.push(LegEvent::Answered(self.opened));
         }
-        if readable {
+        if ready.first {
             self.drain(now, events);
         }
         if !self.over {
@@ -173,6 +174,11 @@ impl Leg for TwilioLeg {
             self.pump(now);
         }
         events.extend(self.ended.take());
+    }
+
+    fn due(&self) -> Option<Moment> {
+        let now_or_never = (!self.answered || self.ended.is_some()).then_some(self.opened);
+        [self.playout.due(), self.to_ear.due(), self.to_server.due(), now_or_never].into_iter().flatten().min()
     }
 
     fn send(&mut self, now: Moment, octets: &[u8; FRAME]) {

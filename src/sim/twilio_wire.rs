@@ -39,7 +39,7 @@ pub enum FromServer {
 /// # Errors
 /// Says which field is missing or wrong, as Twilio's debugger would (error 31951, invalid message).
 pub fn read(text: &str, stream: &str) -> Result<FromServer, String> {
-    let message: Value = serde_json::from_str(text).map_err(|e| format!("not JSON: {e}"))?;
+    let message: Value = text.parse().map_err(|e| format!("not JSON: {e}"))?;
     let field = |path: &str| {
         message.pointer(path).and_then(Value::as_str).ok_or_else(|| format!("{path} is missing or no string"))
     };

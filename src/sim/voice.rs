@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::audio::{BLOCK, VOICED_DBFS, amplitude, linear, rms};
+use super::audio::{BLOCK, linear};
 use super::clock::{Moment, samples};
 
 /// Voice from the first to the last voiced sample; `to` is one past the last.
@@ -33,21 +33,16 @@ impl Voice {
         Self { bridge, spans: Vec::new() }
     }
 
-    /// Takes audio whose first sample is at `at`. A sample is voiced at or above -50 dBFS within a 5 ms block of that
-    /// level.
+    /// Takes audio whose first sample is at `at`; see [`voiced`].
     pub fn hear(&mut self, at: Moment, octets: &[u8]) {
-        let limit = amplitude(VOICED_DBFS);
-        for (index, block) in octets.chunks(BLOCK).enumerate() {
-            let mut linear_block = [0i16; BLOCK];
-            linear_block.iter_mut().zip(block).for_each(|(sample, &octet)| *sample = linear(octet));
-            let block = linear_block.get(..block.len()).unwrap_or_default();
-            if rms(block) < limit {
-                continue;
-            }
-            let voiced = |s: &i16| f64::from(*s).abs() >= limit;
-            let first = block.iter().position(voiced).unwrap_or(0);
-            let last = block.iter().rposition(voiced).unwrap_or(0);
-            self.voiced(at + samples(index * BLOCK + first), at + samples(index * BLOCK + last + 1));
+        voiced(at, octets, |from, to| self.add(from, to));
+    }
+
+    /// Takes a stretch of voice that [`voiced`] found.
+    pub fn add(&mut self, from: Moment, to: Moment) {
+        match self.spans.last_mut() {
+            Some(last) if from < last.to + self.bridge => last.to = last.to.max(to),
+            _ => self.spans.push(Span { from, to }),
         }
     }
 
@@ -76,19 +71,46 @@ impl Voice {
     pub fn first_from(&self, at: Moment) -> Option<Span> {
         self.spans.iter().copied().find(|span| span.from >= at)
     }
+}
 
-    fn voiced(&mut self, from: Moment, to: Moment) {
-        match self.spans.last_mut() {
-            Some(last) if from < last.to + self.bridge => last.to = last.to.max(to),
-            _ => self.spans.push(Span { from, to }),
+/// Finds the voiced 5 ms blocks of audio whose first sample is at `at`, each from its first to its last voiced sample. A
+/// sample is voiced at or above -50 dBFS within a block (RMS) of that level.
+pub fn voiced(at: Moment, octets: &[u8], mut found: impl FnMut(Moment, Moment)) {
+    for (index, block) in octets.chunks(BLOCK).enumerate() {
+        let energy: u64 = block.iter().map(|&octet| square(octet)).sum();
+        if energy < LEAST_SQUARE * block.len() as u64 {
+            continue;
         }
+        let is_voiced = |octet: &u8| square(*octet) >= LEAST_SQUARE;
+        let first = block.iter().position(is_voiced).unwrap_or(0);
+        let last = block.iter().rposition(is_voiced).unwrap_or(0);
+        found(at + samples(index * BLOCK + first), at + samples(index * BLOCK + last + 1));
     }
 }
+
+/// The square of a mu-law octet's amplitude. A table, because every sample of every call is looked at.
+fn square(octet: u8) -> u64 {
+    SQUARES.get(usize::from(octet)).copied().unwrap_or(0)
+}
+
+static SQUARES: [u64; 256] = {
+    let mut squares = [0u64; 256];
+    let mut octet = 0;
+    while octet < 256 {
+        let amplitude = linear(octet as u8) as i64;
+        squares[octet] = (amplitude * amplitude) as u64;
+        octet += 1;
+    }
+    squares
+};
+
+/// The square of [`VOICED_DBFS`](super::audio::VOICED_DBFS) as an amplitude, 103.6.
+const LEAST_SQUARE: u64 = 10_737;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::audio::{FRAME, ulaw};
+    use crate::sim::audio::{FRAME, VOICED_DBFS, amplitude, ulaw};
 
     fn at(ms: u64) -> Moment {
         Duration::from_millis(ms)
@@ -125,6 +147,12 @@ mod tests {
         assert_eq!(voice.spans().len(), 2);
         assert!(voice.span_at(at(150)).is_some() && voice.span_at(at(500)).is_none());
         assert!(voice.first_from(at(500)).unwrap().from >= at(700));
+    }
+
+    #[test]
+    fn the_threshold_is_that_of_the_labels() {
+        let limit = amplitude(VOICED_DBFS);
+        assert_eq!(LEAST_SQUARE, (limit * limit) as u64);
     }
 
     #[test]

@@ -131,9 +131,16 @@ impl Outcome {
 
     /// The longest time between `from` and `to` in which nothing of ours is heard, and where it begins.
     pub fn longest_silence(&self, from: Moment, to: Moment) -> (Duration, Moment) {
+        self.longest_silence_of_both(from, to, &[])
+    }
+
+    /// As above, but broken by what the caller does at `acts` as well.
+    pub fn longest_silence_of_both(&self, from: Moment, to: Moment, acts: &[Moment]) -> (Duration, Moment) {
         let (mut since, mut longest) = (from, (Duration::ZERO, from));
-        let voiced = self.sent.iter().filter(|slice| slice.is_voiced() && slice.at >= from && slice.at < to);
-        for at in voiced.map(|slice| slice.at).chain([to]) {
+        let voiced = self.sent.iter().filter(|slice| slice.is_voiced()).map(|slice| slice.at);
+        let mut signs: Vec<Moment> = voiced.chain(acts.iter().copied()).filter(|at| (from..to).contains(at)).collect();
+        signs.sort();
+        for at in signs.into_iter().chain([to]) {
             let gap = at.saturating_sub(since);
             if gap > longest.0 {
                 longest = (gap, since);

@@ -15,6 +15,7 @@ use offhook::store::record::EndReason;
 use offhook::telemetry::pii::Pii;
 use offhook::turn::TurnConfig;
 use offhook_media::dtmf::Digit;
+use offhook_media::playout::SentenceId;
 use offhook_media::speech::SpeechConfig;
 use offhook_media::vad::Earshot;
 use offhook_media::{FRAME, Frame};
@@ -312,13 +313,16 @@ impl Stage {
                     self.outcome.asked.push(Asked { at: now, text: wanted.text.as_str().to_owned() });
                     due.into_iter().for_each(|(at, input)| self.expect(at, input));
                 }
+                CallOutput::GiveUp { turn, sentence } if !self.late_vendors => {
+                    self.pending.retain(|_, input| !is_about(input, turn, sentence));
+                }
+                CallOutput::Listen { .. } | CallOutput::GiveUp { .. } => {}
                 CallOutput::Reply { turn, request, .. } => {
                     let due = self.models.pop().unwrap_or(Model::stalls()).answer(turn, now);
                     self.outcome.questions.push(Question { at: now, request: *request });
                     due.into_iter().for_each(|(at, input)| self.expect(at, input));
                 }
                 CallOutput::Abandon(turn) => self.abandon(turn),
-                CallOutput::Listen { .. } => {}
                 CallOutput::Clear => self.line.clear(now),
                 CallOutput::Turn(turn) => self.outcome.turns.push((now, *turn)),
                 CallOutput::Event(event) => self.outcome.events.push((now, event)),
@@ -339,6 +343,16 @@ impl Stage {
     fn expect(&mut self, at: Moment, input: CallInput) {
         self.order += 1;
         self.pending.insert((at, self.order), input);
+    }
+}
+
+/// Whether a voice sends this for a sentence.
+fn is_about(input: &CallInput, turn: TurnId, sentence: SentenceId) -> bool {
+    match input {
+        CallInput::Speech { turn: of, sentence: s, .. }
+        | CallInput::SpeechEnded { turn: of, sentence: s }
+        | CallInput::SpeechFailed { turn: of, sentence: s, .. } => (*of, *s) == (turn, sentence),
+        _ => false,
     }
 }
 

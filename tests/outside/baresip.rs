@@ -25,7 +25,7 @@ pub struct Baresip {
 }
 
 impl Baresip {
-    /// Starts it in a directory of its own below `dir`; `microphone` is a WAV file of 8 kHz, played once.
+    /// Starts it in a directory of its own below `dir`; `microphone` is a WAV file of 8 kHz; the call ends with it.
     pub async fn start(dir: &Path, microphone: &str) -> Self {
         let dir = dir.join("baresip");
         fs::create_dir_all(&dir).unwrap();

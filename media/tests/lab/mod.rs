@@ -1,5 +1,5 @@
 //! Recorded speech, made noise and labelled trials for measuring speech detection.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::path::{Path, PathBuf};
 
@@ -80,7 +80,7 @@ pub fn noise(dice: &mut Dice, colour: Colour, length: usize, dbfs: f32) -> Vec<f
 fn pink(b: &mut [f32; 7], white: f32) -> f32 {
     b[0] = 0.99886 * b[0] + white * 0.0555179;
     b[1] = 0.99332 * b[1] + white * 0.0750759;
-    b[2] = 0.96900 * b[2] + white * 0.1538520;
+    b[2] = 0.96900 * b[2] + white * 0.153_852;
     b[3] = 0.86650 * b[3] + white * 0.3104856;
     b[4] = 0.55000 * b[4] + white * 0.5329522;
     b[5] = -0.7616 * b[5] - white * 0.0168980;

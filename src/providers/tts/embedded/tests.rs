@@ -1,3 +1,5 @@
+//! The embedded voices as programs that really run: sound, order, pace, and what is said when one is absent.
+
 use std::time::Duration;
 
 use futures_util::StreamExt;

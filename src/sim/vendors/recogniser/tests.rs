@@ -1,3 +1,5 @@
+//! The recogniser of the stand-ins must know good audio from broken audio, or a broken line would pass its tests.
+
 use super::*;
 use crate::sim::vendors::speech::Speech;
 

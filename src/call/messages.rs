@@ -1,0 +1,85 @@
+//! What a call is told and what it asks for: the whole language between the core and whoever carries it.
+
+use std::sync::Arc;
+
+use offhook_media::dtmf::Digit;
+use offhook_media::playout::SentenceId;
+
+use super::TurnId;
+use super::mouth::Wanted;
+use crate::providers::{Language, ProviderError, ReplyRequest, SttEvent};
+use crate::safety::said::Cleared;
+use crate::store::record::{CallEvent, EndReason, TurnRecord};
+
+/// What happened to a call.
+#[derive(Debug)]
+pub enum CallInput {
+    /// Signalling is complete: audio may flow.
+    Connected,
+    Digit(Digit),
+    HungUp(EndReason),
+    /// Audio of a sentence that was asked for.
+    Speech {
+        turn: TurnId,
+        sentence: SentenceId,
+        samples: Arc<[i16]>,
+    },
+    SpeechEnded {
+        turn: TurnId,
+        sentence: SentenceId,
+    },
+    SpeechFailed {
+        turn: TurnId,
+        sentence: SentenceId,
+        error: ProviderError,
+    },
+    /// A sentence of the model's answer.
+    Answer {
+        turn: TurnId,
+        sentence: Cleared,
+    },
+    AnswerEnded {
+        turn: TurnId,
+    },
+    AnswerFailed {
+        turn: TurnId,
+        error: ProviderError,
+    },
+    /// What the recogniser heard.
+    Heard(SttEvent),
+}
+
+/// What a call asks for.
+#[derive(Debug)]
+pub enum CallOutput {
+    /// Make this sentence.
+    Speak {
+        turn: TurnId,
+        wanted: Wanted,
+        language: Language,
+    },
+    /// This sentence was waited for long enough: the voice shall be free for the next one.
+    GiveUp {
+        turn: TurnId,
+        sentence: SentenceId,
+    },
+    /// Ask the language model.
+    Reply {
+        turn: TurnId,
+        request: Box<ReplyRequest>,
+        language: Language,
+    },
+    /// Whatever was asked for under this id or an older one is no longer wanted.
+    Abandon(TurnId),
+    /// Listen in this language from now on.
+    Listen {
+        language: Language,
+        hints: Arc<[String]>,
+    },
+    /// What the leg was sent and has not played shall not be heard.
+    Clear,
+    Turn(Box<TurnRecord>),
+    Event(CallEvent),
+    /// The call is over; the last output.
+    HangUp(EndReason),
+}
