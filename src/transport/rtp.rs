@@ -49,6 +49,8 @@ pub struct RtpLeg {
     outbound: RtpOutbound,
     turnabouts: Receiver<Turnabout>,
     sends: bool,
+    /// When the caller's last packet came.
+    last_packet: Moment,
     control: Vec<u8>,
     signalling: mpsc::Sender<HangUp>,
     call: u64,
@@ -78,6 +80,7 @@ impl RtpLeg {
             outbound,
             turnabouts,
             sends: agreed.sends,
+            last_packet: Moment::ZERO,
             control,
             signalling,
             call,
@@ -106,6 +109,7 @@ impl RtpLeg {
                 continue;
             }
             packets += 1;
+            self.last_packet = arrival;
             // What is malformed or not ours is counted by the inbound side.
             let _ = self.inbound.packet(datagram.get(..length).unwrap_or_default(), arrival);
             if packets == MOST_PACKETS || now.saturating_sub(arrival) < FRESH {
@@ -142,13 +146,16 @@ impl Leg for RtpLeg {
         self.receive(now);
         self.inbound.tick(now);
         let mut frame: Frame = [0; FRAME];
-        let mut silent = true;
-        while let Some(arrival) = self.inbound.tap(&mut frame) {
-            silent = false;
-            sink(LegEvent::Tap { frame: &frame, arrival });
-        }
         // Many telephones send nothing while they hold the call: that is no reason to take them for gone.
-        if silent && !self.sends {
+        let there = !self.sends || now.saturating_sub(self.last_packet) < STANDS_FOR_SILENCE;
+        let mut tapped = false;
+        while let Some(arrival) = self.inbound.tap(&mut frame) {
+            tapped = true;
+            if there {
+                sink(LegEvent::Tap { frame: &frame, arrival });
+            }
+        }
+        if !tapped && !self.sends {
             sink(LegEvent::Tap { frame: &SILENCE, arrival: now });
         }
         while let Some(digit) = self.inbound.digit() {
@@ -268,6 +275,10 @@ const MOST_DATAGRAMS: usize = 64;
 
 /// Behind a packet that arrived this recently there is no other one at ptime 20.
 const FRESH: Duration = Duration::from_millis(8);
+
+/// A line that sends nothing is silent, until this long after its last packet: then it may be gone. Longer than any
+/// pause that ends a turn.
+const STANDS_FOR_SILENCE: Duration = Duration::from_secs(2);
 
 /// What telephones and gateways hold in their jitter buffers, as an estimate.
 const FAR_BUFFER: Duration = Duration::from_millis(2 * FRAME_MS as u64);

@@ -106,6 +106,11 @@ impl Calls {
         Some(Command::Drain { retry_after_s: Some(self.retry_after_s) })
     }
 
+    /// Whether no call goes on.
+    pub fn is_empty(&self) -> bool {
+        self.calls.is_empty()
+    }
+
     /// The call says that it is over.
     pub fn hung_up(&mut self, hang_up: &HangUp) -> Option<Command> {
         let live = self.calls.remove(&hang_up.call)?;
