@@ -6,10 +6,11 @@ mod wire_support;
 
 use std::time::Duration;
 
+use futures_util::SinkExt;
 use offhook::sim::twilio_wire::{FromServer, signature, stream_to};
 use tokio_tungstenite::tungstenite::Message;
 use wire_support::edge::{Edge, names, post, upgrade, webhook};
-use wire_support::{Host, TOKEN, heard, loudest, phrase, steps, tonality};
+use wire_support::{Host, QUIET, TOKEN, heard, loudest, phrase, steps, tonality};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_whole_call_is_greeted_paced_and_marked() {
@@ -251,5 +252,36 @@ async fn a_full_server_closes_the_stream_and_the_others_go_on() {
     first.talk(&[], Duration::from_millis(600)).await;
     assert!(first.media_messages() > before + 15);
     first.hang_up().await;
+    host.is_left_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_not_lost_in_a_burst_of_audio() {
+    let host = Host::start(|_| {}).await;
+    let mut edge = Edge::call(&host, "1000").await;
+    edge.talk(&[], Duration::from_millis(400)).await;
+    // What TCP delivers at once after a stall of 10 s, the key first.
+    edge.press('5').await;
+    for n in 0..500 {
+        let media = edge.writer.media(n * 20, &QUIET);
+        edge.socket.feed(Message::text(media)).await.unwrap();
+    }
+    edge.socket.flush().await.unwrap();
+    edge.talk(&[], Duration::from_millis(400)).await;
+    edge.hang_up().await;
+    let call = host.ended_call().await;
+    let digits = call["events"].as_array().unwrap().iter().filter(|event| event["kind"] == "digit").count();
+    assert_eq!((digits, &call["end_reason"]), (1, &"caller_hung_up".into()), "{call:#}");
+    host.is_left_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_falls_silent_is_given_up_and_closed() {
+    let host = Host::start(|config| config.limits.no_media_timeout_s = 1).await;
+    let mut edge = Edge::call(&host, "1000").await;
+    edge.talk(&[], Duration::from_millis(1_600)).await;
+    assert_eq!(host.calls(), 1, "audio keeps a call alive");
+    edge.close_code().await;
+    assert_eq!(host.ended_call().await["end_reason"], "media_timeout");
     host.is_left_clean().await;
 }

@@ -18,7 +18,7 @@ use offhook_media::dtmf::Digit;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite;
 
-use super::leg::{FromTwilio, INCOMING, OUTGOING, ToTwilio, TwilioLeg};
+use super::leg::{CONTROL, Control, FromTwilio, INCOMING, OUTGOING, ToTwilio, TwilioLeg};
 use super::signature::Body;
 use super::ticket::Ticket;
 use super::webhook::{path_and_query, wall};
@@ -63,15 +63,16 @@ async fn serve(twilio: Arc<Twilio>, mut socket: WebSocket) {
         Ok(stream) => stream,
         Err(refusal) => return refuse(socket, refusal).await,
     };
-    let Stream { sid, call_sid, to_leg, mut from_leg } = stream;
+    let Stream { sid, call_sid, to_leg, control, mut from_leg } = stream;
     let (mut sink, mut source) = socket.split();
     let refusal = tokio::select! {
-        end = read(&twilio, &mut source, &to_leg) => {
-            to_leg.push_newest(FromTwilio::Ended(end.reason));
+        end = read(&twilio, &mut source, &to_leg, &control) => {
+            // A full queue is about to end the call anyway.
+            let _ = control.try_push(Control::Ended(end.reason));
             end.refusal
         }
         () = write(&mut sink, &mut from_leg, &sid) => {
-            to_leg.push_newest(FromTwilio::Ended(EndReason::TransportLost));
+            let _ = control.try_push(Control::Ended(EndReason::TransportLost));
             None
         }
     };
@@ -107,18 +108,19 @@ fn begin(twilio: &Twilio, start: Box<Start>) -> Result<Stream, Refusal> {
     let ticket = twilio.ticket(&start)?;
     let permit = twilio.reception.admit().map_err(|_| BUSY)?;
     let (to_leg, incoming) = bounded(INCOMING);
+    let (control, keys) = bounded(CONTROL);
     let (outgoing, from_leg) = bounded(OUTGOING);
     let caller = Caller {
         id: CallId::fresh(),
         via: Via::Twilio,
         called: ticket.called,
         caller: ticket.caller,
-        leg: Box::new(TwilioLeg::new(incoming, outgoing)),
+        leg: Box::new(TwilioLeg::new(incoming, keys, outgoing)),
     };
     let port = twilio.reception.receive(caller, permit).ok_or(BUSY)?;
     port.signal(CallInput::Connected);
     twilio.began(ticket.call_sid.clone(), port);
-    Ok(Stream { sid: start.stream, call_sid: ticket.call_sid, to_leg, from_leg })
+    Ok(Stream { sid: start.stream, call_sid: ticket.call_sid, to_leg, control, from_leg })
 }
 
 impl Twilio {
@@ -138,7 +140,12 @@ impl Twilio {
 }
 
 /// Feeds the leg until the stream ends, and says why it did.
-async fn read(twilio: &Twilio, source: &mut SplitStream<WebSocket>, to_leg: &Sender<FromTwilio>) -> End {
+async fn read(
+    twilio: &Twilio,
+    source: &mut SplitStream<WebSocket>,
+    to_leg: &Sender<FromTwilio>,
+    control: &Sender<Control>,
+) -> End {
     let mut payload: Box<PayloadBuffer> = Box::new([0; MAX_PAYLOAD]);
     let mut frames = Reframer::default();
     loop {
@@ -159,8 +166,9 @@ async fn read(twilio: &Twilio, source: &mut SplitStream<WebSocket>, to_leg: &Sen
                 frames.push(mulaw, |mulaw| to_leg.push_newest(FromTwilio::Audio { mulaw, arrival }));
             }
             Ok(Inbound::Dtmf(key)) => {
-                if let Ok(digit) = Digit::try_from(key) {
-                    to_leg.push_newest(FromTwilio::Digit(digit));
+                let pressed = Digit::try_from(key).map(|digit| control.try_push(Control::Digit(digit)));
+                if let Ok(Err(_)) = pressed {
+                    return End { reason: EndReason::Overrun, refusal: None };
                 }
             }
             Ok(Inbound::Mark(name)) => {
@@ -229,6 +237,7 @@ struct Stream {
     sid: StreamSid,
     call_sid: String,
     to_leg: Sender<FromTwilio>,
+    control: Sender<Control>,
     from_leg: Receiver<ToTwilio>,
 }
 
