@@ -26,7 +26,7 @@ async fn a_key_by_rtp_selects_its_branch_of_the_menu() {
     assert!(steps(&call).iter().any(|step| step == "prescription"), "{call:#}");
     let digits = call["events"].as_array().unwrap().iter().filter(|event| event["kind"] == "digit").count();
     assert_eq!(digits, 1, "five packets and three copies of the last are one key: {call:#}");
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,7 +54,7 @@ async fn a_strangers_packets_are_neither_heard_nor_answered() {
     let call = host.ended_call().await;
     assert_eq!(call["summary"]["barge_ins"], 0, "{call:#}");
     assert!(call["events"].as_array().unwrap().iter().all(|event| event["kind"] != "digit"), "{call:#}");
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,7 +82,7 @@ async fn a_strangers_flood_does_not_delay_the_callers_keys() {
     let digits = call["events"].as_array().unwrap().iter().filter(|event| event["kind"] == "digit").count();
     assert_eq!(digits, 1, "{call:#}");
     assert_eq!(call["summary"]["frames_received"], 30 + 100 - 5, "every frame but those of the key: {call:#}");
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,7 +132,7 @@ async fn garbage_on_the_media_port_changes_nothing() {
     let call = host.ended_call().await;
     let digits = call["events"].as_array().unwrap().iter().filter(|event| event["kind"] == "digit").count();
     assert_eq!(digits, 1, "the caller is still heard: {call:#}");
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,7 +148,7 @@ async fn a_caller_whose_packets_come_from_another_port_is_followed() {
     phone.talk(&[], SOON).await;
     assert_eq!(receive_until(&offered, Instant::now() + SOON).await.len(), 0, "nothing at the port that was offered");
     assert_eq!(phone.bye().await, 200);
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,7 +159,7 @@ async fn a_caller_behind_another_address_is_followed_when_the_offered_one_is_sil
     phone.talk(&[], Duration::from_millis(400)).await;
     assert!(phone.talk(&[], Duration::from_secs(1)).await.len() > 30);
     assert_eq!(phone.bye().await, 200);
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,7 +169,7 @@ async fn a_caller_who_sends_nothing_is_greeted_all_the_same() {
     let heard = phone.listen(Duration::from_secs(3)).await;
     assert!(loudest(&audio_of(&heard)) > -40.0, "{} packets, {} dBFS", heard.len(), loudest(&audio_of(&heard)));
     assert_eq!(phone.bye().await, 200);
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,5 +183,5 @@ async fn a_caller_who_vanishes_is_given_up_and_told_so() {
     assert!(gone.elapsed() > Duration::from_millis(900), "{:?}", gone.elapsed());
     assert_eq!(host.ended_call().await["end_reason"], "media_timeout");
     sleep_until(Instant::now() + SOON).await;
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }

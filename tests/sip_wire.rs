@@ -23,7 +23,7 @@ async fn options_says_what_is_served() {
             assert!(allow.contains(method), "{allow}");
         }
     }
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,7 +63,7 @@ async fn hears_the_tone_and_hangs_up(host: Host, mut phone: Phone) {
     assert_eq!(host.ended_call().await["end_reason"], "caller_hung_up");
     phone.listen(SOON).await;
     assert_eq!(phone.listen(SOON).await.len(), 0, "nothing comes after the call");
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 fn is_lawful_answer(sdp: &str) {
@@ -71,7 +71,7 @@ fn is_lawful_answer(sdp: &str) {
     let first: String = lines.iter().map(|line| &line[..1]).take_while(|kind| *kind != "a").collect();
     assert_eq!(first, "vosctm", "RFC 8866 section 9 gives the order: {sdp}");
     assert_eq!(lines.iter().filter(|line| line.starts_with("m=")).count(), 1, "{sdp}");
-    assert!(media_of(sdp).port() >= 1024 && media_of(sdp).port() % 2 == 0, "{sdp}");
+    assert!(media_of(sdp).port() >= 1024 && media_of(sdp).port().is_multiple_of(2), "{sdp}");
     let media = lines.iter().find(|line| line.starts_with("m=")).unwrap();
     assert!(media.ends_with(" RTP/AVP 0 101"), "{media}");
     for wanted in ["a=rtpmap:0 PCMU/8000", "a=rtpmap:101 telephone-event/8000", "a=ptime:20", "a=sendrecv"] {
@@ -99,7 +99,7 @@ async fn cancel_after_the_answer_changes_nothing_and_an_unknown_one_is_481() {
     phone.take_answer(&answer).await;
     assert!(phone.talk(&[], Duration::from_millis(600)).await.len() > 15, "the call goes on");
     assert_eq!(phone.bye().await, 200);
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,7 +125,7 @@ async fn an_answer_without_ack_is_repeated_then_given_up() {
     assert!(began.elapsed() < Duration::from_millis(20 * 64 * 3), "64 * T1 is 1.28 s: {:?}", began.elapsed());
     phone.is_hung_up_on().await;
     assert_eq!(host.ended_call().await["end_reason"], "no_ack");
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,7 +151,7 @@ async fn a_repeated_invite_makes_one_call_and_a_merged_one_none() {
     phone.take_answer(&answer).await;
     assert_eq!((host.calls(), host.begun().await), (1, 1));
     assert_eq!(phone.bye().await, 200);
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -172,7 +172,7 @@ async fn requests_of_no_dialog_are_481_and_a_second_bye_too() {
     phone.to_tag = tag;
     assert_eq!(phone.bye().await, 200);
     assert_eq!(phone.bye().await, 481);
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -225,7 +225,7 @@ async fn malformed_and_unservable_requests_are_refused_by_the_right_status() {
     }
     assert_eq!((host.calls(), host.begun().await), (0, 0), "no call was made");
     assert_eq!(phone.options().await.status(), 200);
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 fn without(text: &str, header: &str) -> String {
@@ -289,7 +289,7 @@ async fn hostile_session_descriptions_are_refused_and_take_no_port() {
     phone.call_id = "good@tests".into();
     assert_eq!(phone.call("1000").await.status(), 200, "a port is free");
     assert_eq!(phone.bye().await, 200);
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -356,7 +356,7 @@ async fn a_tcp_message_may_be_split_at_every_byte_and_two_may_come_at_once() {
         phone.send(tail).await;
         assert_eq!(phone.answer_to("OPTIONS").await.status(), 200, "split at {at}");
     }
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -372,7 +372,7 @@ async fn a_tcp_ping_gets_its_pong_and_broken_framing_closes_only_its_connection(
         assert!(other.is_closed_within(Duration::from_secs(5)).await, "{} bytes", broken.len());
     }
     assert_eq!(phone.options().await.status(), 200, "another connection is not touched");
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -390,7 +390,7 @@ async fn a_tcp_message_that_dribbles_in_for_ever_is_cut() {
         phone.send("x").await;
     }
     assert!(closed, "the connection still stands after 40 s");
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -420,7 +420,7 @@ async fn a_held_call_is_answered_rightly_hears_nothing_and_goes_on() {
     assert!(versions.body().contains(" 8 IN IP4 "), "the session version grew with each answer: {}", versions.body());
     assert_eq!(phone.bye().await, 200);
     assert_eq!(host.ended_call().await["end_reason"], "caller_hung_up");
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -436,7 +436,7 @@ async fn a_call_that_begins_on_hold_is_sent_nothing() {
         assert!(phone.talk(&[], Duration::from_secs(1)).await.len() > 30, "{offered}: resumed");
         assert_eq!(phone.bye().await, 200);
     }
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -447,7 +447,7 @@ async fn a_refused_reinvite_leaves_the_call_as_it_was() {
     assert_eq!(phone.reinvite(&secure).await.status(), 488);
     assert!(phone.talk(&[], Duration::from_secs(1)).await.len() > 30);
     assert_eq!(phone.bye().await, 200);
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -467,7 +467,7 @@ async fn keys_by_info_reach_the_flow_in_both_bodies() {
     assert_eq!(phone.bye().await, 200);
     let call = host.ended_call().await;
     assert!(steps(&call).iter().any(|step| step == "callback"), "eight digits of a date lead there: {call:#}");
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -492,7 +492,7 @@ async fn exactly_max_calls_are_let_in() {
     for phone in &mut phones {
         assert_eq!(phone.bye().await, 200);
     }
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -519,5 +519,5 @@ async fn a_draining_server_refuses_then_says_bye_to_everybody() {
     for call in again.ended_calls(12).await {
         assert_eq!(call["end_reason"], "drained", "{call:#}");
     }
-    again.is_left_clean().await;
+    again.ends_clean().await;
 }

@@ -31,7 +31,7 @@ async fn a_whole_call_is_greeted_paced_and_marked() {
     assert_eq!((&call["end_reason"], &call["via"]), (&"caller_hung_up".into(), &"twilio".into()), "{call:#}");
     assert!(heard(&call).contains("this is the clinic"), "{call:#}");
     assert!(!format!("{call}").contains("5550100"), "the caller's number is masked: {call:#}");
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,7 +44,7 @@ async fn the_bench_line_streams_its_tone_without_a_gap() {
     assert!(tonality(&tone[..8_000], 440.0) > 0.9, "{}", tonality(&tone[..8_000], 440.0));
     assert!(edge.lead <= Duration::from_millis(200), "{:?} ahead of real time", edge.lead);
     edge.hang_up().await;
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,7 +68,7 @@ async fn a_barge_in_clears_at_once_and_what_was_cleared_was_not_heard() {
     let turn = turn.unwrap_or_else(|| panic!("a turn that was interrupted, {heard_ms} ms heard: {call:#}"));
     assert!(turn["unheard"].as_str().is_some_and(|words| !words.is_empty()), "{call:#}");
     assert!(!heard(&call).contains("district hospital"), "the end of the answer was never played: {call:#}");
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,7 +89,7 @@ async fn dtmf_messages_select_and_the_goodbye_is_played_out_before_the_socket_cl
     assert_eq!(call["end_reason"], "transferred", "{call:#}");
     assert!(steps(&call).contains(&"person".to_owned()), "{call:#}");
     assert!(heard(&call).contains("Please stay on the line"), "{call:#}");
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,7 +99,7 @@ async fn a_socket_that_drops_is_a_lost_transport() {
     edge.talk(&[], Duration::from_millis(400)).await;
     drop(edge);
     assert_eq!(host.ended_call().await["end_reason"], "transport_lost");
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,7 +114,7 @@ async fn the_status_callback_ends_a_call_whose_socket_is_half_open() {
         host.has_calls(calls).await;
     }
     assert_eq!(host.ended_call().await["end_reason"], "caller_hung_up");
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,7 +129,7 @@ async fn an_unsigned_or_wrongly_signed_upgrade_is_403() {
         assert_eq!(upgrade(&host, &url, signed).await.err(), Some(403), "{signed:?}");
     }
     assert_eq!((host.calls(), host.begun().await), (0, 0));
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,7 +168,7 @@ async fn a_stream_without_its_own_fresh_ticket_is_closed_by_1008() {
     assert_eq!(other.close_code().await, 1008, "of another call");
     assert_eq!(host.calls(), 1, "the call itself goes on");
     edge.hang_up().await;
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,7 +188,7 @@ async fn what_is_no_stream_is_closed_by_its_code() {
         assert_eq!(edge.close_code().await, code, "{what}");
     }
     assert_eq!((host.calls(), host.begun().await), (0, 0));
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -237,7 +237,7 @@ async fn in_a_call_bad_messages_are_dropped_and_only_bad_frames_close_it() {
         assert_eq!(edge.close_code().await, code, "{what}");
         host.has_calls(0).await;
     }
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -252,7 +252,7 @@ async fn a_full_server_closes_the_stream_and_the_others_go_on() {
     first.talk(&[], Duration::from_millis(600)).await;
     assert!(first.media_messages() > before + 15);
     first.hang_up().await;
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -272,7 +272,7 @@ async fn a_key_is_not_lost_in_a_burst_of_audio() {
     let call = host.ended_call().await;
     let digits = call["events"].as_array().unwrap().iter().filter(|event| event["kind"] == "digit").count();
     assert_eq!((digits, &call["end_reason"]), (1, &"caller_hung_up".into()), "{call:#}");
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -283,5 +283,5 @@ async fn a_stream_that_falls_silent_is_given_up_and_closed() {
     assert_eq!(host.calls(), 1, "audio keeps a call alive");
     edge.close_code().await;
     assert_eq!(host.ended_call().await["end_reason"], "media_timeout");
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }

@@ -25,7 +25,7 @@ async fn a_signed_webhook_is_answered_by_a_stream_to_this_server() {
     let stream = stream_to(&twiml).unwrap();
     assert_eq!(stream.url, "wss://voice.example.org/ivr/webhook/media-stream");
     assert!(stream.parameters.contains(&("caller".into(), "+1 555 & <é>".into())), "{twiml}");
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,14 +51,14 @@ async fn what_is_not_signed_is_403_and_creates_nothing() {
     assert_eq!(host.http("POST", "/webhook/call", &[FORM], body.as_bytes()).await.0, 403);
     assert_eq!(host.http("POST", "/webhook/status", &[FORM], b"CallSid=CA1&CallStatus=completed").await.0, 403);
     assert_eq!((host.calls(), host.begun().await), (0, 0));
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_token_nobody_is_believed() {
     let host = Host::start(|config| config.twilio.auth_token = None).await;
     assert_eq!(webhook(&host, &names(), "1000").await.0, 403);
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,7 +80,7 @@ async fn other_methods_and_bodies_are_refused_by_name() {
     }
     assert_eq!(post(&host, "/webhook/status", &[("CallSid", "CA1")]).await.0, 400);
     assert_eq!(post(&host, "/webhook/status", &[("CallSid", "unknown"), ("CallStatus", "completed")]).await.0, 204);
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,7 +101,7 @@ async fn form_bombs_are_refused_and_the_server_goes_on() {
     }
     let (status, twiml) = webhook(&host, &names(), "1000").await;
     assert!(status == 200 && stream_to(&twiml).is_ok(), "{twiml}");
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,7 +115,7 @@ async fn a_full_server_rejects_as_busy_and_recovers() {
     edge.hang_up().await;
     host.has_calls(0).await;
     assert!(stream_to(&webhook(&host, &names(), "1000").await.1).is_ok());
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,7 +141,7 @@ async fn without_a_voice_the_clinic_is_excused_by_twilio_and_the_bench_line_stil
     phone.is_hung_up_on().await;
     let calls = host.ended_calls(2).await;
     assert_eq!(calls[0]["end_reason"], "no_voice", "{:#}", calls[0]);
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,5 +150,5 @@ async fn with_a_voice_health_is_ok() {
     let (status, health) = host.http("GET", "/healthz", &[], b"").await;
     let health: serde_json::Value = serde_json::from_str(&health).unwrap();
     assert_eq!((status, &health["status"]), (200, &"ok".into()), "{health:#}");
-    host.is_left_clean().await;
+    host.ends_clean().await;
 }

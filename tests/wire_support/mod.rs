@@ -131,7 +131,7 @@ impl Host {
     }
 
     /// Nothing is left of any call, then the server ends in order.
-    pub async fn is_left_clean(mut self) {
+    pub async fn ends_clean(mut self) {
         self.has_calls(0).await;
         let begun = self.begun().await;
         for call in self.ended_calls(begun).await {
