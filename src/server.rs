@@ -135,7 +135,7 @@ impl Server {
         }
         let _ = self.stop_http.send(());
         let _ = self.http_task.await;
-        drop(self.sip);
+        self.sip.stop(LAST_WORDS).await;
         self.reception.stop();
         if !self.writer.shutdown(WRITE_OUT).await {
             tracing::error!("records were still waiting when the server ended");
@@ -196,7 +196,7 @@ async fn warm_up(catalogue: Arc<Catalogue>, voice: Arc<dyn Tts>, rate: f32) {
     }
 }
 
-/// Longest wait for calls to be hung up once they have been told to end.
+/// Longest wait for calls to be hung up once they have been told to end, and for the far sides to take note of it.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Longest wait for records to reach the disk.

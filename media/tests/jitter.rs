@@ -13,6 +13,9 @@ use offhook_media::jitter::{FrameKind, Inserted, JitterBuffer, JitterStats};
 use offhook_media::{FRAME, Moment, SILENCE};
 use proptest::prelude::*;
 
+/// Delay of a packet by its number; `None` loses it.
+type Network = Box<dyn FnMut(u64, &mut Dice) -> Option<u64>>;
+
 /// A sender, a network and a listener.
 struct Line {
     ptime_ms: u64,
@@ -20,7 +23,7 @@ struct Line {
     drift_ppm: i64,
     seconds: u64,
     /// Delay of each packet, us; `None` loses it.
-    network: Box<dyn FnMut(u64, &mut Dice) -> Option<u64>>,
+    network: Network,
     /// Sample at a place of the sender's stream.
     audio: fn(u64) -> i16,
 }

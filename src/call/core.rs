@@ -479,7 +479,7 @@ impl Call {
 
     fn listen(&mut self, listening: &Listening, now: Moment) {
         self.floor.set_rules(Rules { interrupt: listening.barge_in.into(), endpoint: listening.endpoint });
-        if self.ears.enter(listening) {
+        if self.ears.enter(listening) && self.has_ears {
             let (language, hints) = (listening.language.clone(), Arc::clone(&listening.hints));
             self.outputs.push_back(CallOutput::Listen { language, hints });
         }

@@ -67,13 +67,14 @@ impl Reception {
         let port = self.shards.place()?;
         let flow = Arc::clone(self.catalogue.flow_for(&caller.called));
         let name = Arc::clone(flow.name());
+        let has_ears = self.services.providers.stt.is_some() && flow.uses_words();
         let facts = CallFacts {
             called: caller.called.clone(),
             caller: caller.caller.clone(),
-            has_ears: self.services.providers.stt.is_some(),
+            has_ears,
             has_model: self.services.providers.llm.is_some(),
         };
-        let core = Call::new(self.setup(Dialog::new(flow, facts)));
+        let core = Call::new(self.setup(Dialog::new(flow, facts), has_ears));
         let live = LiveCall {
             id: caller.id,
             via: caller.via,
@@ -119,7 +120,7 @@ impl Reception {
         self.shards.stop();
     }
 
-    fn setup(&self, dialog: Dialog) -> CallSetup {
+    fn setup(&self, dialog: Dialog, has_ears: bool) -> CallSetup {
         CallSetup {
             dialog,
             vad: Box::new(Earshot::new()),
@@ -127,7 +128,7 @@ impl Reception {
             turn: self.turn.clone(),
             longest: Duration::from_secs(self.limits.max_call_minutes * 60),
             no_media: Duration::from_secs(self.limits.no_media_timeout_s),
-            has_ears: self.services.providers.stt.is_some(),
+            has_ears,
         }
     }
 }

@@ -67,6 +67,15 @@ impl Flow {
         &self.name
     }
 
+    /// Whether any step makes use of what the caller says: a line of statements and tones needs no recogniser.
+    pub fn uses_words(&self) -> bool {
+        self.steps.iter().any(|step| match &step.kind {
+            Kind::Menu(menu) => menu.choices.iter().any(|choice| !choice.phrases.is_empty()),
+            Kind::Ask(_) | Kind::Collect(_) => true,
+            _ => false,
+        })
+    }
+
     /// Whether any step has words to say: a line of tones and recordings works without a voice.
     pub fn needs_voice(&self) -> bool {
         self.steps.iter().any(|step| !step.prompts().is_empty())

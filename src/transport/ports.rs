@@ -16,10 +16,12 @@ use crate::config::PortRange;
 #[derive(Clone)]
 pub struct PortPool(Arc<Pool>);
 
-/// A bound RTP socket; its port goes into quarantine when this is dropped.
+/// A bound RTP socket. Dropped, its port goes into quarantine if anybody was told of it, and is free at once otherwise:
+/// offers that are refused must not use the ports up.
 pub struct RtpPort {
     pub socket: UdpSocket,
     port: u16,
+    announced: bool,
     pool: Arc<Pool>,
 }
 
@@ -38,7 +40,7 @@ impl PortPool {
         for _ in 0..tries.min(MOST_TRIES) {
             let port = self.0.take(clock::now()).ok_or(NoPort)?;
             match bind(SocketAddr::new(self.0.address, port)) {
-                Ok(socket) => return Ok(RtpPort { socket, port, pool: Arc::clone(&self.0) }),
+                Ok(socket) => return Ok(RtpPort { socket, port, announced: false, pool: Arc::clone(&self.0) }),
                 Err(_) => self.0.give_back(port, clock::now()),
             }
         }
@@ -50,11 +52,20 @@ impl RtpPort {
     pub const fn number(&self) -> u16 {
         self.port
     }
+
+    /// The far side is told of the port; packets may come to it from now on.
+    pub const fn announce(&mut self) {
+        self.announced = true;
+    }
 }
 
 impl Drop for RtpPort {
     fn drop(&mut self) {
-        self.pool.give_back(self.port, clock::now());
+        if self.announced {
+            self.pool.give_back(self.port, clock::now());
+        } else {
+            self.pool.free.lock().push_front((Moment::ZERO, self.port));
+        }
     }
 }
 
@@ -110,5 +121,15 @@ mod tests {
         pool.0.give_back(first, Moment::from_secs(1));
         assert_eq!(pool.0.take(Moment::from_secs(5)), None);
         assert_eq!(pool.0.take(Moment::from_secs(6)), Some(first));
+    }
+
+    #[test]
+    fn only_an_announced_port_rests() {
+        let pool = PortPool::new("127.0.0.1".parse().unwrap(), "41010-41011".parse().unwrap());
+        drop(pool.bind().unwrap());
+        let mut port = pool.bind().unwrap();
+        port.announce();
+        drop(port);
+        assert_eq!(pool.bind().err(), Some(NoPort));
     }
 }

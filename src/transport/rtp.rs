@@ -31,7 +31,7 @@ pub struct HangUp {
     pub reason: EndReason,
 }
 
-/// New media for a call that is going on, as a re-INVITE agreed on it.
+/// The media of a call, as an offer and its answer agreed on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turnabout {
     /// None while the far side takes no audio.
@@ -49,6 +49,8 @@ pub struct RtpLeg {
     outbound: RtpOutbound,
     turnabouts: Receiver<Turnabout>,
     sends: bool,
+    /// When the caller's last packet came.
+    last_packet: Moment,
     control: Vec<u8>,
     signalling: mpsc::Sender<HangUp>,
     call: u64,
@@ -57,14 +59,13 @@ pub struct RtpLeg {
 }
 
 impl RtpLeg {
-    /// `remote` is the address of the session description; `call` is the signalling's own name of the call.
+    /// `agreed` is what the first offer and answer agreed on; `call` is the signalling's own name of the call.
     ///
     /// # Errors
     /// When the kernel does not stamp arrivals.
     pub fn new(
         port: RtpPort,
-        remote: Option<SocketAddr>,
-        inbound: RtpInbound,
+        agreed: &Turnabout,
         outbound: RtpOutbound,
         turnabouts: Receiver<Turnabout>,
         signalling: mpsc::Sender<HangUp>,
@@ -74,11 +75,12 @@ impl RtpLeg {
         let control = nix::cmsg_space!(nix::sys::time::TimeSpec);
         Ok(Self {
             port,
-            source: Source::offered(remote),
-            inbound,
+            source: Source::offered(agreed.remote),
+            inbound: RtpInbound::new(agreed.inbound),
             outbound,
             turnabouts,
-            sends: true,
+            sends: agreed.sends,
+            last_packet: Moment::ZERO,
             control,
             signalling,
             call,
@@ -98,16 +100,19 @@ impl RtpLeg {
     fn receive(&mut self, now: Moment) {
         let mut datagram = [0; MAX_DATAGRAM];
         let wall = Wall::sample();
-        for _ in 0..MOST_PACKETS {
+        let mut packets = 0;
+        for _ in 0..MOST_DATAGRAMS {
             let Some((length, from, stamp)) = self.receive_one(&mut datagram) else { return };
             let arrival = stamp.map_or(now, |stamp| wall.monotonic(stamp).min(now));
             if !self.source.accepts(from) {
                 self.strangers += 1;
                 continue;
             }
+            packets += 1;
+            self.last_packet = arrival;
             // What is malformed or not ours is counted by the inbound side.
             let _ = self.inbound.packet(datagram.get(..length).unwrap_or_default(), arrival);
-            if now.saturating_sub(arrival) < FRESH {
+            if packets == MOST_PACKETS || now.saturating_sub(arrival) < FRESH {
                 return;
             }
         }
@@ -141,8 +146,17 @@ impl Leg for RtpLeg {
         self.receive(now);
         self.inbound.tick(now);
         let mut frame: Frame = [0; FRAME];
+        // Many telephones send nothing while they hold the call: that is no reason to take them for gone.
+        let there = !self.sends || now.saturating_sub(self.last_packet) < STANDS_FOR_SILENCE;
+        let mut tapped = false;
         while let Some(arrival) = self.inbound.tap(&mut frame) {
-            sink(LegEvent::Tap { frame: &frame, arrival });
+            tapped = true;
+            if there {
+                sink(LegEvent::Tap { frame: &frame, arrival });
+            }
+        }
+        if !tapped && !self.sends {
+            sink(LegEvent::Tap { frame: &SILENCE, arrival: now });
         }
         while let Some(digit) = self.inbound.digit() {
             sink(LegEvent::Digit(digit));
@@ -253,12 +267,19 @@ const BELIEVED_AFTER: u8 = 5;
 /// Larger than any Ethernet frame's UDP payload that a telephone sends.
 const MAX_DATAGRAM: usize = 1500;
 
-/// Packets taken in one tick; a flood waits in the kernel's bounded buffer and is dropped there.
+/// The caller's packets taken in one tick; a flood waits in the kernel's bounded buffer and is dropped there.
 const MOST_PACKETS: usize = 8;
 
 /// Behind a packet that arrived this recently there is no other one at ptime 20, unless the network bunches them: then
 /// the other one is older than this at the next tick, and everything behind it is taken with it.
 const FRESH: Duration = Duration::from_millis(15);
+
+/// Datagrams looked at in one tick: strangers' cost little, and must not make the caller's wait behind them.
+const MOST_DATAGRAMS: usize = 64;
+
+/// A line that sends nothing is silent, until this long after its last packet: then it may be gone. Longer than any
+/// pause that ends a turn.
+const STANDS_FOR_SILENCE: Duration = Duration::from_secs(2);
 
 /// What telephones and gateways hold in their jitter buffers, as an estimate.
 const FAR_BUFFER: Duration = Duration::from_millis(2 * FRAME_MS as u64);

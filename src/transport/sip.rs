@@ -10,8 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use offhook_sip::{Command, Endpoint, EndpointConfig, Event, Flow, Input, Output, Transport};
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::ports::PortPool;
 use super::rtp::HangUp;
@@ -27,7 +28,9 @@ mod streams;
 /// The running transport; its tasks end when this is dropped.
 pub struct SipServer {
     address: SocketAddr,
-    tasks: Vec<JoinHandle<()>>,
+    driver: JoinHandle<()>,
+    accept: JoinHandle<()>,
+    finish: Option<oneshot::Sender<()>>,
 }
 
 impl SipServer {
@@ -57,8 +60,20 @@ impl SipServer {
             streams: streams.clone(),
             calls,
         };
-        let tasks = vec![tokio::spawn(driver.run(from_streams, hang_ups)), tokio::spawn(streams::accept(tcp, streams))];
-        Ok(Self { address, tasks })
+        let (finish, finished) = oneshot::channel();
+        let driver = tokio::spawn(driver.run(from_streams, hang_ups, finished));
+        let accept = tokio::spawn(streams::accept(tcp, streams));
+        Ok(Self { address, driver, accept, finish: Some(finish) })
+    }
+
+    /// Ends once every call that has ended has also been said goodbye to, at the latest after `patience`.
+    pub async fn stop(mut self, patience: Duration) {
+        if let Some(finish) = self.finish.take() {
+            let _ = finish.send(());
+        }
+        if timeout(patience, &mut self.driver).await.is_err() {
+            tracing::warn!("sip: some far sides have not acknowledged the end of their calls");
+        }
     }
 
     /// The bound address, UDP and TCP.
@@ -69,9 +84,8 @@ impl SipServer {
 
 impl Drop for SipServer {
     fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
+        self.driver.abort();
+        self.accept.abort();
     }
 }
 
@@ -102,9 +116,15 @@ struct Driver {
 }
 
 impl Driver {
-    async fn run(mut self, mut from_streams: mpsc::Receiver<FromStream>, mut hang_ups: mpsc::Receiver<HangUp>) {
+    async fn run(
+        mut self,
+        mut from_streams: mpsc::Receiver<FromStream>,
+        mut hang_ups: mpsc::Receiver<HangUp>,
+        mut finish: oneshot::Receiver<()>,
+    ) {
         let mut datagram = vec![0; MAX_DATAGRAM];
-        loop {
+        let mut finishing = false;
+        while !(finishing && self.calls.is_empty() && self.endpoint.calls() == 0) {
             let due = self.endpoint.poll_timeout();
             let wait = due.map_or(IDLE, |at| at.saturating_sub(clock::now()));
             tokio::select! {
@@ -115,6 +135,7 @@ impl Driver {
                         self.endpoint.handle(Input::Command(command), clock::now());
                     }
                 }
+                _ = &mut finish, if !finishing => finishing = true,
                 () = tokio::time::sleep(wait) => self.endpoint.handle(Input::Timeout, clock::now()),
             }
             self.drain().await;
@@ -127,6 +148,7 @@ impl Driver {
             // An error here is an ICMP answer to something sent earlier; the endpoint's timers see to that.
             if let Ok((length, remote)) = received {
                 let bytes = Bytes::copy_from_slice(datagram.get(..length).unwrap_or_default());
+                self.drain_if_asked();
                 let flow = Flow { transport: Transport::Udp, local: self.address, remote, connection: None };
                 self.endpoint.handle(Input::Message { flow, bytes }, clock::now());
                 self.drain().await;
@@ -138,7 +160,14 @@ impl Driver {
         }
     }
 
+    fn drain_if_asked(&mut self) {
+        if let Some(command) = self.calls.drain() {
+            self.endpoint.handle(Input::Command(command), clock::now());
+        }
+    }
+
     fn stream(&mut self, message: FromStream) {
+        self.drain_if_asked();
         let input = match message {
             FromStream::Message { flow, bytes } => Input::Message { flow, bytes },
             FromStream::Closed { connection } => {

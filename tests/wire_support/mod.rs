@@ -131,7 +131,7 @@ impl Host {
     }
 
     /// Nothing is left of any call, then the server ends in order.
-    pub async fn is_left_clean(mut self) {
+    pub async fn ends_clean(mut self) {
         self.has_calls(0).await;
         let begun = self.begun().await;
         for call in self.ended_calls(begun).await {
@@ -141,6 +141,11 @@ impl Host {
             assert_eq!(self.metric(&format!("offhook_calls_active{{via=\"{via}\"}}")).await, 0.0, "{via}");
         }
         self.take().stop().await;
+    }
+
+    /// Where it keeps what it keeps.
+    pub fn data(&self) -> PathBuf {
+        self.data.clone()
     }
 
     /// The server itself, to be stopped by the test.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use offhook_media::dtmf::Digit;
 use offhook_media::g711::G711;
-use offhook_media::inbound::{InboundConfig, RtpInbound};
+use offhook_media::inbound::InboundConfig;
 use offhook_media::outbound::{OutboundConfig, RtpOutbound};
 use offhook_sip::message::ExtraHeader;
 use offhook_sip::sdp::{Agreed, Codec, Direction, LocalMedia, Session, SessionDescription, negotiate};
@@ -34,6 +34,7 @@ pub struct Calls {
     media_address: IpAddr,
     signalling: mpsc::Sender<HangUp>,
     retry_after_s: u32,
+    draining: bool,
     calls: HashMap<u64, Live>,
 }
 
@@ -45,7 +46,7 @@ impl Calls {
         signalling: mpsc::Sender<HangUp>,
         retry_after_s: u32,
     ) -> Self {
-        Self { reception, ports, media_address, signalling, retry_after_s, calls: HashMap::new() }
+        Self { reception, ports, media_address, signalling, retry_after_s, draining: false, calls: HashMap::new() }
     }
 
     /// Somebody calls: answered at once, or refused with what is wrong.
@@ -95,6 +96,21 @@ impl Calls {
         Vec::new()
     }
 
+    /// What the endpoint is to be told once the server takes no new calls: OPTIONS are answered 503 too, so that
+    /// balancers send their calls elsewhere.
+    pub fn drain(&mut self) -> Option<Command> {
+        if self.draining || !self.reception.admission().is_draining() {
+            return None;
+        }
+        self.draining = true;
+        Some(Command::Drain { retry_after_s: Some(self.retry_after_s) })
+    }
+
+    /// Whether no call goes on.
+    pub fn is_empty(&self) -> bool {
+        self.calls.is_empty()
+    }
+
     /// The call says that it is over.
     pub fn hung_up(&mut self, hang_up: &HangUp) -> Option<Command> {
         let live = self.calls.remove(&hang_up.call)?;
@@ -105,24 +121,17 @@ impl Calls {
         let permit = self.reception.admit().map_err(|_| Refusal::Busy)?;
         let offer = invite.offer.as_deref().ok_or(Refusal::NoOffer)?;
         let offer = SessionDescription::parse(offer).map_err(|error| Refusal::Sdp(error.status()))?;
-        let port = self.ports.bind().map_err(|_| Refusal::Busy)?;
+        let mut port = self.ports.bind().map_err(|_| Refusal::Busy)?;
         let address = self.media_address(flow);
         let local = local_media(address, port.number());
         let session = Session { id: rand::rng().random::<u32>().into(), version: 1 };
         let negotiated = negotiate(&offer, &local, session).map_err(|error| Refusal::Sdp(error.status()))?;
         let agreed = &negotiated.agreed;
+        port.announce();
         let (changes, turnabouts) = bounded(TURNABOUTS);
-        let signalling = self.signalling.clone();
-        let leg = RtpLeg::new(
-            port,
-            agreed.remote_rtp,
-            RtpInbound::new(inbound(agreed)),
-            RtpOutbound::new(outbound(agreed)),
-            turnabouts,
-            signalling,
-            call.as_u64(),
-        )
-        .map_err(|_| Refusal::Busy)?;
+        let (outbound, signalling) = (RtpOutbound::new(outbound(agreed)), self.signalling.clone());
+        let leg = RtpLeg::new(port, &turnabout(agreed), outbound, turnabouts, signalling, call.as_u64())
+            .map_err(|_| Refusal::Busy)?;
         let caller = Caller {
             id: CallId::fresh(),
             via: Via::Sip,
@@ -181,10 +190,7 @@ impl Live {
         let offer = SessionDescription::parse(offer.ok_or(488_u16)?).map_err(|error| error.status())?;
         let session = Session { version: self.session.version + 1, ..self.session };
         let negotiated = negotiate(&offer, &self.local, session).map_err(|error| error.status())?;
-        let agreed = &negotiated.agreed;
-        let change =
-            Turnabout { remote: agreed.remote_rtp, sends: agreed.direction.may_send(), inbound: inbound(agreed) };
-        self.changes.try_push(change).map_err(|_| 500_u16)?;
+        self.changes.try_push(turnabout(&negotiated.agreed)).map_err(|_| 500_u16)?;
         self.session = session;
         Ok(negotiated.answer.into())
     }
@@ -205,6 +211,10 @@ const fn codec(agreed: &Agreed) -> G711 {
         Codec::Pcmu => G711::Ulaw,
         Codec::Pcma => G711::Alaw,
     }
+}
+
+fn turnabout(agreed: &Agreed) -> Turnabout {
+    Turnabout { remote: agreed.remote_rtp, sends: agreed.direction.may_send(), inbound: inbound(agreed) }
 }
 
 fn inbound(agreed: &Agreed) -> InboundConfig {

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// What connections say to the driver.
 pub enum FromStream {
@@ -98,13 +98,15 @@ impl Streams {
         let flow = Flow { transport: Transport::Tcp, local: self.local, remote, connection: Some(connection) };
         let mut framer = StreamFramer::new();
         let mut buffer = vec![0; READ];
+        let mut until = Instant::now() + IDLE_LIMIT;
         loop {
-            let limit = if framer.pending() > 0 { UNFINISHED_LIMIT } else { IDLE_LIMIT };
-            let Ok(Ok(length @ 1..)) = timeout(limit, reader.read(&mut buffer)).await else { return };
+            let Ok(Ok(length @ 1..)) = timeout_at(until, reader.read(&mut buffer)).await else { return };
+            let mut whole = framer.pending() == 0;
             framer.push(buffer.get(..length).unwrap_or_default());
             loop {
                 match framer.next_frame() {
                     Ok(Some(Framed::Message(bytes))) => {
+                        whole = true;
                         if self.inbox.send(FromStream::Message { flow, bytes }).await.is_err() {
                             return;
                         }
@@ -116,6 +118,12 @@ impl Streams {
                     Ok(None) => break,
                     Err(_) => return,
                 }
+            }
+            if framer.pending() == 0 {
+                until = Instant::now() + IDLE_LIMIT;
+            } else if whole {
+                // Counted from its first byte: more of it does not buy more time.
+                until = Instant::now() + UNFINISHED_LIMIT;
             }
         }
     }

@@ -17,12 +17,17 @@ use crate::call::leg::{Leg, LegEvent, LegStats};
 use crate::queue::{Receiver, Sender};
 use crate::store::record::EndReason;
 
-/// What the socket's task has received.
+/// What the socket's task has received of the stream; the oldest may be lost.
 #[derive(Debug)]
 pub enum FromTwilio {
     Audio { mulaw: [u8; FRAME], arrival: Moment },
-    Digit(Digit),
     Mark { mark: MarkName, arrival: Moment },
+}
+
+/// What the socket's task has received that must not be lost, however much audio comes at once.
+#[derive(Debug)]
+pub enum Control {
+    Digit(Digit),
     Ended(EndReason),
 }
 
@@ -38,6 +43,7 @@ pub enum ToTwilio {
 /// See the module's header.
 pub struct TwilioLeg {
     incoming: Receiver<FromTwilio>,
+    control: Receiver<Control>,
     outgoing: Sender<ToTwilio>,
     playout: FarPlayout,
     /// The frame that fades the old audio out is of no use once the far side has dropped what came before it.
@@ -49,13 +55,17 @@ pub struct TwilioLeg {
 /// Messages of the socket that may wait for a tick: 2 s of audio. The oldest go beyond that.
 pub const INCOMING: usize = 100;
 
+/// Keys that may wait for a tick; a stream that sends more of them is ended.
+pub const CONTROL: usize = 64;
+
 /// Messages that may wait for the socket: 5 s. A socket that takes nothing for so long is lost.
 pub const OUTGOING: usize = 256;
 
 impl TwilioLeg {
-    pub fn new(incoming: Receiver<FromTwilio>, outgoing: Sender<ToTwilio>) -> Self {
+    pub fn new(incoming: Receiver<FromTwilio>, control: Receiver<Control>, outgoing: Sender<ToTwilio>) -> Self {
         Self {
             incoming,
+            control,
             outgoing,
             playout: FarPlayout::default(),
             cleared_at: None,
@@ -80,9 +90,13 @@ impl Leg for TwilioLeg {
                     sink(LegEvent::Tap { frame: &frame, arrival });
                     sink(LegEvent::Heard { frame: &frame, kind: FrameKind::Played });
                 }
-                FromTwilio::Digit(digit) => sink(LegEvent::Digit(digit)),
                 FromTwilio::Mark { mark, arrival } => self.playout.returned(mark, arrival),
-                FromTwilio::Ended(reason) => sink(LegEvent::HungUp(reason)),
+            }
+        }
+        while let Some(message) = self.control.try_recv() {
+            match message {
+                Control::Digit(digit) => sink(LegEvent::Digit(digit)),
+                Control::Ended(reason) => sink(LegEvent::HungUp(reason)),
             }
         }
         if self.stalled || self.outgoing.is_closed() {
@@ -240,8 +254,9 @@ mod tests {
     #[test]
     fn audio_and_commands_keep_their_order() {
         let (_to_leg, incoming) = crate::queue::bounded(INCOMING);
+        let (_control, keys) = crate::queue::bounded(CONTROL);
         let (outgoing, mut socket) = crate::queue::bounded(OUTGOING);
-        let mut leg = TwilioLeg::new(incoming, outgoing);
+        let mut leg = TwilioLeg::new(incoming, keys, outgoing);
         let frame = [1000; FRAME];
         leg.send(Some(&frame), ms(1000));
         leg.clear(ms(1005));

@@ -16,8 +16,9 @@ use futures_util::{SinkExt, StreamExt};
 use offhook_media::FRAME;
 use offhook_media::dtmf::Digit;
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite;
 
-use super::leg::{FromTwilio, INCOMING, OUTGOING, ToTwilio, TwilioLeg};
+use super::leg::{CONTROL, Control, FromTwilio, INCOMING, OUTGOING, ToTwilio, TwilioLeg};
 use super::signature::Body;
 use super::ticket::Ticket;
 use super::webhook::{path_and_query, wall};
@@ -62,15 +63,22 @@ async fn serve(twilio: Arc<Twilio>, mut socket: WebSocket) {
         Ok(stream) => stream,
         Err(refusal) => return refuse(socket, refusal).await,
     };
-    let Stream { sid, call_sid, to_leg, mut from_leg } = stream;
+    let Stream { sid, call_sid, to_leg, control, mut from_leg } = stream;
     let (mut sink, mut source) = socket.split();
-    let reason = tokio::select! {
-        reason = read(&twilio, &mut source, &to_leg) => reason,
-        () = write(&mut sink, &mut from_leg, &sid) => EndReason::TransportLost,
+    let refusal = tokio::select! {
+        end = read(&twilio, &mut source, &to_leg, &control) => {
+            // A full queue is about to end the call anyway.
+            let _ = control.try_push(Control::Ended(end.reason));
+            end.refusal
+        }
+        () = write(&mut sink, &mut from_leg, &sid) => {
+            let _ = control.try_push(Control::Ended(EndReason::TransportLost));
+            None
+        }
     };
-    to_leg.push_newest(FromTwilio::Ended(reason));
     twilio.ended(&call_sid);
-    let _ = timeout(CLOSE_LIMIT, sink.close()).await;
+    let close = Message::Close(refusal.map(Refusal::frame));
+    let _ = timeout(CLOSE_LIMIT, sink.send(close)).await;
 }
 
 /// Reads up to `start`.
@@ -81,6 +89,7 @@ async fn opening(twilio: &Twilio, socket: &mut WebSocket) -> Result<Box<Start>, 
             Some(Ok(Message::Text(text))) => text,
             Some(Ok(Message::Binary(_))) => return Err(BINARY),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+            Some(Err(error)) if is_too_long(&error) => return Err(TOO_LONG),
             _ => return Err(Refusal { code: close_code::NORMAL, reason: "closed" }),
         };
         match wire::parse(&text, &mut payload) {
@@ -99,18 +108,19 @@ fn begin(twilio: &Twilio, start: Box<Start>) -> Result<Stream, Refusal> {
     let ticket = twilio.ticket(&start)?;
     let permit = twilio.reception.admit().map_err(|_| BUSY)?;
     let (to_leg, incoming) = bounded(INCOMING);
+    let (control, keys) = bounded(CONTROL);
     let (outgoing, from_leg) = bounded(OUTGOING);
     let caller = Caller {
         id: CallId::fresh(),
         via: Via::Twilio,
         called: ticket.called,
         caller: ticket.caller,
-        leg: Box::new(TwilioLeg::new(incoming, outgoing)),
+        leg: Box::new(TwilioLeg::new(incoming, keys, outgoing)),
     };
     let port = twilio.reception.receive(caller, permit).ok_or(BUSY)?;
     port.signal(CallInput::Connected);
     twilio.began(ticket.call_sid.clone(), port);
-    Ok(Stream { sid: start.stream, call_sid: ticket.call_sid, to_leg, from_leg })
+    Ok(Stream { sid: start.stream, call_sid: ticket.call_sid, to_leg, control, from_leg })
 }
 
 impl Twilio {
@@ -130,15 +140,25 @@ impl Twilio {
 }
 
 /// Feeds the leg until the stream ends, and says why it did.
-async fn read(twilio: &Twilio, source: &mut SplitStream<WebSocket>, to_leg: &Sender<FromTwilio>) -> EndReason {
+async fn read(
+    twilio: &Twilio,
+    source: &mut SplitStream<WebSocket>,
+    to_leg: &Sender<FromTwilio>,
+    control: &Sender<Control>,
+) -> End {
     let mut payload: Box<PayloadBuffer> = Box::new([0; MAX_PAYLOAD]);
     let mut frames = Reframer::default();
-    while let Some(Ok(message)) = source.next().await {
+    loop {
+        let message = source.next().await;
         let arrival = clock::now();
         let text = match message {
-            Message::Text(text) => text,
-            Message::Ping(_) | Message::Pong(_) => continue,
-            Message::Binary(_) | Message::Close(_) => break,
+            Some(Ok(Message::Text(text))) => text,
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+            Some(Ok(Message::Binary(_))) => return End::refused(BINARY),
+            Some(Err(error)) if is_too_long(&error) => return End::refused(TOO_LONG),
+            Some(Ok(Message::Close(_)) | Err(_)) | None => {
+                return End { reason: EndReason::TransportLost, refusal: None };
+            }
         };
         match wire::parse(&text, &mut payload) {
             Ok(Inbound::Media(media)) => {
@@ -146,8 +166,9 @@ async fn read(twilio: &Twilio, source: &mut SplitStream<WebSocket>, to_leg: &Sen
                 frames.push(mulaw, |mulaw| to_leg.push_newest(FromTwilio::Audio { mulaw, arrival }));
             }
             Ok(Inbound::Dtmf(key)) => {
-                if let Ok(digit) = Digit::try_from(key) {
-                    to_leg.push_newest(FromTwilio::Digit(digit));
+                let pressed = Digit::try_from(key).map(|digit| control.try_push(Control::Digit(digit)));
+                if let Ok(Err(_)) = pressed {
+                    return End { reason: EndReason::Overrun, refusal: None };
                 }
             }
             Ok(Inbound::Mark(name)) => {
@@ -155,12 +176,11 @@ async fn read(twilio: &Twilio, source: &mut SplitStream<WebSocket>, to_leg: &Sen
                     to_leg.push_newest(FromTwilio::Mark { mark, arrival });
                 }
             }
-            Ok(Inbound::Stop) => return EndReason::CallerHungUp,
+            Ok(Inbound::Stop) => return End { reason: EndReason::CallerHungUp, refusal: None },
             Ok(Inbound::Connected | Inbound::Start(_)) => {}
             Err(_) => twilio.reception.services().metrics.bad_input(BadInput::TwilioMessage),
         }
     }
-    EndReason::TransportLost
 }
 
 /// Writes what the leg sends until it closes.
@@ -180,8 +200,13 @@ async fn write(sink: &mut SplitSink<WebSocket, Message>, from_leg: &mut Receiver
 }
 
 async fn refuse(mut socket: WebSocket, refusal: Refusal) {
-    let frame = CloseFrame { code: refusal.code, reason: refusal.reason.into() };
-    let _ = timeout(CLOSE_LIMIT, socket.send(Message::Close(Some(frame)))).await;
+    let _ = timeout(CLOSE_LIMIT, socket.send(Message::Close(Some(refusal.frame())))).await;
+}
+
+/// Whether a message went beyond [`MAX_MESSAGE`].
+fn is_too_long(error: &axum::Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|inner| inner.downcast_ref());
+    matches!(source, Some(tungstenite::Error::Capacity(_)))
 }
 
 /// Cuts payloads of any length into 20 ms.
@@ -212,7 +237,20 @@ struct Stream {
     sid: StreamSid,
     call_sid: String,
     to_leg: Sender<FromTwilio>,
+    control: Sender<Control>,
     from_leg: Receiver<ToTwilio>,
+}
+
+/// How a stream ended, and what its maker is told if it was refused.
+struct End {
+    reason: EndReason,
+    refusal: Option<Refusal>,
+}
+
+impl End {
+    const fn refused(refusal: Refusal) -> Self {
+        Self { reason: EndReason::TransportLost, refusal: Some(refusal) }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -221,7 +259,14 @@ struct Refusal {
     reason: &'static str,
 }
 
+impl Refusal {
+    fn frame(self) -> CloseFrame {
+        CloseFrame { code: self.code, reason: self.reason.into() }
+    }
+}
+
 const BINARY: Refusal = Refusal { code: close_code::UNSUPPORTED, reason: "text messages are expected" };
+const TOO_LONG: Refusal = Refusal { code: close_code::SIZE, reason: "the message is too long" };
 const BUSY: Refusal = Refusal { code: close_code::AGAIN, reason: "no place for another call" };
 
 /// Twilio's messages are below 2 KiB; its documentation gives no bound.

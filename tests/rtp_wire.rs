@@ -1,0 +1,187 @@
+//! The media side from outside: whose packets are heard, what garbage does, and what becomes of a call without media.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test fails by panicking.
+
+mod wire_support;
+
+use std::time::Duration;
+
+use offhook::sim::rtp_wire::Sender;
+use tokio::net::UdpSocket;
+use tokio::time::{Instant, sleep_until};
+use wire_support::phone::{Phone, audio_of, receive_until};
+use wire_support::{Host, QUIET, loudest, phrase, steps};
+
+const SOON: Duration = Duration::from_millis(300);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_by_rtp_selects_its_branch_of_the_menu() {
+    let host = Host::with_voice(|_| {}).await;
+    let mut phone = Phone::connected(&host, "clinic").await;
+    let greeting = phone.talk(&[], Duration::from_secs(2)).await;
+    assert!(loudest(&audio_of(&greeting)) > -40.0, "the greeting is {} dBFS", loudest(&audio_of(&greeting)));
+    phone.sender.press('3');
+    phone.talk(&[], Duration::from_secs(2)).await;
+    assert_eq!(phone.bye().await, 200);
+    let call = host.ended_call().await;
+    assert!(steps(&call).iter().any(|step| step == "prescription"), "{call:#}");
+    let digits = call["events"].as_array().unwrap().iter().filter(|event| event["kind"] == "digit").count();
+    assert_eq!(digits, 1, "five packets and three copies of the last are one key: {call:#}");
+    host.ends_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strangers_packets_are_neither_heard_nor_answered() {
+    let host = Host::start(|_| {}).await;
+    let mut phone = Phone::connected(&host, "1000").await;
+    phone.talk(&[], Duration::from_secs(1)).await;
+    let stranger = UdpSocket::bind("127.0.0.2:0").await.unwrap();
+    let to = phone.far_media.unwrap();
+    let mut voice = Sender::new(99);
+    let (words, _) = phrase("please-try-call-later.wav");
+    let mut heard = Vec::new();
+    voice.press('5');
+    for frame in &words {
+        for packet in voice.frame(frame) {
+            stranger.send_to(&packet, to).await.unwrap();
+        }
+        heard.extend(phone.talk(&[], Duration::from_millis(20)).await);
+    }
+    let tone = audio_of(&heard);
+    let quietest = tone.chunks(800).filter(|chunk| chunk.len() == 800).map(loudest).fold(0.0, f64::min);
+    assert!(quietest > -25.0, "the tone was interrupted by a stranger: {quietest} dBFS");
+    assert_eq!(receive_until(&stranger, Instant::now() + SOON).await.len(), 0, "a stranger is not answered");
+    assert_eq!(phone.bye().await, 200);
+    let call = host.ended_call().await;
+    assert_eq!(call["summary"]["barge_ins"], 0, "{call:#}");
+    assert!(call["events"].as_array().unwrap().iter().all(|event| event["kind"] != "digit"), "{call:#}");
+    host.ends_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strangers_flood_does_not_delay_the_callers_keys() {
+    let host = Host::start(|_| {}).await;
+    let mut phone = Phone::connected(&host, "1000").await;
+    phone.talk(&[], Duration::from_millis(600)).await;
+    let stranger = std::net::UdpSocket::bind("127.0.0.2:0").unwrap();
+    let to = phone.far_media.unwrap();
+    let mut voice = Sender::new(99);
+    for round in 0..100 {
+        // 1000 packets a second.
+        for _ in 0..20 {
+            for packet in voice.frame(&QUIET) {
+                stranger.send_to(&packet, to).unwrap();
+            }
+        }
+        if round == 50 {
+            phone.sender.press('5');
+        }
+        phone.talk(&[], Duration::from_millis(20)).await;
+    }
+    assert_eq!(phone.bye().await, 200);
+    let call = host.ended_call().await;
+    let digits = call["events"].as_array().unwrap().iter().filter(|event| event["kind"] == "digit").count();
+    assert_eq!(digits, 1, "{call:#}");
+    assert_eq!(call["summary"]["frames_received"], 30 + 100 - 5, "every frame but those of the key: {call:#}");
+    host.ends_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_on_the_media_port_changes_nothing() {
+    let host = Host::start(|_| {}).await;
+    let mut phone = Phone::connected(&host, "1000").await;
+    phone.talk(&[], Duration::from_millis(600)).await;
+    let audio = [0xD5; 160];
+    let rtp = |head: [u8; 12]| [&head[..], &audio].concat();
+    let mut garbage = vec![
+        Vec::new(),
+        vec![0x80],
+        vec![0; 1400],
+        vec![0xFF; 1400],
+        rtp([0x40, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1]),
+        rtp([0x80, 96, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1]),
+        rtp([0x8F, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1])[..20].to_vec(),
+        [&[0x90, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 1][..], &[0xBE, 0xDE, 0xFF, 0xFF]].concat(),
+        [&[0xA0, 0, 0, 3, 0, 0, 0, 3, 0, 0, 0, 1][..], &[1, 2, 3, 255]].concat(),
+        [&[0x80, 101, 0, 4, 0, 0, 0, 4, 0, 0, 0, 1][..], &[1]].concat(),
+        [&[0x80, 101, 0, 5, 0, 0, 0, 5, 0, 0, 0, 1][..], &[200, 0x80, 0xFF, 0xFF]].concat(),
+        // RTCP: a receiver report, a BYE of a source that is not ours, one that lies about its length.
+        vec![0x80, 201, 0, 1, 0, 0, 0, 1],
+        vec![0x81, 203, 0, 1, 0, 0, 0, 1],
+        vec![0x81, 200, 0xFF, 0xFF, 0, 0, 0, 1],
+        // A STUN binding request (RFC 8489) and a DTLS hello.
+        [&[0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42][..], &[7; 12]].concat(),
+        [&[22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 100][..], &[1; 100]].concat(),
+    ];
+    // Of any version but RTP's, so that none is the caller's by chance.
+    let random = |n: usize| (0..n * 20).map(|at| if at == 0 { n as u8 } else { rand::random() }).collect();
+    garbage.extend((1..60).map(random));
+    let mut heard = Vec::new();
+    for datagram in &garbage {
+        phone.media.send_to(datagram, phone.far_media.unwrap()).await.unwrap();
+        heard.extend(phone.talk(&[], Duration::from_millis(20)).await);
+    }
+    for pair in heard.windows(2) {
+        assert_eq!(pair[1].sequence, pair[0].sequence.wrapping_add(1));
+    }
+    let tone = audio_of(&heard);
+    let quietest = tone.chunks(800).filter(|chunk| chunk.len() == 800).map(loudest).fold(0.0, f64::min);
+    assert!(quietest > -25.0, "the tone was interrupted: {quietest} dBFS");
+    phone.sender.press('7');
+    phone.talk(&[], Duration::from_millis(600)).await;
+    assert_eq!(phone.bye().await, 200);
+    let call = host.ended_call().await;
+    let digits = call["events"].as_array().unwrap().iter().filter(|event| event["kind"] == "digit").count();
+    assert_eq!(digits, 1, "the caller is still heard: {call:#}");
+    host.ends_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_whose_packets_come_from_another_port_is_followed() {
+    let host = Host::start(|_| {}).await;
+    let mut phone = Phone::connected(&host, "1000").await;
+    let moved = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let offered = std::mem::replace(&mut phone.media, moved);
+    let heard = phone.talk(&[], Duration::from_secs(1)).await;
+    assert!(heard.len() > 30, "{} packets at the port that sends", heard.len());
+    assert!(heard.iter().all(|packet| Some(packet.from) == phone.far_media));
+    receive_until(&offered, Instant::now()).await;
+    phone.talk(&[], SOON).await;
+    assert_eq!(receive_until(&offered, Instant::now() + SOON).await.len(), 0, "nothing at the port that was offered");
+    assert_eq!(phone.bye().await, 200);
+    host.ends_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_behind_another_address_is_followed_when_the_offered_one_is_silent() {
+    let host = Host::start(|_| {}).await;
+    let mut phone = Phone::connected(&host, "1000").await;
+    phone.media = UdpSocket::bind("127.0.0.3:0").await.unwrap();
+    phone.talk(&[], Duration::from_millis(400)).await;
+    assert!(phone.talk(&[], Duration::from_secs(1)).await.len() > 30);
+    assert_eq!(phone.bye().await, 200);
+    host.ends_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_sends_nothing_is_greeted_all_the_same() {
+    let host = Host::with_voice(|_| {}).await;
+    let mut phone = Phone::connected(&host, "clinic").await;
+    let heard = phone.listen(Duration::from_secs(3)).await;
+    assert!(loudest(&audio_of(&heard)) > -40.0, "{} packets, {} dBFS", heard.len(), loudest(&audio_of(&heard)));
+    assert_eq!(phone.bye().await, 200);
+    host.ends_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_vanishes_is_given_up_and_told_so() {
+    let host = Host::start(|config| config.limits.no_media_timeout_s = 1).await;
+    let mut phone = Phone::connected(&host, "1000").await;
+    phone.talk(&[], Duration::from_secs(2)).await;
+    assert_eq!(host.calls(), 1, "audio keeps a call alive");
+    let gone = Instant::now();
+    phone.is_hung_up_on().await;
+    assert!(gone.elapsed() > Duration::from_millis(900), "{:?}", gone.elapsed());
+    assert_eq!(host.ended_call().await["end_reason"], "media_timeout");
+    sleep_until(Instant::now() + SOON).await;
+    host.ends_clean().await;
+}
