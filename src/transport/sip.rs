@@ -45,11 +45,8 @@ impl SipServer {
         reception: Arc<Reception>,
         seed: u64,
     ) -> Result<Self, String> {
-        let failed =
-            |what: &str, error: std::io::Error| format!("sip.listen: cannot bind {what} {}: {error}", config.listen);
-        let udp = UdpSocket::bind(config.listen).await.map_err(|e| failed("UDP", e))?;
-        let address = udp.local_addr().map_err(|e| failed("UDP", e))?;
-        let tcp = TcpListener::bind(address).await.map_err(|e| failed("TCP", e))?;
+        let (udp, tcp) = bind(config.listen).await?;
+        let address = udp.local_addr().map_err(|e| format!("sip.listen: {e}"))?;
         let (streams, from_streams) = Streams::new(address, MAX_CONNECTIONS);
         let (signalling, hang_ups) = mpsc::channel(HANG_UPS);
         let calls = Calls::new(reception, ports, media_address, signalling, RETRY_AFTER_S);
@@ -97,6 +94,9 @@ const MAX_CONNECTIONS: usize = 1000;
 
 /// Seconds in Retry-After of a 503.
 const RETRY_AFTER_S: u32 = 5;
+
+/// Ports tried when any free one will do.
+const FREE_PORT_TRIES: u32 = 16;
 
 /// Larger than any datagram.
 const MAX_DATAGRAM: usize = 65_535;
@@ -210,6 +210,22 @@ impl Driver {
             Event::Info { call, content_type, body } => self.calls.info(call, &content_type, body.reveal()),
             Event::Ended { call, cause, .. } => self.calls.ended(call, cause),
             Event::Progress { .. } | Event::Answered { .. } | Event::ReinviteAnswered { .. } => Vec::new(),
+        }
+    }
+}
+
+/// One port for UDP and TCP. A free one, asked for by port 0, is chosen for UDP and may be taken for TCP: then another.
+async fn bind(listen: SocketAddr) -> Result<(UdpSocket, TcpListener), String> {
+    let failed = |what: &str, error: std::io::Error| format!("sip.listen: cannot bind {what} {listen}: {error}");
+    let mut tries = if listen.port() == 0 { FREE_PORT_TRIES } else { 1 };
+    loop {
+        let udp = UdpSocket::bind(listen).await.map_err(|e| failed("UDP", e))?;
+        let address = udp.local_addr().map_err(|e| failed("UDP", e))?;
+        tries -= 1;
+        match TcpListener::bind(address).await {
+            Ok(tcp) => return Ok((udp, tcp)),
+            Err(error) if tries == 0 => return Err(failed("TCP", error)),
+            Err(_) => {}
         }
     }
 }
