@@ -57,8 +57,9 @@ pub(crate) fn lasting(samples: u64) -> Moment {
 
 /// A sample value from a computation in floating point, rounded and kept in range.
 pub(crate) fn to_sample(value: f32) -> i16 {
-    // A float to integer cast saturates, and maps NaN to 0.
-    value.round() as i16
+    // A float to integer cast saturates, and maps NaN to 0. Rounded by hand because `round` is a call into the math
+    // library on processors of the baseline.
+    (value + 0.5f32.copysign(value)) as i16
 }
 
 /// Sum of products over whole lanes of sixteen, which the compiler turns into vector instructions.

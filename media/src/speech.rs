@@ -55,7 +55,7 @@ pub struct SpeechSample {
     pub probability: f32,
     /// Level of the frame that completed the hop, dBFS.
     pub level_dbfs: f32,
-    /// Periodicity, 0 to 1; 0 for a hop below the threshold.
+    /// Periodicity, 0 to 1; 0 where it does not matter: in hops that are no speech, and while speech is going on.
     pub periodicity: f32,
     /// Arrival of the packet that completed the hop.
     pub at: Moment,
@@ -94,8 +94,9 @@ pub struct SpeechDetector {
     high_pass: HighPass,
     floor: NoiseFloor,
     blocks: Blocks,
-    /// Audio from before the gate opened, for the network to warm up on.
+    /// Audio from before the gate opened, for the network to warm up on. It goes round: the oldest is at `oldest`.
     lookback: [i16; LOOKBACK],
+    oldest: usize,
     hop: Box<[i16]>,
     filled: usize,
     open_frames: u32,
@@ -116,6 +117,7 @@ impl SpeechDetector {
             floor: NoiseFloor::new(config.gate_least_dbfs),
             blocks: Blocks::new(),
             lookback: [0; LOOKBACK],
+            oldest: 0,
             hop,
             filled: 0,
             open_frames: 0,
@@ -157,6 +159,7 @@ impl SpeechDetector {
         self.floor = NoiseFloor::new(self.config.gate_least_dbfs);
         self.blocks = Blocks::new();
         self.lookback.fill(0);
+        self.oldest = 0;
         (self.filled, self.open_frames) = (0, 0);
         self.high_pass = HighPass::default();
         (self.speech_bits, self.voiced_bits, self.speaking) = (0, 0, false);
@@ -178,6 +181,8 @@ impl SpeechDetector {
     /// Runs the network over what came before, so that it hears the onset in its context.
     fn warm_up(&mut self) {
         self.vad.reset();
+        self.lookback.rotate_left(self.oldest);
+        self.oldest = 0;
         let length = self.hop.len();
         // The samples that wait for a whole hop are the newest of the look-back: they come again.
         let usable = (LOOKBACK - self.filled) / length * length;
@@ -214,7 +219,8 @@ impl SpeechDetector {
             probability = self.vad.push(&self.hop);
         }
         let speech = probability >= self.config.threshold;
-        if speech {
+        // Only an onset asks for it, and it costs nearly half as much as the network.
+        if speech && !self.speaking {
             periodicity = self.voicing.periodicity();
         }
         self.speech_bits = self.speech_bits << 1 | u32::from(speech);
@@ -223,8 +229,10 @@ impl SpeechDetector {
     }
 
     fn remember(&mut self, frame: &Frame) {
-        self.lookback.copy_within(FRAME.., 0);
-        self.lookback[LOOKBACK - FRAME..].copy_from_slice(frame);
+        let (newer, wrapped) = frame.split_at(FRAME.min(LOOKBACK - self.oldest));
+        self.lookback[self.oldest..self.oldest + newer.len()].copy_from_slice(newer);
+        self.lookback[..wrapped.len()].copy_from_slice(wrapped);
+        self.oldest = (self.oldest + FRAME) % LOOKBACK;
     }
 
     fn onset(&mut self, floor: f32, at: Moment) -> Option<SpeechEdge> {
@@ -266,7 +274,9 @@ fn lowest_bits(count: u8) -> u32 {
 /// Levels of the last 640 ms in blocks of 5 ms: fine enough to date the ends of words.
 #[derive(Clone, Debug)]
 struct Blocks {
+    /// They go round: the oldest is at `oldest`.
     levels: [f32; BLOCKS],
+    oldest: usize,
     newest_end: Moment,
     loudest: f32,
 }
@@ -275,17 +285,19 @@ impl Blocks {
     fn new() -> Self {
         Self {
             levels: [crate::level::QUIETEST_DBFS; BLOCKS],
+            oldest: 0,
             newest_end: Moment::ZERO,
             loudest: crate::level::QUIETEST_DBFS,
         }
     }
 
     fn push(&mut self, frame: &Frame, at: Moment) {
-        self.levels.copy_within(PER_FRAME.., 0);
-        for (level, block) in self.levels[BLOCKS - PER_FRAME..].iter_mut().zip(frame.chunks_exact(BLOCK)) {
+        // A frame's blocks never wrap, because their number divides that of all.
+        for (level, block) in self.levels[self.oldest..].iter_mut().zip(frame.chunks_exact(BLOCK)) {
             *level = rms_dbfs(block);
             self.loudest = level.max(self.loudest - FORGET_DB);
         }
+        self.oldest = (self.oldest + PER_FRAME) % BLOCKS;
         self.newest_end = at;
     }
 
@@ -293,7 +305,8 @@ impl Blocks {
     fn is_loud(&self, back: usize, least: f32, drop: f32) -> bool {
         let limit = least.max(self.loudest - drop);
         let reaches = |back: usize| {
-            BLOCKS.checked_sub(back + 1).and_then(|index| self.levels.get(index)).is_some_and(|level| *level >= limit)
+            let index = BLOCKS.checked_sub(back + 1).map(|index| (self.oldest + index) % BLOCKS);
+            index.and_then(|index| self.levels.get(index)).is_some_and(|level| *level >= limit)
         };
         reaches(back) && (reaches(back + 1) || reaches(back + 2))
     }
@@ -335,7 +348,8 @@ impl HighPass {
         for sample in frame.iter_mut() {
             let input = f32::from(*sample);
             let output = B0 * input + self.first;
-            self.first = -2.0 * B0 * input - A1 * output + self.second;
+            // In this order, because every operation on `output` delays the next sample.
+            self.first = (self.second - 2.0 * B0 * input) - A1 * output;
             self.second = B0 * input - A2 * output;
             *sample = crate::to_sample(output);
         }
@@ -361,6 +375,7 @@ const BLOCK_MS: usize = 5;
 const BLOCK: usize = BLOCK_MS * PER_MS;
 const PER_FRAME: usize = FRAME / BLOCK;
 const BLOCKS: usize = 128;
+const _: () = assert!(BLOCKS.is_multiple_of(PER_FRAME));
 const BRIDGED: usize = 60 / BLOCK_MS;
 /// The loudest block counts less by this much for every later one: 10 dB in a second.
 const FORGET_DB: f32 = 0.05;

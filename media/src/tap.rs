@@ -104,8 +104,9 @@ impl Tap {
 
     /// Arrival of the first packet that reaches up to `end`.
     fn arrival_of(&self, end: u64) -> Moment {
-        let reaching = self.arrivals.iter().filter(|(written, _)| *written >= end);
-        reaching.min_by_key(|(written, _)| *written).map_or(self.last_packet, |(_, arrival)| *arrival)
+        // Nearly always the newest; the count rises from one to the next.
+        let newest_first = (0..ARRIVALS).map(|back| self.arrivals[(self.newest_arrival + ARRIVALS - back) % ARRIVALS]);
+        newest_first.take_while(|(written, _)| *written >= end).last().map_or(self.last_packet, |(_, arrival)| arrival)
     }
 }
 

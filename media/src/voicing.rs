@@ -9,41 +9,48 @@ use crate::dot;
 /// Periodicity of the last 40 ms of 8 kHz audio.
 #[derive(Clone, Debug)]
 pub struct Voicing {
+    /// It goes round: the oldest sample is at `oldest`.
     wave: [f32; WINDOW],
+    oldest: usize,
     previous: f32,
 }
 
 impl Voicing {
     /// A meter that has heard silence.
     pub fn new() -> Self {
-        Self { wave: [0.0; WINDOW], previous: 0.0 }
+        Self { wave: [0.0; WINDOW], oldest: 0, previous: 0.0 }
     }
 
     /// Takes the next samples.
     pub fn push(&mut self, samples: &[i16]) {
         let kept = &samples[samples.len().saturating_sub(WINDOW)..];
-        self.wave.copy_within(kept.len().., 0);
-        for (value, &sample) in self.wave[WINDOW - kept.len()..].iter_mut().zip(kept) {
-            let sample = f32::from(sample);
-            *value = sample - PRE_EMPHASIS * self.previous;
-            self.previous = sample;
+        let (before, wrapped) = kept.split_at(kept.len().min(WINDOW - self.oldest));
+        for (start, part) in [(self.oldest, before), (0, wrapped)] {
+            for (value, &sample) in self.wave[start..].iter_mut().zip(part) {
+                let sample = f32::from(sample);
+                *value = sample - PRE_EMPHASIS * self.previous;
+                self.previous = sample;
+            }
         }
+        self.oldest = (self.oldest + kept.len()) % WINDOW;
     }
 
     /// 0 for noise, towards 1 for a steady vowel.
     pub fn periodicity(&self) -> f32 {
-        let recent = &self.wave[LONGEST_LAG..];
+        let mut wave = self.wave;
+        wave.rotate_left(self.oldest);
+        let recent = &wave[LONGEST_LAG..];
         let own = energy(recent);
         // Slid along rather than summed anew for each lag; in f64, so that a bang leaves no trace.
-        let mut past_energy = f64::from(energy(&self.wave[LONGEST_LAG - SHORTEST_LAG..WINDOW - SHORTEST_LAG]));
+        let mut past_energy = f64::from(energy(&wave[LONGEST_LAG - SHORTEST_LAG..WINDOW - SHORTEST_LAG]));
         let mut best = 0f32;
         for lag in SHORTEST_LAG..=LONGEST_LAG {
             let start = LONGEST_LAG - lag;
-            let past = &self.wave[start..start + SPAN];
+            let past = &wave[start..start + SPAN];
             // The arithmetic mean: a few milliseconds of noise at an edge resemble too many things.
             best = best.max(2.0 * dot(recent, past) / (own + past_energy as f32 + LEAST_ENERGY));
-            if let Some(&entering) = start.checked_sub(1).and_then(|index| self.wave.get(index)) {
-                let leaving = self.wave[start + SPAN - 1];
+            if let Some(&entering) = start.checked_sub(1).and_then(|index| wave.get(index)) {
+                let leaving = wave[start + SPAN - 1];
                 past_energy += f64::from(entering * entering) - f64::from(leaving * leaving);
             }
         }

@@ -236,7 +236,10 @@ impl Actor {
             "digit" => {
                 self.services.metrics.digits.inc();
             }
-            "barge_in" => self.services.shared.barged_in(self.id, event.at_ms),
+            "barge_in" => {
+                self.services.metrics.barge_ins.inc();
+                self.services.shared.barged_in(self.id, event.at_ms);
+            }
             _ => {}
         }
         self.services.records.record(Record::Event { call: self.id, at: Timestamp::now(), event });

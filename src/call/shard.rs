@@ -186,7 +186,9 @@ impl Wheel {
         let now = clock::now();
         match message {
             ShardMsg::Begin { call, port } => self.begin(*call, port, now),
-            ShardMsg::To(key, input) => self.with(key, now, |actor| actor.deliver(input, now)),
+            ShardMsg::To(key, input) => {
+                self.with(key, now, |actor| actor.deliver(input, now));
+            }
             ShardMsg::Stop => {}
         }
     }
@@ -235,28 +237,30 @@ impl Wheel {
         let mut position = 0;
         while let Some(&key) = self.slots.get(slot).and_then(|keys| keys.get(position)) {
             let now = clock::now();
-            self.with(key, now, |actor| actor.tick(planned, now));
             // A call that ended has left the slot, and another one stands in its place.
-            if self.calls.contains_key(&key) {
+            if self.with(key, now, |actor| actor.tick(planned, now)) {
                 position += 1;
             }
         }
     }
 
     /// Lets one call do something, keeps its next timer, and removes it once it is over. A panic ends that call only.
-    fn with(&mut self, key: u64, now: Moment, act: impl FnOnce(&mut Actor)) {
-        let Some(actor) = self.calls.get_mut(&key) else { return };
+    /// Whether the call goes on.
+    fn with(&mut self, key: u64, now: Moment, act: impl FnOnce(&mut Actor)) -> bool {
+        let Some(actor) = self.calls.get_mut(&key) else { return false };
         if catch_unwind(AssertUnwindSafe(|| act(actor))).is_err() {
             tracing::error!("a call failed inside; it is ended, the others go on");
             actor.abort(now);
         }
         if actor.is_over() {
-            return self.remove(key);
+            self.remove(key);
+            return false;
         }
         // Ticks look at the timers anyway; only what is due before the next one needs the heap.
         if let Some(at) = actor.wake_at().filter(|at| *at < now + SLOT * SLOTS as u32) {
             self.timers.push(Reverse((at.max(now + Duration::from_micros(1)), key)));
         }
+        true
     }
 
     fn remove(&mut self, key: u64) {

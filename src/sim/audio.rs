@@ -122,7 +122,7 @@ pub fn ulaw(sample: i16) -> u8 {
 pub const fn linear(octet: u8) -> i16 {
     let bits = !octet;
     let exponent = (bits >> 4) & 7;
-    let magnitude = ((((bits & 0x0F) as i32) << 3) + 132 << exponent) - 132;
+    let magnitude = (((((bits & 0x0F) as i32) << 3) + 132) << exponent) - 132;
     (if bits & 0x80 == 0 { magnitude } else { -magnitude }) as i16
 }
 

@@ -40,7 +40,7 @@ impl Playout {
         let gap = now.saturating_sub(self.cursor);
         let begins = !self.inside || (dry && gap >= PAUSE);
         if dry {
-            if !begins {
+            if !begins && gap >= AUDIBLE {
                 self.out.push_back(Played::Underrun { at: now, ms: ms_between(now, self.cursor) });
             }
             self.cursor = now;
@@ -137,6 +137,9 @@ enum Item {
 /// A gap this long is a pause that the server made, not audio that came too late.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// A hole this short is within the error of the stamps, and nobody hears it.
+const AUDIBLE: Duration = Duration::from_millis(1);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,8 +204,11 @@ mod tests {
         playout.media(at(0), &[1; 160]);
         assert!(!playout.media(at(50), &[1; 160]));
         assert_eq!(out(&mut playout), ["0+20", "50!30"]);
+        let hair = Duration::from_micros(70_400);
+        assert!(!playout.media(hair, &[1; 160]));
+        assert_eq!(out(&mut playout), ["50+20"], "0.4 ms is none");
         assert!(playout.media(at(500), &[1; 160]), "a new utterance");
-        assert_eq!(out(&mut playout), ["50+20"]);
+        assert_eq!(out(&mut playout), ["70+20"]);
         playout.clear(at(510));
         assert!(playout.media(at(515), &[1; 160]), "after a clear nothing is late");
         assert_eq!(out(&mut playout), ["500+10"]);

@@ -256,8 +256,9 @@ const MAX_DATAGRAM: usize = 1500;
 /// Packets taken in one tick; a flood waits in the kernel's bounded buffer and is dropped there.
 const MOST_PACKETS: usize = 8;
 
-/// Behind a packet that arrived this recently there is no other one at ptime 20.
-const FRESH: Duration = Duration::from_millis(8);
+/// Behind a packet that arrived this recently there is no other one at ptime 20, unless the network bunches them: then
+/// the other one is older than this at the next tick, and everything behind it is taken with it.
+const FRESH: Duration = Duration::from_millis(15);
 
 /// What telephones and gateways hold in their jitter buffers, as an estimate.
 const FAR_BUFFER: Duration = Duration::from_millis(2 * FRAME_MS as u64);
