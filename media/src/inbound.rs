@@ -187,6 +187,7 @@ impl RtpInbound {
             }
             self.note_key(Some(edge));
         }
+        self.jitter.event(packet.sequence);
         Ok(Arrival::Digit(pressed))
     }
 

@@ -21,6 +21,8 @@ pub struct JitterBuffer {
     last_timestamp: Option<(u32, i64)>,
     waiting: bool,
     delay_now: i64,
+    /// A key is held at the far side, so that its audio pauses.
+    key_down: bool,
     since_squeeze: u32,
     held: Option<Held>,
     held_samples: Box<[i16; MAX_SAMPLES]>,
@@ -98,6 +100,7 @@ impl JitterBuffer {
             last_timestamp: None,
             waiting: true,
             delay_now: 0,
+            key_down: false,
             since_squeeze: 0,
             held: None,
             held_samples: Box::new([0; MAX_SAMPLES]),
@@ -119,6 +122,7 @@ impl JitterBuffer {
             return self.confirm_jump(sequence, timestamp, samples, arrival);
         }
         self.held = None;
+        self.key_down = false;
         match self.sequence.note(sequence) {
             SequenceStep::Duplicate => {
                 self.counts.duplicates += 1;
@@ -128,6 +132,15 @@ impl JitterBuffer {
             SequenceStep::Ahead | SequenceStep::Restart => {}
         }
         self.store(timestamp, samples, arrival)
+    }
+
+    /// A packet of the stream held a telephone event instead of audio: it is not lost, and until audio comes again what
+    /// is missing is silence.
+    pub fn event(&mut self, sequence: u16) {
+        if self.last_timestamp.is_some() {
+            self.sequence.note(sequence);
+        }
+        self.key_down = true;
     }
 
     /// Fills the next 20 ms, to be called every 20 ms.
@@ -312,6 +325,11 @@ impl JitterBuffer {
             return FrameKind::Played;
         }
         if self.concealer.faded() && concealed == FRAME {
+            return FrameKind::Silence;
+        }
+        if self.key_down {
+            // The sender replaces audio by the key (RFC 4733 section 2.5.1.2): nothing was lost.
+            frame.fill(0);
             return FrameKind::Silence;
         }
         self.counts.concealed_ms += (concealed / PER_MS) as u64;

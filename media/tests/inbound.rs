@@ -81,6 +81,23 @@ fn digits_arrive_once_and_in_order_beside_the_audio() {
 }
 
 #[test]
+fn a_key_is_no_loss_and_nothing_is_made_up_for_it() {
+    let (mut inbound, mut sender, mut frame) = (inbound(), sender(1), SILENCE);
+    for tick in 0..100 {
+        if tick == 40 {
+            sender.press(Digit::D5, 100).unwrap();
+        }
+        inbound.packet(&datagram(&mut sender, 1000), at(tick)).unwrap();
+        inbound.tick(at(tick));
+        while inbound.tap(&mut frame).is_some() {}
+        inbound.pull(at(tick), &mut frame);
+    }
+    let stats = inbound.stats().jitter;
+    assert_eq!((stats.lost, stats.concealed_ms), (0, 0));
+    assert_eq!(inbound.digit(), Some(Digit::D5));
+}
+
+#[test]
 fn a_digit_whose_end_is_lost_comes_by_the_clock() {
     let (mut inbound, mut sender) = (inbound(), sender(2));
     sender.press(Digit::Star, 200).unwrap();

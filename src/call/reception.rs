@@ -19,7 +19,7 @@ use super::shard::{CallPort, Shards};
 use crate::config::LimitsConfig;
 use crate::dialog::lines::Catalogue;
 use crate::dialog::runner::{CallFacts, Dialog};
-use crate::store::record::{CallId, Record, Via};
+use crate::store::record::{CallId, CallSummary, EndReason, Record, Via};
 use crate::telemetry::pii::Pii;
 use crate::turn::TurnConfig;
 
@@ -98,8 +98,16 @@ impl Reception {
         if port.begin(call) {
             return Some(port);
         }
-        self.services.registry.remove(caller.id);
+        self.not_begun(caller.id, caller.via);
         None
+    }
+
+    /// A call that no shard took has an end in the record all the same.
+    fn not_begun(&self, call: CallId, via: Via) {
+        self.services.registry.remove(call);
+        self.services.metrics.call_ended(via.as_str(), EndReason::Overrun.as_str());
+        let (at, reason) = (Timestamp::now(), EndReason::Overrun);
+        self.services.records.record(Record::CallEnded { call, at, reason, summary: CallSummary::default() });
     }
 
     /// Whether the line of this number has anything to say in words.

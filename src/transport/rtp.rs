@@ -212,32 +212,35 @@ impl Leg for RtpLeg {
 struct Source {
     offered: Option<SocketAddr>,
     locked: Option<SocketAddr>,
-    /// A source that may become the locked one, and how many of its packets have come in a row.
-    candidate: Option<(SocketAddr, u8)>,
+    /// Sources that may become the locked one, and how many of their packets have come.
+    candidates: [Option<(SocketAddr, u8)>; MOST_CANDIDATES],
 }
 
 impl Source {
     const fn offered(offered: Option<SocketAddr>) -> Self {
-        Self { offered, locked: None, candidate: None }
+        Self { offered, locked: None, candidates: [None; MOST_CANDIDATES] }
     }
 
     fn accepts(&mut self, from: SocketAddr) -> bool {
         if let Some(locked) = self.locked {
             return locked == from;
         }
-        if self.offered.is_some_and(|offered| offered.ip() == from.ip()) {
-            self.locked = Some(from);
-            return true;
-        }
-        let seen = match self.candidate {
-            Some((candidate, seen)) if candidate == from => seen + 1,
-            _ => 1,
-        };
-        self.candidate = Some((from, seen));
-        if seen >= BELIEVED_AFTER {
+        let offered = self.offered.is_some_and(|offered| offered.ip() == from.ip());
+        if offered || self.seen_from(from) >= BELIEVED_AFTER {
             self.locked = Some(from);
         }
-        seen >= BELIEVED_AFTER
+        self.locked.is_some()
+    }
+
+    /// How many packets have come from a source, each source counted for itself: strangers who take turns must not
+    /// keep a caller out.
+    fn seen_from(&mut self, from: SocketAddr) -> u8 {
+        let known = self.candidates.iter().position(|c| c.is_some_and(|(address, _)| address == from));
+        let place = known.or_else(|| self.candidates.iter().position(Option::is_none)).unwrap_or_default();
+        let Some(candidate) = self.candidates.get_mut(place) else { return 0 };
+        let seen = candidate.filter(|&(address, _)| address == from).map_or(0, |(_, seen)| seen) + 1;
+        *candidate = Some((from, seen));
+        seen
     }
 
     fn remote(&self) -> Option<SocketAddr> {
@@ -263,6 +266,9 @@ impl Wall {
 
 /// Packets of a source other than the offered one before it is believed.
 const BELIEVED_AFTER: u8 = 5;
+
+/// Sources counted at once; beyond that a new one takes the first one's place.
+const MOST_CANDIDATES: usize = 8;
 
 /// Larger than any Ethernet frame's UDP payload that a telephone sends.
 const MAX_DATAGRAM: usize = 1500;
@@ -313,11 +319,8 @@ mod tests {
     fn a_stranger_is_believed_only_when_the_offered_host_is_silent() {
         let mut source = Source::offered(Some(address("10.0.0.1:4000")));
         let (caller, attacker) = (address("203.0.113.5:7000"), address("198.51.100.9:7000"));
-        for _ in 0..3 {
+        for _ in 0..4 {
             assert!(!source.accepts(attacker));
-            assert!(!source.accepts(caller));
-        }
-        for _ in 0..3 {
             assert!(!source.accepts(caller));
         }
         assert!(source.accepts(caller));
