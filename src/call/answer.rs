@@ -74,8 +74,12 @@ async fn stream(
 ) -> Result<(), ProviderError> {
     let mut tokens = model.reply(request).await?;
     let mut chunker = Chunker::new();
+    let mut began = false;
     while let Some(event) = tokens.next().await {
         if let LlmEvent::Text(text) = event? {
+            if !std::mem::replace(&mut began, true) {
+                call.send(CallInput::AnswerBegan { turn }).await;
+            }
             for sentence in chunker.push(&text) {
                 say(call, turn, &sentence, language).await;
             }

@@ -122,6 +122,7 @@ impl Call {
             CallInput::Speech { turn, .. }
             | CallInput::SpeechEnded { turn, .. }
             | CallInput::SpeechFailed { turn, .. }
+            | CallInput::AnswerBegan { turn }
             | CallInput::Answer { turn, .. }
             | CallInput::AnswerEnded { turn }
             | CallInput::AnswerFailed { turn, .. }
@@ -131,6 +132,7 @@ impl Call {
                 self.mouth.audio_ended(sentence);
             }
             CallInput::SpeechFailed { sentence, error, .. } => self.voice_failed(sentence, &error, now),
+            CallInput::AnswerBegan { .. } => self.exchange.clock.model_began(now),
             CallInput::Answer { sentence, .. } => self.answer(DialogInput::AnswerSentence(sentence), now),
             CallInput::AnswerEnded { .. } => self.answer(DialogInput::AnswerEnded, now),
             CallInput::AnswerFailed { error, .. } => {

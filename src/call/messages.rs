@@ -33,6 +33,10 @@ pub enum CallInput {
         sentence: SentenceId,
         error: ProviderError,
     },
+    /// The model's first token has come.
+    AnswerBegan {
+        turn: TurnId,
+    },
     /// A sentence of the model's answer.
     Answer {
         turn: TurnId,

@@ -362,6 +362,7 @@ fn turn_of(input: &CallInput) -> Option<TurnId> {
         CallInput::Speech { turn, .. }
         | CallInput::SpeechEnded { turn, .. }
         | CallInput::SpeechFailed { turn, .. }
+        | CallInput::AnswerBegan { turn }
         | CallInput::Answer { turn, .. }
         | CallInput::AnswerEnded { turn }
         | CallInput::AnswerFailed { turn, .. } => Some(*turn),
