@@ -26,26 +26,23 @@ pub async fn call(
     OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
     body: Bytes,
-) -> Response {
-    let form = match twilio.form(&uri, &headers, &body) {
-        Ok(form) => form,
-        Err(refusal) => return refusal.into_response(),
-    };
+) -> Result<Response, Refusal> {
+    let form = twilio.form(&uri, &headers, &body)?;
     let (Some(call_sid), Some(called)) = (form.value("CallSid"), form.value("To")) else {
-        return Refusal::Malformed("CallSid and To are expected").into_response();
+        return Err(Refusal::Malformed("CallSid and To are expected"));
     };
     let admission = twilio.reception.admission();
     if admission.is_draining() || admission.is_full() {
-        return xml(twiml::reject_busy());
+        return Ok(xml(twiml::reject_busy()));
     }
     if twilio.reception.needs_voice(called) && !can_speak(&twilio.reception.services().providers).await {
-        return xml(twiml::say(NO_VOICE));
+        return Ok(xml(twiml::say(NO_VOICE)));
     }
     let caller = Pii::new(form.value("From").unwrap_or_default().to_owned());
     let ticket = Ticket { call_sid: call_sid.to_owned(), called: called.to_owned(), caller };
     let parameters = twilio.tickets.issue(&ticket, wall());
     let parameters: Vec<(&str, &str)> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    xml(twiml::connect(&twilio.base.websocket(STREAM_PATH), &parameters, None))
+    Ok(xml(twiml::connect(&twilio.base.websocket(STREAM_PATH), &parameters, None)))
 }
 
 /// A call has changed state; an ended one ends here too, even if its socket was lost without a word.
@@ -54,18 +51,15 @@ pub async fn status(
     OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
     body: Bytes,
-) -> Response {
-    let form = match twilio.form(&uri, &headers, &body) {
-        Ok(form) => form,
-        Err(refusal) => return refusal.into_response(),
-    };
+) -> Result<Response, Refusal> {
+    let form = twilio.form(&uri, &headers, &body)?;
     let (Some(call_sid), Some(state)) = (form.value("CallSid"), form.value("CallStatus")) else {
-        return Refusal::Malformed("CallSid and CallStatus are expected").into_response();
+        return Err(Refusal::Malformed("CallSid and CallStatus are expected"));
     };
     if matches!(state, "completed" | "busy" | "failed" | "no-answer" | "canceled") {
         twilio.over(call_sid);
     }
-    StatusCode::NO_CONTENT.into_response()
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// Time since the Unix epoch.
@@ -111,8 +105,9 @@ const NO_VOICE: &str = "We are sorry, this line cannot speak to you right now. P
 /// Longest look at whether a voice works.
 const VOICE_CHECK: Duration = Duration::from_millis(500);
 
+/// Why a webhook is refused.
 #[derive(Clone, Copy, Debug)]
-enum Refusal {
+pub enum Refusal {
     Forged,
     NotAForm,
     Malformed(&'static str),
