@@ -14,7 +14,7 @@ use super::admission::Permit;
 use super::answer::{self, AnswerMsg};
 use super::core::{Call, CallInput, CallOutput};
 use super::latency::ms;
-use super::leg::{Leg, LegEvent};
+use super::leg::{Leg, LegEvent, LegStats};
 use super::listen;
 use super::registry::Registry;
 use super::shard::CallPort;
@@ -24,7 +24,6 @@ use crate::providers::{FrameSender, Language, Providers, SpeakRequest, Tts, fram
 use crate::store::RecordSink;
 use crate::store::record::{CallEvent, CallId, CallSummary, EndReason, Record, TurnRecord, Via};
 use crate::store::shared::Shared;
-
 use crate::telemetry::metrics::{BadInput, Metrics};
 
 /// What every call of the process shares.
@@ -252,17 +251,17 @@ impl Actor {
         self.over = true;
         self.leg.hang_up(&reason);
         self.services.registry.remove(self.id);
-        let summary = self.summary(now);
-        self.measure_end(&reason, &summary);
+        let stats = self.leg.stats();
+        self.measure_end(&reason, &stats);
+        let summary = self.summary(&stats, now);
         self.services.records.record(Record::CallEnded { call: self.id, at: Timestamp::now(), reason, summary });
     }
 
-    fn measure_end(&self, reason: &EndReason, summary: &CallSummary) {
+    fn measure_end(&self, reason: &EndReason, stats: &LegStats) {
         let metrics = &self.services.metrics;
         metrics.call_ended(self.via.as_str(), reason.as_str());
-        metrics.rtp_packets_lost.inc_by(summary.packets_lost);
-        metrics.concealed_ms.inc_by(summary.concealed_ms);
-        let stats = self.leg.stats();
+        metrics.rtp_packets_lost.inc_by(stats.packets_lost);
+        metrics.concealed_ms.inc_by(stats.concealed_ms);
         if stats.strange_packets > 0 {
             metrics.bad_input(BadInput::StrangeMedia);
         }
@@ -272,8 +271,8 @@ impl Actor {
         metrics.frames_dropped.inc_by(self.ears.as_ref().map_or(0, FrameSender::dropped));
     }
 
-    fn summary(&self, now: Moment) -> CallSummary {
-        let (stats, counts) = (self.leg.stats(), self.core.counts());
+    fn summary(&self, stats: &LegStats, now: Moment) -> CallSummary {
+        let counts = self.core.counts();
         CallSummary {
             duration_ms: ms(now.saturating_sub(self.started_at)),
             turns: counts.turns,

@@ -32,8 +32,6 @@ pub struct Pull {
     pub played_out: bool,
     /// The last sample of everything asked for so far is in this frame or was before.
     pub finished: bool,
-    /// A sentence's audio did not arrive in time.
-    pub underrun: bool,
 }
 
 /// What the caller did and did not hear of the current answer.
@@ -148,7 +146,6 @@ impl Mouth {
             played_out,
             audible: pulled.voiced > 0 || (self.begun && !self.playout.is_idle()),
             finished: self.is_idle(),
-            underrun: pulled.underrun && self.making.is_some(),
         }
     }
 

@@ -23,13 +23,9 @@ use crate::clock;
 use crate::queue::Receiver;
 use crate::store::record::EndReason;
 
-/// What the signalling beside the leg is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HangUp {
-    /// The signalling's own name of the call.
-    pub call: u64,
-    pub reason: EndReason,
-}
+/// What the signalling beside the leg is told: end the call of this name, which is the signalling's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HangUp(pub u64);
 
 /// The media of a call, as an offer and its answer agreed on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,9 +181,10 @@ impl Leg for RtpLeg {
         FAR_BUFFER
     }
 
-    fn hang_up(&mut self, reason: &EndReason) {
-        // The signalling ends calls whose leg is gone by its own session timers, should this inbox be full.
-        let _ = self.signalling.try_send(HangUp { call: self.call, reason: reason.clone() });
+    fn hang_up(&mut self, _reason: &EndReason) {
+        // The inbox holds the ends of thousands of calls at once; beyond that the far side, which hears nothing any
+        // more, is left to hang up itself.
+        let _ = self.signalling.try_send(HangUp(self.call));
     }
 
     fn stats(&self) -> LegStats {

@@ -131,7 +131,7 @@ impl Driver {
                 received = self.udp.recv_from(&mut datagram) => self.datagrams(received, &mut datagram).await,
                 Some(message) = from_streams.recv() => self.stream(message),
                 Some(hang_up) = hang_ups.recv() => {
-                    if let Some(command) = self.calls.hung_up(&hang_up) {
+                    if let Some(command) = self.calls.hung_up(hang_up) {
                         self.endpoint.handle(Input::Command(command), clock::now());
                     }
                 }

@@ -4,28 +4,11 @@ use offhook::store::record::EndReason;
 use offhook::turn::floor::Holder;
 
 use crate::harness::sound::PHRASES;
-use crate::harness::{Model, Outcome, at, ms, quantile, script};
-
-/// One long sentence, then a question.
-const LONG: &str = "
-name: long
-steps:
-  talk:
-    ask:
-      prompt: Good morning.
-      system_text: Be brief.
-      keys: {\"0\": hangup}
-      unheard: Press zero.
-      without_model: Press zero.
-    goto: hangup
-";
-
-const ANSWER: &str = "Our opening hours are from eight in the morning to five in the afternoon on every day of the week \
-                      but Sunday, and the pharmacy closes for lunch between noon and one.";
+use crate::harness::{ANSWER, ASK, Model, Outcome, at, ms, quantile, script};
 
 fn answered() -> crate::harness::Script {
     script("long answer")
-        .flow(LONG)
+        .flow(ASK)
         .caller_says(at(2.0), "hello")
         .words(at(2.7), "When are you open?")
         .model(Model::says(ms(300), ANSWER))

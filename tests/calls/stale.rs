@@ -6,23 +6,7 @@ use offhook::safety::said::clear;
 use offhook_media::playout::SentenceId;
 
 use crate::harness::vendors::error;
-use crate::harness::{Model, Script, Voice, at, ms, script};
-
-const ASK: &str = "
-name: ask
-steps:
-  talk:
-    ask:
-      prompt: Good morning.
-      system_text: Be brief.
-      keys: {\"0\": hangup}
-      unheard: Press zero.
-      without_model: Press zero.
-    goto: hangup
-";
-
-const ANSWER: &str = "Our opening hours are from eight in the morning to five in the afternoon on every day of the week \
-                      but Sunday, and the pharmacy closes for lunch between noon and one.";
+use crate::harness::{ANSWER, ASK, Model, Script, Voice, at, ms, script};
 
 fn answered(model: Model) -> Script {
     let script = script("stale").flow(ASK).late_vendors().caller_says(at(2.0), "hello");

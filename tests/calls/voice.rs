@@ -2,20 +2,7 @@
 
 use offhook::store::record::EndReason;
 
-use crate::harness::{Model, Voice, at, ms, script};
-
-const ASK: &str = "
-name: ask
-steps:
-  talk:
-    ask:
-      prompt: Good morning.
-      system_text: Be brief.
-      keys: {\"0\": hangup}
-      unheard: Press zero.
-      without_model: Press zero.
-    goto: hangup
-";
+use crate::harness::{ASK, Model, Voice, at, ms, script};
 
 #[test]
 fn one_failure_costs_one_sentence() {

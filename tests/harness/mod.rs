@@ -17,6 +17,24 @@ pub use outcome::Outcome;
 pub use script::{Script, script};
 pub use vendors::{Model, Voice};
 
+/// A flow that asks openly: a short prompt, then whatever the model answers.
+pub const ASK: &str = "
+name: ask
+steps:
+  talk:
+    ask:
+      prompt: Good morning.
+      system_text: Be brief.
+      keys: {\"0\": hangup}
+      unheard: Press zero.
+      without_model: Press zero.
+    goto: hangup
+";
+
+/// A long sentence, to be interrupted.
+pub const ANSWER: &str = "Our opening hours are from eight in the morning to five in the afternoon on every day of the week \
+                      but Sunday, and the pharmacy closes for lunch between noon and one.";
+
 /// A moment of the call, in seconds since it was connected.
 pub fn at(seconds: f64) -> Moment {
     Duration::from_secs_f64(seconds)

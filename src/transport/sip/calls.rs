@@ -112,8 +112,8 @@ impl Calls {
     }
 
     /// The call says that it is over.
-    pub fn hung_up(&mut self, hang_up: &HangUp) -> Option<Command> {
-        let live = self.calls.remove(&hang_up.call)?;
+    pub fn hung_up(&mut self, hang_up: HangUp) -> Option<Command> {
+        let live = self.calls.remove(&hang_up.0)?;
         Some(Command::Bye { call: live.handle, reason: None })
     }
 
