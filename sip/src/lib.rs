@@ -19,6 +19,7 @@
 
 mod dialog;
 mod endpoint;
+pub mod guard;
 pub mod message;
 mod pii;
 pub mod sdp;

@@ -195,7 +195,7 @@ impl Driver {
     async fn transmit(&mut self, flow: Flow, bytes: Bytes) {
         let sent = match flow.transport {
             Transport::Udp => self.udp.send_to(&bytes, flow.remote).await.is_ok(),
-            Transport::Tcp => self.streams.send(&flow, bytes),
+            Transport::Tcp | Transport::Tls => self.streams.send(&flow, bytes),
         };
         if !sent {
             self.endpoint.handle(Input::Unreachable { flow: &flow }, clock::now());

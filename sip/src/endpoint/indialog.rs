@@ -7,6 +7,7 @@ use super::io::{CallHandle, EndCause, Event, Flow, Output};
 use super::screen::{self, Refusal};
 use super::server::{Opening, ServerTx};
 use super::{Endpoint, Owner, fill_capabilities};
+use crate::dialog::Dialog;
 use crate::message::{Essentials, ExtraHeader, HeaderName, Message, Method};
 use crate::pii::Pii;
 use crate::transaction::Timer;
@@ -162,7 +163,8 @@ impl Endpoint {
 
     pub(super) fn send_reinvite(&mut self, handle: CallHandle) {
         let Some((flow, via, branch)) = self.prepare(handle) else { return };
-        let (contact, agent) = (self.contact(&flow), self.config.user_agent.clone());
+        let secure = self.calls.get(&handle).and_then(|call| call.dialog.as_ref()).is_some_and(Dialog::is_secure);
+        let (contact, agent) = (self.contact(&flow, secure), self.config.user_agent.clone());
         let Some(call) = self.calls.get_mut(&handle) else { return };
         let (Some(dialog), Some(ours)) = (call.dialog.as_mut(), call.our_offer.as_mut()) else { return };
         let mut writer = dialog.request(&Method::Invite, &via);

@@ -1,5 +1,6 @@
 //! What goes into an endpoint and what comes out.
 
+use crate::guard::Cidr;
 use crate::message::{ExtraHeader, UriBuf};
 use crate::pii::Pii;
 use bytes::Bytes;
@@ -11,7 +12,7 @@ pub struct Flow {
     pub transport: Transport,
     pub local: SocketAddr,
     pub remote: SocketAddr,
-    /// The stream it belongs to, numbered by the driver. `None` for UDP; for TCP in an outgoing
+    /// The stream it belongs to, numbered by the driver. `None` for UDP; for TCP and TLS in an outgoing
     /// flow it asks the driver to connect to `remote`, or to use a connection it has.
     pub connection: Option<u64>,
 }
@@ -21,12 +22,13 @@ pub struct Flow {
 pub enum Transport {
     Udp,
     Tcp,
+    Tls,
 }
 
 impl Transport {
     /// True where the transport itself repeats what is lost.
     pub const fn is_reliable(self) -> bool {
-        matches!(self, Self::Tcp)
+        matches!(self, Self::Tcp | Self::Tls)
     }
 
     /// The name in a Via.
@@ -34,6 +36,7 @@ impl Transport {
         match self {
             Self::Udp => "UDP",
             Self::Tcp => "TCP",
+            Self::Tls => "TLS",
         }
     }
 }
@@ -106,6 +109,8 @@ pub enum Command {
     /// Refuse new calls, and OPTIONS that ask for them, with 503 and Retry-After (`Some`), or take them
     /// again (`None`). Calls that are known go on.
     Drain { retry_after_s: Option<u32> },
+    /// Replace the networks the guard trusts.
+    SetTrusted(Vec<Cidr>),
 }
 
 /// A call to place.

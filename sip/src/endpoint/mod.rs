@@ -8,6 +8,7 @@ mod call;
 mod client;
 mod clock;
 mod config;
+mod gate;
 mod indialog;
 mod io;
 mod random;
@@ -22,7 +23,8 @@ pub use io::{CallHandle, Command, EndCause, Event, Flow, IncomingInvite, Input, 
 
 use crate::Moment;
 use crate::dialog::DialogId;
-use crate::message::{Essentials, HeaderName, Message, Method, ParseError, salvage};
+use crate::guard::Guard;
+use crate::message::{Essentials, HeaderName, Message, Method, ParseError, Scheme, salvage};
 use crate::transaction::Timer;
 use bytes::Bytes;
 use call::{Call, Phase};
@@ -49,12 +51,14 @@ pub struct Endpoint {
     /// Calls not yet answered.
     pending: usize,
     draining: Option<u32>,
+    guard: Guard,
 }
 
 impl Endpoint {
     /// `seed` makes tags, branches and Call-IDs; give it from the system's random source in
     /// production, and a fixed one where a run is to be repeated.
     pub fn new(config: EndpointConfig, seed: u64) -> Self {
+        let guard = Guard::new(config.guard.clone(), seed);
         Self {
             config,
             random: Random::new(seed),
@@ -68,6 +72,7 @@ impl Endpoint {
             last_id: 0,
             pending: 0,
             draining: None,
+            guard,
         }
     }
 
@@ -134,6 +139,9 @@ impl Endpoint {
         if let Some(id) = self.servers.find(&key) {
             return self.repeat_server(id);
         }
+        if self.find_dialog(&seen).is_none() && !self.passes_gate(&flow, &message, &method) {
+            return;
+        }
         if let Err(refusal) = screen::any(&message, &method, &target) {
             return self.refuse(&flow, &message, refusal);
         }
@@ -171,7 +179,9 @@ impl Endpoint {
     }
 
     fn refuse_malformed(&mut self, flow: Flow, bytes: &Bytes, error: ParseError) {
-        if let Some(request) = salvage(bytes) {
+        if self.may_complain(&flow, bytes)
+            && let Some(request) = salvage(bytes)
+        {
             self.answer_stateless(&flow, &request, error.status(), |_| {});
         }
     }
@@ -182,15 +192,25 @@ impl Endpoint {
         flow: &Flow,
         request: &Message,
         status: u16,
-        fill: impl FnOnce(&mut crate::message::Writer),
+        fill: impl Fn(&mut crate::message::Writer),
     ) {
         let tag = self.stateless_tag(request);
         let via = request.via().ok();
         let way = reply::destination(flow, via.as_ref(), self.config.force_rport);
-        let mut writer = reply::begin(request, flow.remote, status, &tag);
-        writer.header(HeaderName::Server, &self.config.user_agent);
-        fill(&mut writer);
-        self.outputs.push_back(Output::Transmit { flow: way, bytes: writer.finish(None) });
+        let write = |server: bool, fields: bool| {
+            let mut writer = reply::begin(request, flow.remote, status, &tag);
+            if server {
+                writer.header(HeaderName::Server, &self.config.user_agent);
+            }
+            if fields {
+                fill(&mut writer);
+            }
+            writer.finish(None)
+        };
+        let fits = |bytes: &Bytes| bytes.len() <= request.as_bytes().len() || !self.must_be_brief(flow);
+        let bytes = [(true, true), (false, true)].into_iter().map(|(server, fields)| write(server, fields)).find(fits);
+        let bytes = bytes.unwrap_or_else(|| write(false, gate::needs_fields(status)));
+        self.outputs.push_back(Output::Transmit { flow: way, bytes });
     }
 
     /// The To tag of stateless answers: the same for every copy of a request, and for its CANCEL.
@@ -235,6 +255,7 @@ impl Endpoint {
             Command::Cancel { call } => self.give_up(call, EndCause::Cancelled),
             Command::Info { call, content_type, body } => self.send_info(call, &content_type, &body),
             Command::Drain { retry_after_s } => self.draining = retry_after_s,
+            Command::SetTrusted(trusted) => self.guard.trust(trusted),
         }
     }
 
@@ -336,15 +357,22 @@ impl Endpoint {
     fn sent_by(&self, flow: &Flow) -> String {
         match &self.config.advertised {
             Some(advertised) => {
-                format!("{}:{}", advertised.host, advertised.port.unwrap_or(flow.local.port()))
+                let port = advertised.port.filter(|_| flow.transport != Transport::Tls);
+                format!("{}:{}", advertised.host, port.unwrap_or(flow.local.port()))
             }
             None => flow.local.to_string(),
         }
     }
 
-    fn contact(&self, flow: &Flow) -> String {
-        let transport = if flow.transport == Transport::Tcp { ";transport=tcp" } else { "" };
-        format!("<sip:{}@{}{transport}>", self.config.contact_user, self.sent_by(flow))
+    /// Our Contact. `secure` asks for a SIPS URI, as a request that was made to one does (section 8.1.1.8 and 12.1.1).
+    fn contact(&self, flow: &Flow, secure: bool) -> String {
+        let (scheme, transport) = match flow.transport {
+            _ if secure => ("sips", ""),
+            Transport::Udp => ("sip", ""),
+            Transport::Tcp => ("sip", ";transport=tcp"),
+            Transport::Tls => ("sip", ";transport=tls"),
+        };
+        format!("<{scheme}:{}@{}{transport}>", self.config.contact_user, self.sent_by(flow))
     }
 
     /// A Via for a new request, and the branch in it.
@@ -353,6 +381,13 @@ impl Endpoint {
         let via = format!("SIP/2.0/{} {};branch={branch};rport", flow.transport.as_str(), self.sent_by(flow));
         (via, branch)
     }
+}
+
+/// True for a request made to a SIPS URI, or on a route that begins with one (section 12.1.1).
+fn is_secure(request: &Message) -> bool {
+    let secure = |uri: &crate::message::Uri<'_>| uri.scheme() == Scheme::Sips;
+    let routes = request.addresses(HeaderName::RecordRoute).unwrap_or_default();
+    request.request_uri().is_ok_and(|uri| secure(&uri)) || routes.first().is_some_and(|route| secure(route.uri()))
 }
 
 /// What an endpoint can do (section 11.2).

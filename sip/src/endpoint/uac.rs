@@ -5,7 +5,7 @@ use super::client::{Silence, User, follow_up};
 use super::io::{CallHandle, EndCause, Event, Flow, OutboundInvite, Output};
 use super::{Endpoint, Owner, screen};
 use crate::dialog::Dialog;
-use crate::message::{HeaderName, Message, Method, Writer};
+use crate::message::{HeaderName, Message, Method, Scheme, Writer};
 use crate::transaction::Timer;
 
 impl Endpoint {
@@ -44,7 +44,7 @@ impl Endpoint {
             .header(HeaderName::To, format_args!("<{}>", invite.target.as_str()))
             .header(HeaderName::CallId, call_id)
             .header(HeaderName::CSeq, format_args!("{number} INVITE"))
-            .header(HeaderName::Contact, self.contact(&invite.flow))
+            .header(HeaderName::Contact, self.contact(&invite.flow, invite.target.uri().scheme() == Scheme::Sips))
             .header(HeaderName::Allow, screen::ALLOW)
             .header(HeaderName::Accept, screen::ACCEPT)
             .header(HeaderName::UserAgent, &self.config.user_agent)

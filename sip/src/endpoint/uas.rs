@@ -79,6 +79,7 @@ impl Endpoint {
         self.respond(server, status, None, |writer| {
             writer.extra(headers);
         });
+        self.note_refusal(call, status);
         self.end(call, EndCause::Rejected(status), None);
         self.forget_call(call);
     }
@@ -166,7 +167,10 @@ impl Endpoint {
         let key = server::key(message, seen, &Method::Invite);
         let found = self.servers.find(&key).and_then(|id| Some((id, self.servers.peek(id)?.call)));
         let Some((server, call)) = found else {
-            return self.refuse(flow, message, Refusal::bare(481));
+            if self.passes_gate(flow, message, &Method::Cancel) {
+                self.refuse(flow, message, Refusal::bare(481));
+            }
+            return;
         };
         self.answer_stateless(flow, message, 200, |_| {});
         if !self.servers.peek(server).is_some_and(|tx| tx.is_open()) {

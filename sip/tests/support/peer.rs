@@ -1,6 +1,7 @@
 //! One endpoint and a hand-written peer: text in, parsed answers and events out.
 
 use bytes::Bytes;
+use offhook_sip::guard::GuardConfig;
 use offhook_sip::message::{HeaderName, Message, UriBuf};
 use offhook_sip::{
     CallHandle, Command, Endpoint, EndpointConfig, Event, Flow, Input, Moment, OutboundInvite, Output, Transport,
@@ -17,7 +18,8 @@ pub struct Peer {
 
 impl Peer {
     pub fn new() -> Self {
-        Self::with(EndpointConfig::default())
+        // One source stands for many peers here; tests of the guard say so.
+        Self::with(EndpointConfig { guard: GuardConfig::off(), ..EndpointConfig::default() })
     }
 
     pub fn with(config: EndpointConfig) -> Self {
