@@ -209,7 +209,13 @@ impl Driver {
             Event::Reinvite { call, offer } => self.calls.reinvite(call, offer.as_deref()),
             Event::Info { call, content_type, body } => self.calls.info(call, &content_type, body.reveal()),
             Event::Ended { call, cause, .. } => self.calls.ended(call, cause),
-            Event::Progress { .. } | Event::Answered { .. } | Event::ReinviteAnswered { .. } => Vec::new(),
+            // Nobody may send us anywhere: a stranger's transfer would be called at our cost.
+            Event::Referred { call, .. } => vec![Command::AnswerRefer { call, answer: Err(403) }],
+            Event::Progress { .. }
+            | Event::Answered { .. }
+            | Event::ReinviteAnswered { .. }
+            | Event::ReferProgress { .. }
+            | Event::ReferRefused { .. } => Vec::new(),
         }
     }
 }
