@@ -2,6 +2,12 @@
 //!
 //! A dialog writes requests; when they are sent, and what they mean for a call, is the endpoint's.
 
+mod progress;
+mod replaces;
+
+pub(crate) use progress::{SubscriptionState, fragment_status};
+pub use replaces::{BadReplaces, Replaces};
+
 use crate::message::{Essentials, HeaderName, Message, Method, ParseError, Scheme, Uri, Writer};
 use std::net::{IpAddr, SocketAddr};
 
@@ -108,6 +114,11 @@ impl Dialog {
     pub(crate) fn request(&mut self, method: &Method, via: &str) -> Writer {
         self.local_cseq = self.local_cseq.saturating_add(1);
         self.write(method, self.local_cseq, via)
+    }
+
+    /// The number of our last request.
+    pub(crate) fn last_cseq(&self) -> u32 {
+        self.local_cseq
     }
 
     /// The ACK of a 2xx, which repeats the INVITE's number (section 13.2.2.4).

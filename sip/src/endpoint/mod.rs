@@ -8,10 +8,14 @@ mod call;
 mod client;
 mod clock;
 mod config;
+mod forks;
 mod gate;
 mod indialog;
 mod io;
+mod outcome;
 mod random;
+mod refer;
+mod replaces;
 mod reply;
 mod screen;
 mod server;
@@ -20,6 +24,7 @@ mod uas;
 
 pub use config::{Advertised, EndpointConfig};
 pub use io::{CallHandle, Command, EndCause, Event, Flow, IncomingInvite, Input, OutboundInvite, Output, Transport};
+pub use outcome::{RefusalKind, Refused, Remote, Warning};
 
 use crate::Moment;
 use crate::dialog::DialogId;
@@ -112,6 +117,16 @@ impl Endpoint {
         self.servers.len() + self.clients.len()
     }
 
+    /// Dialogs at this moment, early ones included.
+    pub fn dialogs(&self) -> usize {
+        self.dialogs.len()
+    }
+
+    /// Timers that run at this moment.
+    pub fn timers(&self) -> usize {
+        self.clock.len()
+    }
+
     fn on_bytes(&mut self, flow: Flow, bytes: Bytes) {
         // Keep-alives over UDP are line ends or zeros (RFC 5626 section 3.5, RFC 3261 section 7.5).
         if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
@@ -151,6 +166,8 @@ impl Endpoint {
             match method {
                 Method::Invite => self.on_new_invite(&flow, &message, &seen, key),
                 Method::Options => self.answer_options(&flow, &message),
+                // Nobody without a call may send us anywhere.
+                Method::Refer => Err(Refusal::bare(403)),
                 _ => Err(Refusal::bare(481)),
             }
         };
@@ -239,6 +256,9 @@ impl Endpoint {
             Timer::TheirOffer => self.answer_reinvite(call, Err(500)),
             Timer::OurOffer => self.on_offer_unanswered(call),
             Timer::Glare => self.send_reinvite(call),
+            Timer::TheirRefer => self.answer_refer(call, Err(603)),
+            Timer::Referral => self.on_referral_expired(call),
+            Timer::Notified => self.on_refer_silence(call),
             _ => {}
         }
     }
@@ -254,6 +274,9 @@ impl Endpoint {
             Command::Invite(invite) => self.place(*invite),
             Command::Cancel { call } => self.give_up(call, EndCause::Cancelled),
             Command::Info { call, content_type, body } => self.send_info(call, &content_type, &body),
+            Command::Refer { call, to, replaces, referred_by } => self.refer(call, &to, replaces, referred_by.as_ref()),
+            Command::AnswerRefer { call, answer } => self.answer_refer(call, answer),
+            Command::NotifyRefer { call, status } => self.notify_refer(call, status),
             Command::Drain { retry_after_s } => self.draining = retry_after_s,
             Command::SetTrusted(trusted) => self.guard.trust(trusted),
         }
@@ -292,7 +315,17 @@ impl Endpoint {
 
     /// Reports the end of a call, once.
     fn end(&mut self, handle: CallHandle, cause: EndCause, reason: Option<String>) {
-        self.event(handle, Event::Ended { call: handle, cause, reason });
+        self.end_refused(handle, cause, reason, None);
+    }
+
+    fn end_refused(
+        &mut self,
+        handle: CallHandle,
+        cause: EndCause,
+        reason: Option<String>,
+        refused: Option<Box<Refused>>,
+    ) {
+        self.event(handle, Event::Ended { call: handle, cause, reason, refused });
         if let Some(call) = self.calls.get_mut(&handle) {
             call.ended = true;
         }
@@ -307,6 +340,7 @@ impl Endpoint {
     }
 
     fn forget_call(&mut self, handle: CallHandle) {
+        self.drop_refer(handle);
         let Some(call) = self.calls.remove(&handle) else { return };
         if let Some(server) = call.their_offer {
             self.respond(server, 487, None, |_| {});
@@ -315,7 +349,7 @@ impl Endpoint {
             self.abandon_client(client);
         }
         self.pending -= usize::from(call.is_pending()).min(self.pending);
-        if let Some(dialog) = &call.dialog {
+        for dialog in call.dialog.iter().chain(call.forks.iter().map(|fork| &fork.dialog)) {
             self.dialogs.remove(&dialog.id());
         }
         self.clock.forget(Owner::Call(handle.as_u64()));

@@ -47,15 +47,25 @@ impl Peer {
 
     /// Places call 1 and gives back the INVITE.
     pub fn place(&mut self) -> Message {
-        let invite = OutboundInvite {
-            call: CallHandle::outbound(1),
+        self.place_as(1)
+    }
+
+    pub fn place_as(&mut self, number: u64) -> Message {
+        self.place_with(number, |_| {})
+    }
+
+    pub fn place_with(&mut self, number: u64, adjust: impl FnOnce(&mut OutboundInvite)) -> Message {
+        let mut invite = OutboundInvite {
+            call: CallHandle::outbound(number),
             flow: self.flow,
             target: UriBuf::parse("sip:1000@10.0.0.1").unwrap(),
             from: UriBuf::parse("sip:alice@10.0.0.2").unwrap(),
             from_display: None,
             sdp: super::sdp(),
             headers: Vec::new(),
+            replaces: None,
         };
+        adjust(&mut invite);
         self.command(Command::Invite(Box::new(invite))).remove(0)
     }
 
