@@ -106,6 +106,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let mut effective = built_in()?;
     effective.merge(written);
     let loaded = Loaded { config, effective };
+    loaded.config.sip.check().map_err(|message| loaded.error(&message))?;
     production::check(&loaded, sources.environment.as_deref())?;
     Ok(loaded)
 }
