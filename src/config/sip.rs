@@ -129,18 +129,22 @@ impl Default for TlsConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct GuardConfig {
     pub unknown: UnknownSources,
+    pub scanners: Scanners,
     /// Networks that are held to no limit, besides the trunks' `allow_sources`.
     pub trusted: Vec<Network>,
-    /// INVITEs that one source may send, per second and at once.
+    /// Requests of any kind that one source may send per second; twice as many at once. Beyond it the source is banned.
+    #[serde(deserialize_with = "kinds::bounded::<_, _, 1, 1_000_000>")]
+    pub requests_per_s: u32,
+    /// INVITEs per second; a further one is answered 503.
     #[serde(deserialize_with = "kinds::bounded::<_, _, 1, 1_000_000>")]
     pub invites_per_s: u32,
-    /// REGISTERs that one source may send, per second and at once.
+    /// REGISTERs per second; a further one is not answered.
     #[serde(deserialize_with = "kinds::bounded::<_, _, 1, 1_000_000>")]
     pub registers_per_s: u32,
-    /// OPTIONS that one source may send, per second and at once.
+    /// OPTIONS and everything else per second; a further one is not answered.
     #[serde(deserialize_with = "kinds::bounded::<_, _, 1, 1_000_000>")]
     pub options_per_s: u32,
-    /// Refused or failed requests after which a source is ignored for a while.
+    /// Refused, unauthorised or malformed requests within a minute after which a source is ignored for a while.
     #[serde(deserialize_with = "kinds::bounded::<_, _, 1, 1_000_000>")]
     pub ban_after: u32,
     /// How long a source is ignored, in seconds.
@@ -155,15 +159,29 @@ impl Default for GuardConfig {
     fn default() -> Self {
         Self {
             unknown: UnknownSources::Accept,
-            trusted: Vec::new(),
-            invites_per_s: 100,
-            registers_per_s: 10,
+            scanners: Scanners::Silent,
+            trusted: Network::loopback(),
+            requests_per_s: 50,
+            invites_per_s: 30,
+            registers_per_s: 20,
             options_per_s: 20,
             ban_after: 20,
             ban_s: 300,
-            max_sources: 10_000,
+            max_sources: 16_384,
         }
     }
+}
+
+/// What tools for finding open telephone systems hear; they are known by their User-Agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scanners {
+    /// No answer at all.
+    Silent,
+    /// 403.
+    Forbid,
+    /// What everybody else hears.
+    Serve,
 }
 
 /// What a source is told that no list names.
@@ -235,12 +253,6 @@ impl SipConfig {
         Ok(())
     }
 
-    /// Whether anybody could call in although unknown sources may not.
-    pub fn knows_anybody(&self) -> bool {
-        let by_source = !self.guard.trusted.is_empty() || self.trunks.iter().any(|t| !t.allow_sources.is_empty());
-        by_source || !self.users.is_empty()
-    }
-
     fn check_users(&self) -> Result<(), String> {
         if self.guard.unknown == UnknownSources::Challenge && self.users.is_empty() {
             return Err("sip.guard.unknown: expected at least one of sip.users with `challenge`".to_owned());
@@ -258,10 +270,10 @@ impl SipConfig {
 impl TlsConfig {
     fn check(&self) -> Result<(), String> {
         match (&self.certificate, &self.key) {
-            (Some(_), None) => return Err("sip.tls.key: expected with sip.tls.certificate".to_owned()),
-            (None, Some(_)) => return Err("sip.tls.certificate: expected with sip.tls.key".to_owned()),
+            (Some(_), None) => return Err("sip.tls.certificate: expected with sip.tls.key".to_owned()),
+            (None, Some(_)) => return Err("sip.tls.key: expected with sip.tls.certificate".to_owned()),
             (None, None) if self.listen.is_some() => {
-                return Err("sip.tls.certificate: expected with sip.tls.listen, and sip.tls.key".to_owned());
+                return Err("sip.tls.listen: expected with sip.tls.certificate and sip.tls.key".to_owned());
             }
             _ => {}
         }
