@@ -20,9 +20,11 @@ use crate::call::reception::Reception;
 use crate::clock;
 use crate::config::SipConfig;
 use calls::Calls;
+use media::MediaDesk;
 use streams::{FromStream, Streams};
 
 mod calls;
+pub mod media;
 mod streams;
 
 /// The running transport; its tasks end when this is dropped.
@@ -49,7 +51,7 @@ impl SipServer {
         let address = udp.local_addr().map_err(|e| format!("sip.listen: {e}"))?;
         let (streams, from_streams) = Streams::new(address, MAX_CONNECTIONS);
         let (signalling, hang_ups) = mpsc::channel(HANG_UPS);
-        let calls = Calls::new(reception, ports, media_address, signalling, RETRY_AFTER_S);
+        let calls = Calls::new(reception, MediaDesk::new(ports, media_address, signalling), RETRY_AFTER_S);
         let driver = Driver {
             endpoint: Endpoint::new(endpoint_config(config), seed),
             udp,
@@ -195,7 +197,7 @@ impl Driver {
     async fn transmit(&mut self, flow: Flow, bytes: Bytes) {
         let sent = match flow.transport {
             Transport::Udp => self.udp.send_to(&bytes, flow.remote).await.is_ok(),
-            Transport::Tcp => self.streams.send(&flow, bytes),
+            Transport::Tcp | Transport::Tls => self.streams.send(&flow, bytes),
         };
         if !sent {
             self.endpoint.handle(Input::Unreachable { flow: &flow }, clock::now());
@@ -209,7 +211,13 @@ impl Driver {
             Event::Reinvite { call, offer } => self.calls.reinvite(call, offer.as_deref()),
             Event::Info { call, content_type, body } => self.calls.info(call, &content_type, body.reveal()),
             Event::Ended { call, cause, .. } => self.calls.ended(call, cause),
-            Event::Progress { .. } | Event::Answered { .. } | Event::ReinviteAnswered { .. } => Vec::new(),
+            // Nobody may send us anywhere: a stranger's transfer would be called at our cost.
+            Event::Referred { call, .. } => vec![Command::AnswerRefer { call, answer: Err(403) }],
+            Event::Progress { .. }
+            | Event::Answered { .. }
+            | Event::ReinviteAnswered { .. }
+            | Event::ReferProgress { .. }
+            | Event::ReferRefused { .. } => Vec::new(),
         }
     }
 }

@@ -1,52 +1,35 @@
 //! What becomes of the calls that the SIP endpoint reports: a leg, a place on a shard, and an answer.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use offhook_media::dtmf::Digit;
-use offhook_media::g711::G711;
-use offhook_media::inbound::InboundConfig;
-use offhook_media::outbound::{OutboundConfig, RtpOutbound};
 use offhook_sip::message::ExtraHeader;
-use offhook_sip::sdp::{Agreed, Codec, Direction, LocalMedia, Session, SessionDescription, negotiate};
 use offhook_sip::{CallHandle, Command, EndCause, Flow, IncomingInvite};
-use rand::RngExt;
-use tokio::sync::mpsc;
 
+use super::media::{Answered, CallMedia, MediaDesk, MediaRefusal};
 use crate::call::core::CallInput;
 use crate::call::reception::{Caller, Reception};
 use crate::call::shard::CallPort;
 use crate::clock;
-use crate::queue::{Sender, bounded};
 use crate::store::record::{CallId, EndReason, Via};
 use crate::telemetry::metrics::BadInput;
 use crate::telemetry::pii::Pii;
-use crate::transport::ports::PortPool;
-use crate::transport::rtp::{HangUp, RtpLeg, Turnabout};
+use crate::transport::rtp::HangUp;
 
 /// The SIP calls that are going on.
 pub struct Calls {
     reception: Arc<Reception>,
-    ports: PortPool,
-    /// What goes into session descriptions.
-    media_address: IpAddr,
-    signalling: mpsc::Sender<HangUp>,
+    media: MediaDesk,
     retry_after_s: u32,
     draining: bool,
     calls: HashMap<u64, Live>,
 }
 
 impl Calls {
-    pub fn new(
-        reception: Arc<Reception>,
-        ports: PortPool,
-        media_address: IpAddr,
-        signalling: mpsc::Sender<HangUp>,
-        retry_after_s: u32,
-    ) -> Self {
-        Self { reception, ports, media_address, signalling, retry_after_s, draining: false, calls: HashMap::new() }
+    pub fn new(reception: Arc<Reception>, media: MediaDesk, retry_after_s: u32) -> Self {
+        Self { reception, media, retry_after_s, draining: false, calls: HashMap::new() }
     }
 
     /// Somebody calls: answered at once, or refused with what is wrong.
@@ -72,7 +55,10 @@ impl Calls {
     /// The other side offers new media for a call that is going on: a hold, a moved address, a refresh.
     pub fn reinvite(&mut self, call: CallHandle, offer: Option<&[u8]>) -> Vec<Command> {
         let answer = match self.calls.get_mut(&call.as_u64()) {
-            Some(live) => live.turnabout(offer),
+            Some(live) => match offer {
+                Some(offer) => live.media.reoffered(offer).map_err(MediaRefusal::status),
+                None => Err(488),
+            },
             None => Err(481),
         };
         vec![Command::AnswerReinvite { call, answer }]
@@ -120,18 +106,7 @@ impl Calls {
     fn take(&mut self, call: CallHandle, flow: &Flow, invite: &IncomingInvite) -> Result<Bytes, Refusal> {
         let permit = self.reception.admit().map_err(|_| Refusal::Busy)?;
         let offer = invite.offer.as_deref().ok_or(Refusal::NoOffer)?;
-        let offer = SessionDescription::parse(offer).map_err(|error| Refusal::Sdp(error.status()))?;
-        let mut port = self.ports.bind().map_err(|_| Refusal::Busy)?;
-        let address = self.media_address(flow);
-        let local = local_media(address, port.number());
-        let session = Session { id: rand::rng().random::<u32>().into(), version: 1 };
-        let negotiated = negotiate(&offer, &local, session).map_err(|error| Refusal::Sdp(error.status()))?;
-        let agreed = &negotiated.agreed;
-        port.announce();
-        let (changes, turnabouts) = bounded(TURNABOUTS);
-        let (outbound, signalling) = (RtpOutbound::new(outbound(agreed)), self.signalling.clone());
-        let leg = RtpLeg::new(port, &turnabout(agreed), outbound, turnabouts, signalling, call.as_u64())
-            .map_err(|_| Refusal::Busy)?;
+        let Answered { leg, media, sdp } = self.media.answer(call.as_u64(), flow.local.ip(), offer)?;
         let caller = Caller {
             id: CallId::fresh(),
             via: Via::Sip,
@@ -140,9 +115,8 @@ impl Calls {
             leg: Box::new(leg),
         };
         let port = self.reception.receive(caller, permit).ok_or(Refusal::Busy)?;
-        let live = Live { handle: call, port, changes, local, session };
-        self.calls.insert(call.as_u64(), live);
-        Ok(negotiated.answer.into())
+        self.calls.insert(call.as_u64(), Live { handle: call, port, media });
+        Ok(sdp)
     }
 
     fn refuse(&self, call: CallHandle, refusal: Refusal) -> Command {
@@ -159,11 +133,6 @@ impl Calls {
         };
         Command::Reject { call, status, headers }
     }
-
-    /// A wildcard bind is described by the address that the caller reached us at.
-    fn media_address(&self, flow: &Flow) -> IpAddr {
-        if self.media_address.is_unspecified() { flow.local.ip() } else { self.media_address }
-    }
 }
 
 /// Why an INVITE is refused.
@@ -176,65 +145,20 @@ enum Refusal {
     Sdp(u16),
 }
 
+impl From<MediaRefusal> for Refusal {
+    fn from(refusal: MediaRefusal) -> Self {
+        match refusal {
+            MediaRefusal::NoPort | MediaRefusal::Busy => Self::Busy,
+            MediaRefusal::Sdp(status) => Self::Sdp(status),
+        }
+    }
+}
+
 /// One call that is going on.
 struct Live {
     handle: CallHandle,
     port: CallPort,
-    changes: Sender<Turnabout>,
-    local: LocalMedia<'static>,
-    session: Session,
-}
-
-impl Live {
-    fn turnabout(&mut self, offer: Option<&[u8]>) -> Result<Bytes, u16> {
-        let offer = SessionDescription::parse(offer.ok_or(488_u16)?).map_err(|error| error.status())?;
-        let session = Session { version: self.session.version + 1, ..self.session };
-        let negotiated = negotiate(&offer, &self.local, session).map_err(|error| error.status())?;
-        self.changes.try_push(turnabout(&negotiated.agreed)).map_err(|_| 500_u16)?;
-        self.session = session;
-        Ok(negotiated.answer.into())
-    }
-}
-
-/// In order of preference.
-const CODECS: [Codec; 2] = [Codec::Pcmu, Codec::Pcma];
-
-/// Media changes that may wait for a tick.
-const TURNABOUTS: usize = 4;
-
-fn local_media(address: IpAddr, port: u16) -> LocalMedia<'static> {
-    LocalMedia { address, port, codecs: &CODECS, ptime_ms: 20, direction: Direction::SendRecv }
-}
-
-const fn codec(agreed: &Agreed) -> G711 {
-    match agreed.codec {
-        Codec::Pcmu => G711::Ulaw,
-        Codec::Pcma => G711::Alaw,
-    }
-}
-
-fn turnabout(agreed: &Agreed) -> Turnabout {
-    Turnabout { remote: agreed.remote_rtp, sends: agreed.direction.may_send(), inbound: inbound(agreed) }
-}
-
-fn inbound(agreed: &Agreed) -> InboundConfig {
-    InboundConfig {
-        codec: codec(agreed),
-        payload_type: agreed.payload_type,
-        dtmf_payload_type: agreed.dtmf_payload_type,
-    }
-}
-
-fn outbound(agreed: &Agreed) -> OutboundConfig {
-    let mut random = rand::rng();
-    OutboundConfig {
-        codec: codec(agreed),
-        payload_type: agreed.payload_type,
-        dtmf_payload_type: agreed.dtmf_payload_type,
-        ssrc: random.random(),
-        first_seq: random.random(),
-        first_ts: random.random(),
-    }
+    media: CallMedia,
 }
 
 fn end_reason(cause: EndCause) -> EndReason {
@@ -247,6 +171,7 @@ fn end_reason(cause: EndCause) -> EndReason {
         | EndCause::NoAnswer
         | EndCause::TransportLost
         | EndCause::TransactionTimeout
+        | EndCause::Replaced
         | EndCause::NotPlaced => EndReason::TransportLost,
     }
 }
