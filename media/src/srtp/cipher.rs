@@ -5,6 +5,7 @@ use aes::cipher::{BlockEncrypt, KeyInit};
 use aes::{Aes128Enc, Aes256Enc, Block};
 
 /// A scheduled key; wiped when dropped.
+#[expect(clippy::large_enum_variant, reason = "one key per direction of a call; a box would put it behind a pointer")]
 pub(super) enum Cipher {
     Aes128(Aes128Enc),
     Aes256(Aes256Enc),
