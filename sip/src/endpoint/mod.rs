@@ -8,6 +8,7 @@ mod call;
 mod client;
 mod clock;
 mod config;
+mod digest;
 mod forks;
 mod gate;
 mod indialog;
@@ -27,6 +28,7 @@ pub use io::{CallHandle, Command, EndCause, Event, Flow, IncomingInvite, Input, 
 pub use outcome::{RefusalKind, Refused, Remote, Warning};
 
 use crate::Moment;
+use crate::auth::Verifier;
 use crate::dialog::DialogId;
 use crate::guard::Guard;
 use crate::message::{Essentials, HeaderName, Message, Method, ParseError, Scheme, salvage};
@@ -35,6 +37,7 @@ use bytes::Bytes;
 use call::{Call, Phase};
 use client::Clients;
 use clock::{Clock, Owner};
+use gate::Gate;
 use random::Random;
 use screen::Refusal;
 use server::Servers;
@@ -57,12 +60,15 @@ pub struct Endpoint {
     pending: usize,
     draining: Option<u32>,
     guard: Guard,
+    /// Knows who may prove who they are.
+    verifier: Option<Verifier>,
 }
 
 impl Endpoint {
     /// `seed` makes tags, branches and Call-IDs; give it from the system's random source in
     /// production, and a fixed one where a run is to be repeated.
     pub fn new(config: EndpointConfig, seed: u64) -> Self {
+        let verifier = config.server_auth.clone().map(Verifier::new);
         let guard = Guard::new(config.guard.clone(), seed);
         Self {
             config,
@@ -78,6 +84,7 @@ impl Endpoint {
             pending: 0,
             draining: None,
             guard,
+            verifier,
         }
     }
 
@@ -154,9 +161,13 @@ impl Endpoint {
         if let Some(id) = self.servers.find(&key) {
             return self.repeat_server(id);
         }
-        if self.find_dialog(&seen).is_none() && !self.passes_gate(&flow, &message, &method) {
-            return;
-        }
+        let user = match self.find_dialog(&seen) {
+            Some(_) => None,
+            None => match self.passes_gate(&flow, &message, &method) {
+                Gate::Open(user) => user,
+                Gate::Shut => return,
+            },
+        };
         if let Err(refusal) = screen::any(&message, &method, &target) {
             return self.refuse(&flow, &message, refusal);
         }
@@ -164,7 +175,7 @@ impl Endpoint {
             self.on_dialog_request(&flow, &message, &seen, &method, key)
         } else {
             match method {
-                Method::Invite => self.on_new_invite(&flow, &message, &seen, key),
+                Method::Invite => self.on_new_invite(&flow, &message, &seen, key, user),
                 Method::Options => self.answer_options(&flow, &message),
                 // Nobody without a call may send us anywhere.
                 Method::Refer => Err(Refusal::bare(403)),

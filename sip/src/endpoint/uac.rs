@@ -2,6 +2,7 @@
 
 use super::call::{Call, Cancel, Phase};
 use super::client::{Silence, User, follow_up};
+use super::digest::Proof;
 use super::io::{CallHandle, EndCause, Event, Flow, OutboundInvite, Output};
 use super::outcome::{Refused, Remote};
 use super::{Endpoint, screen};
@@ -20,7 +21,8 @@ impl Endpoint {
         let request = self.write_invite(&invite, &via);
         // The phase names the transaction, which can only be opened with the call in place.
         let phase = Phase::Calling { client: 0, cancel: Cancel::No };
-        self.insert_call(handle, Call::new(invite.flow, None, phase));
+        let proof = invite.credentials.clone().map(|known| Box::new(Proof::new(known, invite.flow.remote.ip())));
+        self.insert_call(handle, Call { proof, ..Call::new(invite.flow, None, phase) });
         let client = self.open_client(
             &Method::Invite,
             &branch,
