@@ -118,6 +118,11 @@ fn strangers_are_forbidden_where_nobody_could_prove_anything() {
     assert_eq!(peer.status(&request("BYE", &[("To", "<sip:a@b>;tag=x")], "")), 481);
 }
 
+/// A 200 with an answer to our offer.
+fn accept(request: &Message, extra: &str) -> String {
+    response(request, "200 OK", "t", &format!("{extra}Content-Type: application/sdp\r\n")) + "v=0"
+}
+
 const ASK: &str = "WWW-Authenticate: Digest realm=\"carrier\",nonce=\"n1\",qop=\"auth\",algorithm=MD5\r\n";
 
 /// A call of ours with credentials, its INVITE challenged and then accepted.
@@ -132,7 +137,7 @@ fn placed() -> (Peer, Message) {
     assert_eq!(two.cseq.number, one.cseq.number + 1);
     assert!(one.call_id == two.call_id && one.from.tag() == two.from.tag() && one.via.branch() != two.via.branch());
     assert_eq!((first.body(), two.to.tag()), (again.body(), None));
-    let ok = response(again, "200 OK", "t", "Contact: <sip:1000@10.0.0.1:5070>\r\n");
+    let ok = accept(again, "Contact: <sip:1000@10.0.0.1:5070>\r\n");
     let ack = peer.send(&ok).remove(0);
     assert!(ack.has(HeaderName::Authorization));
     assert!(matches!(peer.events.last(), Some(Event::Answered { .. })));
@@ -149,7 +154,7 @@ fn challenges_within_a_call_that_we_placed_are_answered() {
     let again = &sent[1];
     assert_eq!(again.cseq().unwrap().number, offer.cseq().unwrap().number + 1);
     assert!(again.text(HeaderName::ProxyAuthorization).unwrap().contains("nonce=\"n2\""));
-    peer.send(&response(again, "200 OK", "t", ""));
+    peer.send(&accept(again, ""));
     assert!(matches!(peer.events.last(), Some(Event::ReinviteAnswered { answer: Ok(_), .. })));
     let bye = peer.command(Command::Bye { call, reason: None }).remove(0);
     let again = peer.send(&response(&bye, "401 Unauthorized", "t", &ASK.replace("n1", "n3"))).remove(0);
@@ -183,7 +188,7 @@ fn nobody_else_gets_an_answer() {
     let (mut peer, again) = placed();
     let call = CallHandle::outbound(1);
     let offer = peer.command(Command::Reinvite { call, sdp: sdp() }).remove(0);
-    peer.send(&response(&offer, "200 OK", "t", "Contact: <sip:x@10.0.0.66>\r\n"));
+    peer.send(&accept(&offer, "Contact: <sip:x@10.0.0.66>\r\n"));
     let bye = peer.command(Command::Bye { call, reason: None }).remove(0);
     assert_eq!(peer.ways.last().unwrap().remote.to_string(), "10.0.0.66:5060");
     peer.flow.remote = "10.0.0.66:5060".parse().unwrap();

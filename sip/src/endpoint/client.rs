@@ -35,11 +35,13 @@ pub(super) struct Ack {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum User {
     Invite(CallHandle),
-    Reinvite(CallHandle),
+    /// A re-INVITE or UPDATE.
+    Offer(CallHandle),
     Bye(CallHandle),
     Info(CallHandle),
     Refer(CallHandle),
     Notify(CallHandle),
+    Prack(CallHandle),
     /// Nobody: CANCEL, and the BYE of a forked dialog.
     Nobody,
 }
@@ -48,7 +50,7 @@ impl User {
     /// The call a request belongs to, if the call is known.
     pub(super) const fn call(self) -> Option<CallHandle> {
         match self {
-            Self::Invite(call) | Self::Reinvite(call) | Self::Bye(call) => Some(call),
+            Self::Invite(call) | Self::Offer(call) | Self::Bye(call) | Self::Prack(call) => Some(call),
             Self::Info(call) | Self::Refer(call) | Self::Notify(call) => Some(call),
             Self::Nobody => None,
         }

@@ -79,8 +79,11 @@ impl Endpoint {
             proof.last = Some((number, answers));
         }
         match user {
-            User::Invite(_) => self.set_phase(handle, Phase::Calling { client, cancel: Cancel::No }),
-            User::Reinvite(_) => {
+            User::Invite(_) => {
+                self.drop_forks(handle);
+                self.set_phase(handle, Phase::Calling { client, cancel: Cancel::No });
+            }
+            User::Offer(_) => {
                 if let Some(ours) = &mut call.our_offer {
                     ours.client = Some(client);
                 }

@@ -172,6 +172,9 @@ fn end_reason(cause: EndCause) -> EndReason {
         | EndCause::TransportLost
         | EndCause::TransactionTimeout
         | EndCause::Replaced
+        | EndCause::SessionExpired
+        | EndCause::NoSdp
+        | EndCause::NoPrack
         | EndCause::NotPlaced => EndReason::TransportLost,
     }
 }
