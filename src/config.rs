@@ -7,6 +7,7 @@ mod kinds;
 mod load;
 mod production;
 mod read;
+mod recording;
 mod tree;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -25,6 +26,7 @@ use crate::turn::TurnConfig;
 pub use kinds::{PortRange, PublicUrl, Shards, bounded};
 pub use load::{ConfigError, DEFAULT_FILE, Loaded, Sources, load, parse};
 pub use read::Misfit;
+pub use recording::{Consent, RecordingConfig, RecordingFormat};
 pub use tree::{Node, Origin};
 
 /// The whole configuration.
@@ -39,6 +41,7 @@ pub struct Config {
     pub redis: RedisConfig,
     pub data: DataConfig,
     pub store: StoreConfig,
+    pub recording: RecordingConfig,
     pub limits: LimitsConfig,
     pub media: MediaConfig,
     pub flows: FlowsConfig,
