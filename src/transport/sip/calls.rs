@@ -171,6 +171,10 @@ fn end_reason(cause: EndCause) -> EndReason {
         | EndCause::NoAnswer
         | EndCause::TransportLost
         | EndCause::TransactionTimeout
+        | EndCause::Replaced
+        | EndCause::SessionExpired
+        | EndCause::NoSdp
+        | EndCause::NoPrack
         | EndCause::NotPlaced => EndReason::TransportLost,
     }
 }
