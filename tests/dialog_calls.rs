@@ -859,12 +859,12 @@ fn a_caller_who_is_asked_may_answer_over_the_question() {
 
 #[test]
 fn no_and_silence_and_mumbling_are_no_consent() {
-    let refuse: [fn(&mut Call); 5] = [
-        |call| drop(call.key('2')),
-        |call| drop(call.says("no thank you")),
-        |call| drop(call.says("that is not okay")),
-        |call| drop(call.wait_ms(6_100).hear_out().wait_ms(6_100)),
-        |call| drop(call.says("what").hear_out().mumbles()),
+    let refuse: [fn(&mut Call) -> &mut Call; 5] = [
+        |call| call.key('2'),
+        |call| call.says("no thank you"),
+        |call| call.says("that is not okay"),
+        |call| call.wait_ms(6_100).hear_out().wait_ms(6_100),
+        |call| call.says("what").hear_out().mumbles(),
     ];
     for (n, refuse) in refuse.into_iter().enumerate() {
         let mut call = Call::recorded(RECORDED, Consent::Ask);
