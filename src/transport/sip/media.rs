@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use offhook_media::g711::G711;
+use offhook_media::codec::CodecKind;
 use offhook_media::inbound::InboundConfig;
 use offhook_media::outbound::{OutboundConfig, RtpOutbound};
 use offhook_sip::sdp::{Agreed, Codec, Direction, LocalMedia, Session, SessionDescription, negotiate, read_answer};
@@ -192,10 +192,10 @@ const fn local_media(address: IpAddr, port: u16) -> LocalMedia<'static> {
     LocalMedia { address, port, codecs: &CODECS, ptime_ms: 20, direction: Direction::SendRecv }
 }
 
-const fn codec(agreed: &Agreed) -> G711 {
+const fn codec(agreed: &Agreed) -> CodecKind {
     match agreed.codec {
-        Codec::Pcmu => G711::Ulaw,
-        Codec::Pcma => G711::Alaw,
+        Codec::Pcmu => CodecKind::Pcmu,
+        Codec::Pcma => CodecKind::Pcma,
     }
 }
 
@@ -205,20 +205,20 @@ const fn turnabout(agreed: &Agreed) -> Turnabout {
 
 const fn inbound(agreed: &Agreed) -> InboundConfig {
     InboundConfig {
-        codec: codec(agreed),
-        payload_type: agreed.payload_type,
+        ptime_ms: agreed.ptime_ms,
         dtmf_payload_type: agreed.dtmf_payload_type,
+        ..InboundConfig::new(codec(agreed), agreed.payload_type)
     }
 }
 
 fn outbound(agreed: &Agreed) -> OutboundConfig {
     let mut random = rand::rng();
     OutboundConfig {
-        codec: codec(agreed),
-        payload_type: agreed.payload_type,
+        ptime_ms: agreed.ptime_ms,
         dtmf_payload_type: agreed.dtmf_payload_type,
         ssrc: random.random(),
         first_seq: random.random(),
         first_ts: random.random(),
+        ..OutboundConfig::new(codec(agreed), agreed.payload_type)
     }
 }
