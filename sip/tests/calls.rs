@@ -22,7 +22,10 @@ fn a_call_is_set_up_and_torn_down() {
             assert_eq!(invite.caller.reveal(), "alice");
             assert_eq!(invite.from_display.reveal(), "Alice \"A\"");
             assert_eq!(invite.offer.as_deref(), Some(OFFER.as_bytes()));
-            vec![Command::Ring { call: *call, early_sdp: None }, Command::Answer { call: *call, sdp: sdp() }]
+            vec![
+                Command::Ring { call: *call, early_sdp: None, reliable: false },
+                Command::Answer { call: *call, sdp: sdp() },
+            ]
         }
         Event::Answered { call, .. } => vec![Command::Bye { call: *call, reason: None }],
         _ => Vec::new(),
@@ -30,9 +33,11 @@ fn a_call_is_set_up_and_torn_down() {
     net.place(1);
     net.run(ms(60_000));
     let caller: Vec<_> = net.events[CALLER].iter().map(|(at, event)| (at.as_millis(), event.clone())).collect();
-    assert_eq!(caller[0], (20, Event::Progress { call: call(1), status: 180, sdp: None }));
-    assert_eq!(caller[1], (20, Event::Answered { call: call(1), sdp: Some(sdp()) }));
-    assert_eq!(caller[2], (20, Event::Ended { call: call(1), cause: EndCause::LocalBye, reason: None }));
+    assert_eq!(caller[0], (20, Event::Progress { call: call(1), early: 1, status: 180, sdp: None }));
+    let (20, Event::Answered { sdp: Some(answer), remote, .. }) = &caller[1] else { panic!("{:?}", caller[1]) };
+    assert_eq!((answer, remote.early), (&sdp(), 1));
+    let ended = Event::Ended { call: call(1), cause: EndCause::LocalBye, reason: None, refused: None };
+    assert_eq!(caller[2], (20, ended));
     assert!(matches!(net.events[CALLEE][1], (_, Event::Confirmed { sdp: None, .. })));
     assert_eq!(net.ended(CALLEE), [(ms(30), EndCause::RemoteBye)]);
     assert!(net.is_idle(), "nothing is left over");
@@ -170,7 +175,7 @@ fn cancel_waits_for_a_provisional_answer_and_gets_487() {
 fn a_200_that_crosses_a_cancel_is_acknowledged_and_ended_by_bye() {
     let mut net = Net::new(7);
     net.react(|_, event| match event {
-        Event::Incoming { call, .. } => vec![Command::Ring { call: *call, early_sdp: None }],
+        Event::Incoming { call, .. } => vec![Command::Ring { call: *call, early_sdp: None, reliable: false }],
         _ => Vec::new(),
     });
     net.place(1);
@@ -229,12 +234,12 @@ fn nobody_answers_within_the_ring_limit() {
 fn early_media_reaches_the_caller() {
     let mut net = Net::new(11);
     net.react(|_, event| match event {
-        Event::Incoming { call, .. } => vec![Command::Ring { call: *call, early_sdp: Some(sdp()) }],
+        Event::Incoming { call, .. } => vec![Command::Ring { call: *call, early_sdp: Some(sdp()), reliable: false }],
         _ => Vec::new(),
     });
     net.place(1);
     net.run(ms(100));
-    let progress = Event::Progress { call: call(1), status: 183, sdp: Some(sdp()) };
+    let progress = Event::Progress { call: call(1), early: 1, status: 183, sdp: Some(sdp()) };
     assert_eq!(net.events[CALLER], [(ms(20), progress)]);
 }
 

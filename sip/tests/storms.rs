@@ -44,7 +44,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn command(step: &Step, call: CallHandle) -> Option<Command> {
     Some(match step {
-        Step::Ring => Command::Ring { call, early_sdp: None },
+        Step::Ring => Command::Ring { call, early_sdp: None, reliable: false },
         Step::Answer => Command::Answer { call, sdp: sdp() },
         Step::Reject => Command::Reject { call, status: 486, headers: Vec::new() },
         Step::Cancel => Command::Cancel { call },
@@ -79,6 +79,9 @@ fn handle_of(event: &Event) -> CallHandle {
         | Event::Reinvite { call, .. }
         | Event::ReinviteAnswered { call, .. }
         | Event::Info { call, .. }
+        | Event::ReferProgress { call, .. }
+        | Event::ReferRefused { call, .. }
+        | Event::Referred { call, .. }
         | Event::Ended { call, .. } => *call,
     }
 }
