@@ -98,7 +98,7 @@ impl Encoder {
         match kind {
             CodecKind::Pcmu => Self::G711(G711::Ulaw),
             CodecKind::Pcma => Self::G711(G711::Alaw),
-            CodecKind::G722 => Self::G722(Box::new(G722Encoder::new())),
+            CodecKind::G722 => Self::G722(Box::default()),
             CodecKind::Opus => Self::Opus(OpusEncoder::mono(opus)),
         }
     }
@@ -133,7 +133,7 @@ impl Decoder {
         match kind {
             CodecKind::Pcmu => Self::G711(G711::Ulaw),
             CodecKind::Pcma => Self::G711(G711::Alaw),
-            CodecKind::G722 => Self::G722(Box::new(G722Decoder::new())),
+            CodecKind::G722 => Self::G722(Box::default()),
             CodecKind::Opus => Self::Opus(OpusDecoder::new()),
         }
     }

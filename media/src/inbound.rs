@@ -195,7 +195,7 @@ impl RtpInbound {
         let decoded = self.decoder.decode(packet.payload, &mut room);
         let samples = decoded.map_err(|source| RtpError::Payload { offset: offset(packet), source })?;
         let samples = room.get(..samples).unwrap_or_default();
-        let timestamp = self.timeline.to_8_khz(packet.timestamp, self.config.codec.clock_hz());
+        let timestamp = self.timeline.place_8_khz(packet.timestamp, self.config.codec.clock_hz());
         match self.jitter.insert(packet.sequence, timestamp, samples, arrival) {
             Inserted::Duplicate => return Ok(Arrival::Ignored(Ignored::Duplicate)),
             Inserted::Held => return Ok(Arrival::Ignored(Ignored::Jump)),
@@ -253,7 +253,7 @@ struct Timeline {
 }
 
 impl Timeline {
-    fn to_8_khz(&mut self, timestamp: u32, clock_hz: u32) -> u32 {
+    fn place_8_khz(&mut self, timestamp: u32, clock_hz: u32) -> u32 {
         let place = match self.newest {
             Some((newest, place)) => place + i64::from(timestamp_distance(timestamp, newest)),
             None => i64::from(timestamp),
