@@ -34,7 +34,8 @@ pub(super) enum User {
     Bye(CallHandle),
     Info(CallHandle),
     Refer(CallHandle),
-    Notify(CallHandle),
+    /// NOTIFY of the transfer with this CSeq number.
+    Notify(CallHandle, u32),
     Prack,
     /// Nobody: CANCEL, and the BYE of a forked dialog.
     Nobody,

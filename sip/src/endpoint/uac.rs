@@ -73,7 +73,7 @@ impl Endpoint {
         match user {
             User::Invite(call) => self.on_invite_answer(client, call, flow, status, response),
             User::Refer(call) => self.on_refer_answer(call, status, response),
-            User::Notify(call) if status >= 300 => self.forget_referral(call),
+            User::Notify(call, refer) if status >= 300 => self.on_notify_refused(call, refer),
             User::Offer(call) => self.on_offer_answer(client, call, status, response),
             User::Bye(call) if status >= 200 => self.forget_call(call),
             User::Info(call) if matches!(status, 408 | 481) => self.lose(call, EndCause::Forgotten),
@@ -109,7 +109,7 @@ impl Endpoint {
                     self.lose(call, cause);
                 }
             }
-            User::Notify(call) => self.forget_referral(call),
+            User::Notify(call, refer) => self.on_notify_refused(call, refer),
             User::Info(_) | User::Prack | User::Nobody => {}
         }
     }
