@@ -7,6 +7,7 @@ mod kinds;
 mod load;
 mod production;
 mod read;
+mod recording;
 pub mod sip;
 mod tree;
 
@@ -26,6 +27,7 @@ use crate::turn::TurnConfig;
 pub use kinds::{PortRange, PublicUrl, Shards, bounded};
 pub use load::{ConfigError, DEFAULT_FILE, Loaded, Sources, load, parse};
 pub use read::Misfit;
+pub use recording::{Consent, RecordingConfig, RecordingFormat};
 pub use sip::SipConfig;
 pub use tree::{Node, Origin};
 
@@ -41,6 +43,7 @@ pub struct Config {
     pub redis: RedisConfig,
     pub data: DataConfig,
     pub store: StoreConfig,
+    pub recording: RecordingConfig,
     pub limits: LimitsConfig,
     pub media: MediaConfig,
     pub flows: FlowsConfig,

@@ -17,6 +17,7 @@
 )]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod auth;
 mod dialog;
 mod endpoint;
 pub mod guard;

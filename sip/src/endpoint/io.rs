@@ -1,6 +1,7 @@
 //! What goes into an endpoint and what comes out.
 
 use super::outcome::{Refused, Remote};
+use crate::auth::Credentials;
 use crate::dialog::Replaces;
 use crate::guard::Cidr;
 use crate::message::{ExtraHeader, UriBuf};
@@ -148,6 +149,8 @@ pub struct OutboundInvite {
     /// Our offer. Empty: the callee makes it, and [`Event::Answered`] is to be followed by `Acknowledge`.
     pub sdp: Bytes,
     pub headers: Vec<ExtraHeader>,
+    /// What 401 and 407 are answered with. It is said to the host of `flow` only.
+    pub credentials: Option<Credentials>,
     /// The call at the other side that this one takes the place of, as [`Event::Referred`] named it.
     pub replaces: Option<Replaces>,
 }
@@ -238,6 +241,8 @@ pub struct IncomingInvite {
     pub offer: Option<Bytes>,
     /// The call of ours whose place this one takes if it is answered; that one then ends by itself.
     pub replaces: Option<CallHandle>,
+    /// Who the caller proved to be, where strangers are challenged.
+    pub authenticated: Option<Pii<String>>,
     /// Values of the header fields an application may ask for, by canonical name: identity, diversion,
     /// subject, and every extension field, in order. At most 64.
     pub headers: Vec<(String, Pii<String>)>,

@@ -8,6 +8,7 @@ mod call;
 mod client;
 mod clock;
 mod config;
+mod digest;
 mod forks;
 mod gate;
 mod indialog;
@@ -31,6 +32,7 @@ pub use outcome::{RefusalKind, Refused, Remote, Warning};
 pub use session::{Refresher, SessionTimer};
 
 use crate::Moment;
+use crate::auth::Verifier;
 use crate::dialog::DialogId;
 use crate::guard::Guard;
 use crate::message::{Essentials, HeaderName, Message, Method, ParseError, Scheme, salvage};
@@ -39,6 +41,7 @@ use bytes::Bytes;
 use call::{Call, Phase};
 use client::Clients;
 use clock::{Clock, Owner};
+use gate::Gate;
 use random::Random;
 use screen::Refusal;
 use server::Servers;
@@ -64,12 +67,15 @@ pub struct Endpoint {
     /// Extensions a peer may require.
     supported: Vec<&'static str>,
     guard: Guard,
+    /// Knows who may prove who they are.
+    verifier: Option<Verifier>,
 }
 
 impl Endpoint {
     /// `seed` makes tags, branches and Call-IDs; give it from the system's random source in
     /// production, and a fixed one where a run is to be repeated.
     pub fn new(config: EndpointConfig, seed: u64) -> Self {
+        let verifier = config.server_auth.clone().map(Verifier::new);
         let supported = screen::supported(&config);
         let guard = Guard::new(config.guard.clone(), seed);
         Self {
@@ -88,6 +94,7 @@ impl Endpoint {
             full: None,
             supported,
             guard,
+            verifier,
         }
     }
 
@@ -164,9 +171,13 @@ impl Endpoint {
         if let Some(id) = self.servers.find(&key) {
             return self.repeat_server(id);
         }
-        if self.find_dialog(&seen).is_none() && !self.passes_gate(&flow, &message, &method) {
-            return;
-        }
+        let user = match self.find_dialog(&seen) {
+            Some(_) => None,
+            None => match self.passes_gate(&flow, &message, &method) {
+                Gate::Open(user) => user,
+                Gate::Shut => return,
+            },
+        };
         if let Err(refusal) = screen::any(&message, &method, &target, &self.supported) {
             return self.refuse(&flow, &message, refusal);
         }
@@ -174,7 +185,7 @@ impl Endpoint {
             self.on_dialog_request(&flow, &message, &seen, &method, key)
         } else {
             match method {
-                Method::Invite => self.on_new_invite(&flow, &message, &seen, key),
+                Method::Invite => self.on_new_invite(&flow, &message, &seen, key, user),
                 Method::Options => self.answer_options(&flow, &message),
                 // Nobody without a call may send us anywhere.
                 Method::Refer => Err(Refusal::bare(403)),

@@ -33,6 +33,13 @@ pub(super) struct Referred {
     silent: bool,
 }
 
+impl Referring {
+    /// It was sent again under another number.
+    pub(super) fn renumber(&mut self, cseq: u32) {
+        self.cseq = cseq;
+    }
+}
+
 impl Endpoint {
     pub(super) fn refer(&mut self, handle: CallHandle, to: &UriBuf, replaces: Option<CallHandle>, by: Option<&UriBuf>) {
         let Some(call) = self.calls.get(&handle) else { return };

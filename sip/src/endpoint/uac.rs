@@ -2,6 +2,7 @@
 
 use super::call::{Call, Cancel, Phase};
 use super::client::{Silence, User, follow_up};
+use super::digest::Proof;
 use super::io::{CallHandle, EndCause, Event, Flow, OutboundInvite, Output};
 use super::outcome::{Refused, Remote};
 use super::session::SessionFields;
@@ -24,7 +25,8 @@ impl Endpoint {
         let phase = Phase::Calling { client: 0, cancel: Cancel::No };
         let offered = !invite.sdp.is_empty();
         let local_sdp = Some(invite.sdp.clone()).filter(|_| offered);
-        self.insert_call(handle, Call { offered, local_sdp, ..Call::new(invite.flow, None, phase) });
+        let proof = invite.credentials.clone().map(|known| Box::new(Proof::new(known, invite.flow.remote.ip())));
+        self.insert_call(handle, Call { offered, local_sdp, proof, ..Call::new(invite.flow, None, phase) });
         let client = self.open_client(
             &Method::Invite,
             &branch,
@@ -110,7 +112,7 @@ impl Endpoint {
                 }
             }
             User::Notify(call, refer) => self.on_notify_refused(call, refer),
-            User::Info(_) | User::Prack | User::Nobody => {}
+            User::Info(_) | User::Prack(_) | User::Nobody => {}
         }
     }
 
@@ -262,6 +264,8 @@ fn again(invite: &Bytes, via: &str, timer: &SessionFields) -> Option<Bytes> {
     for (name, spelled, value) in invite.iter() {
         match name {
             HeaderName::Via | HeaderName::SessionExpires | HeaderName::MinSe => {}
+            // A nonce is not to be counted twice: whoever wants credentials asks again.
+            HeaderName::Authorization | HeaderName::ProxyAuthorization => {}
             HeaderName::ContentType | HeaderName::ContentLength => {}
             HeaderName::CSeq => {
                 writer.header(HeaderName::CSeq, format_args!("{number} INVITE"));

@@ -95,6 +95,7 @@ impl Application {
             sdp: if delayed { Bytes::new() } else { sdp("offer") },
             headers: Vec::new(),
             replaces,
+            credentials: None,
         };
         let mut deeds = Vec::new();
         if dice.percent(25) {
