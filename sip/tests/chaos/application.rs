@@ -260,5 +260,6 @@ fn handle_of(event: &Event) -> CallHandle {
         | Event::ReferRefused { call, .. }
         | Event::Referred { call, .. }
         | Event::Ended { call, .. } => *call,
+        Event::Registration { .. } | Event::Pong { .. } => panic!("nobody registers or asks here"),
     }
 }
