@@ -3,6 +3,9 @@
 use super::Endpoint;
 use super::clock::Owner;
 use super::io::{CallHandle, Flow, Output};
+use super::ping::PingId;
+use super::register::RegistrationId;
+use crate::Moment;
 use crate::auth::Answerer;
 use crate::message::{HeaderName, Message, Method, Writer};
 use crate::transaction::{ClientMachine, Effect, Effects, InviteClient, NonInviteClient, Timer};
@@ -40,8 +43,15 @@ pub(super) enum User {
     Bye(CallHandle),
     Info(CallHandle),
     Refer(CallHandle),
-    Notify(CallHandle),
+    /// NOTIFY of the transfer with this CSeq number.
+    Notify(CallHandle, u32),
     Prack(CallHandle),
+    Register(RegistrationId),
+    /// Sent at this time.
+    Ping {
+        id: PingId,
+        at: Moment,
+    },
     /// Nobody: CANCEL, and the BYE of a forked dialog.
     Nobody,
 }
@@ -51,8 +61,8 @@ impl User {
     pub(super) const fn call(self) -> Option<CallHandle> {
         match self {
             Self::Invite(call) | Self::Offer(call) | Self::Bye(call) | Self::Prack(call) => Some(call),
-            Self::Info(call) | Self::Refer(call) | Self::Notify(call) => Some(call),
-            Self::Nobody => None,
+            Self::Info(call) | Self::Refer(call) | Self::Notify(call, _) => Some(call),
+            Self::Register(_) | Self::Ping { .. } | Self::Nobody => None,
         }
     }
 }

@@ -310,6 +310,7 @@ fn outbound(agreed: &Agreed, ssrc: u32) -> OutboundConfig {
         dtmf_payload_type,
         dtmf_clock,
         comfort_noise_payload_type,
+        dtx: agreed.opus.is_some_and(|asked| asked.dtx),
         opus: agreed.opus.map_or(plain.opus, |asked| OpusSettings {
             inband_fec: asked.inband_fec,
             dtx: asked.dtx,
