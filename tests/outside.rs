@@ -22,6 +22,7 @@ mod outside {
     pub mod scenario;
     pub mod server;
     pub mod sipp;
+    pub mod stranger;
 
     mod cases;
 }

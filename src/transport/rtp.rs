@@ -22,6 +22,9 @@ use crate::call::leg::{Leg, LegEvent, LegStats};
 use crate::clock;
 use crate::queue::Receiver;
 use crate::store::record::EndReason;
+use moved::Continuity;
+
+mod moved;
 
 /// What the signalling beside the leg is told: end the call of this name, which is the signalling's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,14 +103,16 @@ impl RtpLeg {
         for _ in 0..MOST_DATAGRAMS {
             let Some((length, from, stamp)) = self.receive_one(&mut datagram) else { return };
             let arrival = stamp.map_or(now, |stamp| wall.monotonic(stamp).min(now));
-            if !self.source.accepts(from) {
+            let packet = datagram.get(..length).unwrap_or_default();
+            if !self.source.accepts(from) && !self.source.moves(from, packet, arrival) {
                 self.strangers += 1;
                 continue;
             }
             packets += 1;
             self.last_packet = arrival;
+            self.source.heard(packet, arrival);
             // What is malformed or not ours is counted by the inbound side.
-            let _ = self.inbound.packet(datagram.get(..length).unwrap_or_default(), arrival);
+            let _ = self.inbound.packet(packet, arrival);
             if packets == MOST_PACKETS || now.saturating_sub(arrival) < FRESH {
                 return;
             }
@@ -204,18 +209,20 @@ impl Leg for RtpLeg {
 /// Whose packets are taken, and where ours go (symmetric RTP, RFC 4961).
 ///
 /// The address that was offered is believed at once. Behind NAT packets come from elsewhere: another source is believed
-/// once several of its packets have come and none from the offered address; after that nobody else is listened to.
+/// once several of its packets have come and none from the offered address; after that nobody else is listened to,
+/// except the same stream when a NAT has moved it to another port.
 #[derive(Debug, PartialEq, Eq)]
 struct Source {
     offered: Option<SocketAddr>,
     locked: Option<SocketAddr>,
     /// Sources that may become the locked one, and how many of their packets have come.
     candidates: [Option<(SocketAddr, u8)>; MOST_CANDIDATES],
+    stream: Continuity,
 }
 
 impl Source {
-    const fn offered(offered: Option<SocketAddr>) -> Self {
-        Self { offered, locked: None, candidates: [None; MOST_CANDIDATES] }
+    fn offered(offered: Option<SocketAddr>) -> Self {
+        Self { offered, locked: None, candidates: [None; MOST_CANDIDATES], stream: Continuity::default() }
     }
 
     fn accepts(&mut self, from: SocketAddr) -> bool {
@@ -227,6 +234,21 @@ impl Source {
             self.locked = Some(from);
         }
         self.locked.is_some()
+    }
+
+    /// Whether this packet shows that the caller's stream comes from another port of its host now.
+    fn moves(&mut self, from: SocketAddr, packet: &[u8], at: Moment) -> bool {
+        let same_host = self.locked.is_some_and(|locked| locked.ip() == from.ip());
+        let moves = same_host && self.stream.goes_on(from, packet, at);
+        if moves {
+            self.locked = Some(from);
+        }
+        moves
+    }
+
+    /// A packet of the caller's own.
+    fn heard(&mut self, packet: &[u8], at: Moment) {
+        self.stream.heard(packet, at);
     }
 
     /// How many packets have come from a source, each source counted for itself: strangers who take turns must not

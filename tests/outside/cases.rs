@@ -4,6 +4,8 @@ mod audio;
 mod callers;
 mod network;
 mod proxy;
+mod strangers;
+mod table;
 mod web;
 
 /// Quieter than any voice on a telephone line, louder than any noise of ours.

@@ -20,6 +20,7 @@ pub struct Scenario {
 }
 
 /// What a message that comes must, or must not, hold. Regular expressions of POSIX.
+#[derive(Clone, Copy)]
 pub enum Check<'a> {
     Holds(&'a str),
     Lacks(&'a str),
@@ -114,7 +115,7 @@ impl Scenario {
                 Check::Saves("local", "To", ".*"),
                 Check::Saves("target", "Contact", "sips?:[^>]*"),
             ];
-            all.extend(checks.iter().map(Check::copied));
+            all.extend(checks);
             return self.receives_xml(&format!("request=\"{method}\" rrs=\"true\""), &all);
         }
         self.receives_xml(&format!("request=\"{method}\""), checks)
@@ -195,11 +196,15 @@ impl Scenario {
         for (number, check) in checks.iter().enumerate() {
             let junk = format!("found_{}_{number}", self.steps.len());
             let (name, rest) = match check {
-                Check::Holds(text) => (junk, format!("search_in=\"msg\" regexp=\"{text}\" check_it=\"true\"")),
-                Check::Lacks(text) => (junk, format!("search_in=\"msg\" regexp=\"{text}\" check_it_inverse=\"true\"")),
+                Check::Holds(text) => {
+                    (junk, format!("search_in=\"msg\" regexp=\"{}\" check_it=\"true\"", escaped(text)))
+                }
+                Check::Lacks(text) => {
+                    (junk, format!("search_in=\"msg\" regexp=\"{}\" check_it_inverse=\"true\"", escaped(text)))
+                }
                 Check::Saves(name, header, text) => (
                     (*name).to_owned(),
-                    format!("search_in=\"hdr\" header=\"{header}:\" regexp=\"{text}\" check_it=\"true\""),
+                    format!("search_in=\"hdr\" header=\"{header}:\" regexp=\"{}\" check_it=\"true\"", escaped(text)),
                 ),
             };
             let _ = writeln!(actions, "    <ereg {rest} assign_to=\"{name}\" />");
@@ -213,14 +218,8 @@ impl Scenario {
     }
 }
 
-impl<'a> Check<'a> {
-    fn copied(&self) -> Self {
-        match *self {
-            Self::Holds(text) => Self::Holds(text),
-            Self::Lacks(text) => Self::Lacks(text),
-            Self::Saves(name, header, text) => Self::Saves(name, header, text),
-        }
-    }
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
 }
 
 /// An offer or answer of one audio stream at this port of loopback. `formats` such as `0 101`, further lines such as

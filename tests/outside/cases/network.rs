@@ -48,7 +48,7 @@ async fn baresip_interrupts_at_5_percent_loss_and_60_ms_of_jitter() {
     phone.hangs_up().await;
     assert!(loudest(&phone.heard().await) > AUDIBLE_DBFS);
     let call = server.ended_call().await;
-    assert!(call["barge_ins"].as_u64() > Some(0), "nobody was interrupted: {call:#}");
+    assert!(call["summary"]["barge_ins"].as_u64() > Some(0), "nobody was interrupted: {call:#}");
 }
 
 #[tokio::test]
@@ -60,8 +60,8 @@ async fn baresip_hears_every_packet_once_though_they_are_reordered_and_doubled()
     listen_for(4_000).await;
     phone.hangs_up().await;
     let call = server.ended_call().await;
-    assert!(call["packets_lost"].as_u64() <= Some(5), "{call:#}");
-    assert!(call["frames_received"].as_u64() > Some(150), "{call:#}");
+    assert!(call["summary"]["packets_lost"].as_u64() <= Some(5), "{call:#}");
+    assert!(call["summary"]["frames_received"].as_u64() > Some(150), "{call:#}");
 }
 
 #[tokio::test]

@@ -20,12 +20,8 @@ async fn kamailio_brings_a_call_and_stays_on_its_route() {
         .is_answered(&[Holds(&route)])
         .pauses(2_500)
         .hangs_up();
-    let call = Sipp {
-        script: Some(script),
-        target: Some(kamailio.address),
-        from: Some(kamailio.carrier),
-        ..Sipp::default()
-    };
+    let call =
+        Sipp { script: Some(script), target: Some(kamailio.address), from: Some(kamailio.carrier), ..Sipp::default() };
     let ((), heard) = tokio::join!(call.succeeds(&server), ear.listen(Duration::from_secs(20)));
     assert!(tone_share(&heard.samples) > 0.9, "{}", tone_share(&heard.samples));
     assert_eq!(server.ended_call().await["end_reason"], "caller_hung_up");
