@@ -5,7 +5,7 @@ mod support;
 
 use offhook_sip::message::{HeaderName, Message, Method};
 use offhook_sip::{CallHandle, Command, EndCause, EndpointConfig, Event, Input, Moment, Transport};
-use support::peer::{Peer, request, response};
+use support::peer::{Peer, accepted, request, response};
 use support::sdp;
 
 fn incoming(peer: &Peer) -> CallHandle {
@@ -58,7 +58,7 @@ fn requests_that_cannot_be_served_are_refused_by_name() {
         ("REFER", &[], "", 403),
         ("PUBLISH", &[], "", 405),
         ("NOTIFY", &[], "", 481),
-        ("PRACK", &[], "", 405),
+        ("PRACK", &[], "", 481),
         ("invite", &[], "", 501),
         ("DANCE", &[], "", 501),
         ("BYE", &[], "", 481),
@@ -69,7 +69,7 @@ fn requests_that_cannot_be_served_are_refused_by_name() {
         ("INVITE", &[("To", "<sip:1000@10.0.0.2>;tag=unknown")], "", 481),
         ("OPTIONS", &[("To", "<sip:1000@10.0.0.2>;tag=unknown")], "", 481),
         ("INVITE", &[("uri", "foo:bar")], "", 416),
-        ("INVITE", &[("Require", "100rel")], "", 420),
+        ("INVITE", &[("Require", "precondition")], "", 420),
         ("INVITE", &[("Content-Type", "text/plain")], "hello", 415),
         ("INVITE", &[("Content-Encoding", "gzip")], "v=0", 415),
         ("INVITE", &[("Accept", "text/plain")], "v=0", 406),
@@ -90,7 +90,7 @@ fn requests_that_cannot_be_served_are_refused_by_name() {
         let explained = match wanted {
             405 | 501 => answer.has(HeaderName::Allow),
             415 => answer.has(HeaderName::Accept) || answer.has(HeaderName::AcceptEncoding),
-            420 => answer.tokens(HeaderName::Unsupported).eq(["100rel"]),
+            420 => answer.tokens(HeaderName::Unsupported).eq(["precondition"]),
             _ => true,
         };
         assert!(explained, "{method} {changes:?}");
@@ -117,7 +117,7 @@ fn a_repeated_invite_gets_its_last_answer_again() {
     assert_eq!(peer.status(&invite), 100);
     assert_eq!(peer.status(&invite), 100);
     let call = incoming(&peer);
-    peer.command(Command::Ring { call, early_sdp: None });
+    peer.command(Command::Ring { call, early_sdp: None, reliable: false });
     assert_eq!(peer.status(&invite), 180);
     peer.command(Command::Reject { call, status: 603, headers: Vec::new() });
     assert_eq!(peer.status(&invite), 603);
@@ -283,6 +283,24 @@ fn a_host_that_drains_says_so_to_options_and_keeps_its_calls() {
 }
 
 #[test]
+fn a_full_host_refuses_calls_without_keeping_anything_and_goes_on_with_the_rest() {
+    let (mut peer, to) = established();
+    peer.command(Command::Full { retry_after_s: Some(7) });
+    let (transactions, calls) = (peer.endpoint.transactions(), peer.endpoint.calls());
+    for n in 0..50 {
+        let (id, via) = (format!("flood{n}"), format!("SIP/2.0/UDP 10.0.0.1:5070;branch=z9hG4bKf{n}"));
+        let busy = peer.send(&request("INVITE", &[("Call-ID", &id), ("Via", &via)], "v=0")).remove(0);
+        assert_eq!((busy.status(), busy.text(HeaderName::RetryAfter).as_deref()), (Some(503), Some("7")));
+    }
+    assert_eq!((peer.endpoint.transactions(), peer.endpoint.calls()), (transactions, calls));
+    assert_eq!(peer.status(&request("OPTIONS", &[("Call-ID", "ping")], "")), 200);
+    assert_eq!(peer.status(&within("INFO", &to, 2, "")), 200);
+    peer.command(Command::Full { retry_after_s: None });
+    let next = [("Call-ID", "next"), ("Via", "SIP/2.0/UDP 10.0.0.1:5070;branch=z9hG4bKnext")];
+    assert_eq!(peer.status(&request("INVITE", &next, "v=0")), 100);
+}
+
+#[test]
 fn tcp_answers_stay_on_their_connection() {
     let mut peer = Peer::new();
     peer.flow.transport = Transport::Tcp;
@@ -304,7 +322,7 @@ fn a_response_through_others_or_to_nobody_is_dropped() {
     let branch = net.wire[0].message.via().unwrap().branch().unwrap().to_owned();
     let ok = |via: &str| {
         let invite: &Message = &net.wire[0].message;
-        let text = response(invite, "200 OK", "t", "");
+        let text = accepted(invite, "t", "");
         text.replace(&*invite.text(HeaderName::Via).unwrap(), via)
     };
     let two = ok(&format!("SIP/2.0/UDP 10.0.0.1;branch={branch}\r\nVia: SIP/2.0/UDP 255.255.255.255;branch=x"));

@@ -21,10 +21,12 @@ use super::shard::CallPort;
 use super::speak::{self, SpeakMsg};
 use super::{Moment, TurnId};
 use crate::providers::{FrameSender, Language, Providers, SpeakRequest, Tts, frame_queue};
+use crate::recording::{Note, Recorder, Recordings};
 use crate::store::RecordSink;
 use crate::store::record::{CallEvent, CallId, CallSummary, EndReason, Record, TurnRecord, Via};
 use crate::store::shared::Shared;
 use crate::telemetry::metrics::{BadInput, Metrics};
+use crate::telemetry::pii::Pii;
 
 /// What every call of the process shares.
 #[derive(Clone)]
@@ -41,6 +43,8 @@ pub struct Services {
     pub registry: Registry,
     /// What other nodes are told.
     pub shared: Shared,
+    /// None where nothing is recorded.
+    pub recordings: Option<Recordings>,
 }
 
 /// A call as a transport hands it over.
@@ -63,6 +67,7 @@ pub struct Actor {
     voice: Option<mpsc::Sender<SpeakMsg>>,
     model: Option<mpsc::Sender<AnswerMsg>>,
     ears: Option<FrameSender>,
+    recorder: Recorder,
     overrun: Arc<AtomicBool>,
     started_at: Moment,
     late_ticks: u64,
@@ -73,6 +78,7 @@ pub struct Actor {
 
 impl Actor {
     pub fn new(call: NewCall, port: CallPort, services: Arc<Services>, now: Moment) -> Self {
+        let recorder = Recorder::new(call.id, services.recordings.clone());
         Self {
             id: call.id,
             via: call.via,
@@ -84,6 +90,7 @@ impl Actor {
             voice: None,
             model: None,
             ears: None,
+            recorder,
             started_at: now,
             late_ticks: 0,
             turns: 0,
@@ -95,10 +102,13 @@ impl Actor {
     /// The call's 20 ms: everything that arrived goes in, one frame goes out. `planned` is when this was due.
     pub fn tick(&mut self, planned: Moment, now: Moment) {
         self.watch_pace(planned, now);
-        let Self { core, leg, ears, .. } = self;
+        let note = self.recorder.tick(planned);
+        self.note(note, now);
+        let Self { core, leg, ears, recorder, .. } = self;
         let mut inputs = |event: LegEvent<'_>| match event {
             LegEvent::Tap { frame, arrival } => core.tap(frame, arrival, now),
             LegEvent::Heard { frame, .. } => {
+                recorder.heard(frame);
                 if let Some(ears) = ears {
                     ears.push_newest(*frame);
                 }
@@ -115,6 +125,9 @@ impl Actor {
         for _ in 0..self.leg.wants(now) {
             let mut frame: Frame = [0; FRAME];
             let audible = self.core.pull(&mut frame, self.leg.unheard(now), now);
+            if audible {
+                self.recorder.sent(&frame);
+            }
             self.leg.send(audible.then_some(&frame), now);
         }
         self.obey(now);
@@ -172,7 +185,14 @@ impl Actor {
                 }
                 CallOutput::Abandon(turn) => self.abandon(turn),
                 CallOutput::Listen { language, hints } => self.listen(language, hints),
-                CallOutput::Clear => self.leg.clear(now),
+                CallOutput::Clear => {
+                    self.leg.clear(now);
+                    self.recorder.cleared();
+                }
+                CallOutput::Recording(order) => {
+                    let note = self.recorder.obey(order);
+                    self.note(note, now);
+                }
                 CallOutput::Turn(turn) => self.keep_turn(turn),
                 CallOutput::Event(event) => self.keep_event(event),
                 CallOutput::HangUp(reason) => self.finish(reason, now),
@@ -222,6 +242,12 @@ impl Actor {
         self.services.runtime.spawn(listen::run(stt, language, hints, audio, self.port.clone()));
         // The session before this one ends as its audio ends.
         self.ears = Some(sender);
+    }
+
+    fn note(&mut self, note: Option<Note>, now: Moment) {
+        if let Some((kind, detail)) = note {
+            self.core.event(kind, Some(Pii::new(detail)), now);
+        }
     }
 
     fn keep_turn(&mut self, mut turn: Box<TurnRecord>) {

@@ -118,6 +118,7 @@ impl Call {
             CallInput::Connected => return self.connected(now),
             _ if self.phase != Phase::Talking => return,
             CallInput::Digit(digit) => self.digit(digit, now),
+            CallInput::Recording(order) => self.outputs.push_back(CallOutput::Recording(order)),
             CallInput::Heard(event) => self.heard(event, now),
             CallInput::Speech { turn, .. }
             | CallInput::SpeechEnded { turn, .. }
@@ -469,6 +470,7 @@ impl Call {
             }
             DialogOutput::WakeAt(at) => self.timers.set(Timer::Dialog, at),
             DialogOutput::Event { kind, detail } => self.event(kind, detail, now),
+            DialogOutput::Recording(order) => self.outputs.push_back(CallOutput::Recording(order)),
             DialogOutput::Transfer { target } => {
                 self.event("transfer", Some(Pii::new(serde_json::json!({ "target": &*target }))), now);
                 self.ending.get_or_insert(EndReason::Transferred);
@@ -521,7 +523,8 @@ impl Call {
         }
     }
 
-    fn event(&mut self, kind: &'static str, detail: Option<Pii<serde_json::Value>>, now: Moment) {
+    /// Keeps something in the record that happened around the call.
+    pub fn event(&mut self, kind: &'static str, detail: Option<Pii<serde_json::Value>>, now: Moment) {
         let at_ms = ms(now.saturating_sub(self.connected_at));
         self.outputs.push_back(CallOutput::Event(CallEvent { kind, at_ms, detail }));
     }

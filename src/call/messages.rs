@@ -7,6 +7,7 @@ use offhook_media::playout::SentenceId;
 
 use super::TurnId;
 use super::mouth::Wanted;
+use crate::dialog::RecordingOrder;
 use crate::providers::{Language, ProviderError, ReplyRequest, SttEvent};
 use crate::safety::said::Cleared;
 use crate::store::record::{CallEvent, EndReason, TurnRecord};
@@ -51,6 +52,8 @@ pub enum CallInput {
     },
     /// What the recogniser heard.
     Heard(SttEvent),
+    /// Whoever watches the call wants its recording paused or resumed.
+    Recording(RecordingOrder),
 }
 
 /// What a call asks for.
@@ -82,6 +85,8 @@ pub enum CallOutput {
     },
     /// What the leg was sent and has not played shall not be heard.
     Clear,
+    /// The call's recording changes.
+    Recording(RecordingOrder),
     Turn(Box<TurnRecord>),
     Event(CallEvent),
     /// The call is over; the last output.

@@ -74,7 +74,7 @@ impl Reception {
             has_ears,
             has_model: self.services.providers.llm.is_some(),
         };
-        let core = Call::new(self.setup(Dialog::new(flow, facts), has_ears));
+        let core = Call::new(self.setup(self.recorded(caller.id, Dialog::new(flow, facts)), has_ears));
         let live = LiveCall {
             id: caller.id,
             via: caller.via,
@@ -126,6 +126,14 @@ impl Reception {
     /// Ends the media threads; end the calls first.
     pub fn stop(&self) {
         self.shards.stop();
+    }
+
+    /// Where a recording can be made now; callers are not told of one that cannot.
+    fn recorded(&self, call: CallId, dialog: Dialog) -> Dialog {
+        match self.services.recordings.as_ref().and_then(|recordings| recordings.plan(call)) {
+            Some(plan) => dialog.recorded(plan),
+            None => dialog,
+        }
     }
 
     fn setup(&self, dialog: Dialog, has_ears: bool) -> CallSetup {

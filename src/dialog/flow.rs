@@ -23,6 +23,8 @@ pub struct Flow {
     pub(super) phrases: Phrases,
     /// Ways that hear nothing from the caller are not cut after [`super::walk::MAX_UNHEARD_STEPS`].
     pub(super) endless: bool,
+    /// Whether its calls are recorded from their beginning, where recording is configured.
+    pub(super) recorded: bool,
 }
 
 /// Where the files that a flow names come from.
@@ -89,7 +91,7 @@ impl Flow {
     /// Every sentence that can be known before a call, with the way it is spoken: worth making ahead of time.
     pub fn fixed_sentences(&self) -> impl Iterator<Item = (Cleared, &Settings)> {
         self.steps.iter().flat_map(|step| {
-            let own = step.prompts().into_iter().chain(self.phrases.all());
+            let own = step.prompts().into_iter().chain(self.phrases.all()).chain(&self.phrases.recording);
             own.flat_map(|prompt| prompt.fixed(&step.settings.language)).map(|text| (text, &step.settings))
         })
     }
@@ -108,6 +110,20 @@ pub(super) struct Step {
     pub name: Arc<str>,
     pub settings: Settings,
     pub kind: Kind,
+    /// What the step changes about the recording.
+    pub recording: Option<RecordingKey>,
+    /// It asks for or repeats digits that must not be recorded.
+    pub sensitive: bool,
+}
+
+/// The key `recording` of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RecordingKey {
+    On,
+    Off,
+    Pause,
+    Resume,
+    Discard,
 }
 
 /// How a step listens and speaks.
@@ -212,6 +228,8 @@ pub(super) struct Collect {
     pub terminator: Option<Digit>,
     /// The longest pause between two keys.
     pub digit_wait: Duration,
+    /// Card or identity numbers: not recorded.
+    pub sensitive: bool,
     pub retry: Retry,
     pub next: Target,
 }
@@ -248,6 +266,8 @@ pub(super) struct Phrases {
     pub no_match: Prompt,
     pub unheard: Prompt,
     pub goodbye: Prompt,
+    /// Announces a recording, or asks for it; none leaves that to the configuration.
+    pub recording: Option<Prompt>,
 }
 
 impl Phrases {

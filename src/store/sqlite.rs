@@ -16,7 +16,8 @@ use sqlx::{Pool, Row as _};
 use super::StoreError;
 use super::migrate::{MIGRATIONS, migrate};
 use super::read::{CallDetail, CallRow, EventRow, MOST_CALLS, MOST_EVENTS, MOST_TURNS, TurnRow};
-use super::record::{CallId, CallSummary, EndReason};
+use super::record::{CallId, CallSummary, EndReason, RecordingName};
+use super::recordings;
 use super::row::{Row, Summary, Turn};
 use crate::telemetry::pii::Pii;
 
@@ -101,11 +102,20 @@ impl Sqlite {
         let Some(call) = sqlx::query(CALL).bind(id).fetch_optional(&mut *read).await? else { return Ok(None) };
         let turns = sqlx::query(TURNS).bind(id).bind(MOST_TURNS).fetch_all(&mut *read).await?;
         let events = sqlx::query(EVENTS).bind(id).bind(MOST_EVENTS).fetch_all(&mut *read).await?;
+        let recordings = sqlx::query(recordings::OF_CALL).bind(id).fetch_all(&mut *read).await?;
         Ok(Some(CallDetail {
             call: call_row(&call)?,
             turns: turns.iter().map(turn_row).collect::<Result<_, _>>()?,
             events: events.iter().map(event_row).collect::<Result<_, _>>()?,
+            recordings: recordings.iter().map(recordings::row).collect::<Result<_, _>>()?,
         }))
+    }
+
+    /// Recordings that a process before this one left unfinished.
+    pub(super) async fn unfinished_recordings(&self) -> Result<Vec<(CallId, RecordingName)>, StoreError> {
+        let rows = sqlx::query(recordings::UNFINISHED).fetch_all(&self.writer).await;
+        let rows = rows.map_err(|error| self.unreadable(&error))?;
+        rows.iter().map(recordings::named).collect::<Result<_, _>>().map_err(|error| self.unreadable(&error))
     }
 
     /// The turns of one UTC day (`2026-11-21`) in the order they were written.
@@ -151,6 +161,11 @@ pub(super) fn is_damage(error: &sqlx::Error) -> bool {
     matches!(primary_code(error), Some(CORRUPT_CODE | NOT_A_DATABASE_CODE))
 }
 
+/// Whether the row is of a call that the database does not know.
+fn is_missing_call(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_foreign_key_violation)
+}
+
 /// The low byte of SQLite's extended result code.
 fn primary_code(error: &sqlx::Error) -> Option<i32> {
     let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
@@ -173,28 +188,36 @@ async fn examine(connection: &mut SqliteConnection, file: &Path) -> Result<(), S
 
 /// True when the row was new.
 async fn insert(batch: &mut SqliteConnection, row: &Row) -> Result<bool, sqlx::Error> {
-    let done = match row {
+    match put(batch, row).await {
+        Err(error) if is_missing_call(&error) => {}
+        Ok(false) if matches!(row, Row::Ended { .. }) => {}
+        done => return done,
+    }
+    // The start was lost to a full queue; what came after it is worth keeping all the same. That is so rare that trying
+    // first costs less than asking every time.
+    sqlx::query(ENSURE_CALL).bind(row.call()).bind(row.at()).execute(&mut *batch).await?;
+    put(batch, row).await
+}
+
+async fn put(batch: &mut SqliteConnection, row: &Row) -> Result<bool, sqlx::Error> {
+    let statement = match row {
         Row::Started { call, at, via, called, caller, flow } => {
             sqlx::query(START_CALL).bind(call).bind(via).bind(called).bind(caller).bind(flow).bind(at)
         }
-        // The start may have been lost to a full queue; its turns are worth keeping all the same.
-        Row::Turn(turn) => {
-            sqlx::query(ENSURE_CALL).bind(&turn.call).bind(&turn.at).execute(&mut *batch).await?;
-            bind_turn(turn)
-        }
+        Row::Turn(turn) => bind_turn(turn),
         Row::Event { id, call, at, at_ms, kind, detail } => {
-            sqlx::query(ENSURE_CALL).bind(call).bind(at).execute(&mut *batch).await?;
             sqlx::query(ADD_EVENT).bind(id).bind(call).bind(at).bind(at_ms).bind(kind).bind(detail)
         }
-        Row::Ended { call, at, reason, summary } => {
-            sqlx::query(ENSURE_CALL).bind(call).bind(at).execute(&mut *batch).await?;
-            bind_end(call, at, reason, summary)
+        Row::Ended { call, at, reason, summary } => bind_end(call, at, reason, summary),
+        Row::RecordingBegan { call, at, number, format, consent } => {
+            recordings::begin(call, at, *number, format, consent)
         }
+        Row::RecordingEnded(recording) => recordings::end(recording),
     };
-    Ok(done.execute(batch).await?.rows_affected() > 0)
+    Ok(statement.execute(batch).await?.rows_affected() > 0)
 }
 
-type Statement<'a> = sqlx::query::Query<'a, Engine, <Engine as sqlx::Database>::Arguments>;
+pub(super) type Statement<'a> = sqlx::query::Query<'a, Engine, <Engine as sqlx::Database>::Arguments>;
 
 fn bind_turn(turn: &Turn) -> Statement<'_> {
     sqlx::query(ADD_TURN)
@@ -311,12 +334,12 @@ fn event_row(row: &SqliteRow) -> Result<EventRow, sqlx::Error> {
     })
 }
 
-fn moment(row: &SqliteRow, column: &str) -> Result<Timestamp, sqlx::Error> {
+pub(super) fn moment(row: &SqliteRow, column: &str) -> Result<Timestamp, sqlx::Error> {
     let text: String = row.try_get(column)?;
     text.parse().map_err(|error: jiff::Error| unexpected(format!("{column}: {error}")))
 }
 
-fn unexpected(what: String) -> sqlx::Error {
+pub(super) fn unexpected(what: String) -> sqlx::Error {
     sqlx::Error::Decode(what.into())
 }
 

@@ -24,6 +24,7 @@ use media::MediaDesk;
 use streams::{FromStream, Streams};
 
 mod calls;
+mod guard;
 pub mod media;
 mod streams;
 
@@ -49,9 +50,9 @@ impl SipServer {
     ) -> Result<Self, String> {
         let (udp, tcp) = bind(config.listen).await?;
         let address = udp.local_addr().map_err(|e| format!("sip.listen: {e}"))?;
-        let (streams, from_streams) = Streams::new(address, MAX_CONNECTIONS);
+        let (streams, from_streams) = Streams::new(address, config.max_connections);
         let (signalling, hang_ups) = mpsc::channel(HANG_UPS);
-        let calls = Calls::new(reception, MediaDesk::new(ports, media_address, signalling), RETRY_AFTER_S);
+        let calls = Calls::new(reception, MediaDesk::new(ports, media_address, signalling), config.retry_after_s);
         let driver = Driver {
             endpoint: Endpoint::new(endpoint_config(config), seed),
             udp,
@@ -90,12 +91,6 @@ impl Drop for SipServer {
 
 /// Ends of calls that may wait for the driver: all calls of a server at once.
 const HANG_UPS: usize = 8192;
-
-/// TCP connections at once; more are closed.
-const MAX_CONNECTIONS: usize = 1000;
-
-/// Seconds in Retry-After of a 503.
-const RETRY_AFTER_S: u32 = 5;
 
 /// Ports tried when any free one will do.
 const FREE_PORT_TRIES: u32 = 16;
@@ -150,7 +145,7 @@ impl Driver {
             // An error here is an ICMP answer to something sent earlier; the endpoint's timers see to that.
             if let Ok((length, remote)) = received {
                 let bytes = Bytes::copy_from_slice(datagram.get(..length).unwrap_or_default());
-                self.drain_if_asked();
+                self.mind_the_door();
                 let flow = Flow { transport: Transport::Udp, local: self.address, remote, connection: None };
                 self.endpoint.handle(Input::Message { flow, bytes }, clock::now());
                 self.drain().await;
@@ -162,14 +157,14 @@ impl Driver {
         }
     }
 
-    fn drain_if_asked(&mut self) {
-        if let Some(command) = self.calls.drain() {
+    fn mind_the_door(&mut self) {
+        if let Some(command) = self.calls.door() {
             self.endpoint.handle(Input::Command(command), clock::now());
         }
     }
 
     fn stream(&mut self, message: FromStream) {
-        self.drain_if_asked();
+        self.mind_the_door();
         let input = match message {
             FromStream::Message { flow, bytes } => Input::Message { flow, bytes },
             FromStream::Closed { connection } => {
@@ -254,7 +249,8 @@ fn endpoint_config(config: &SipConfig) -> EndpointConfig {
             t4: Duration::from_millis(config.t4_ms),
         },
         max_calls_pending: config.max_pending,
-        retry_after_s: RETRY_AFTER_S,
+        retry_after_s: config.retry_after_s,
+        guard: guard::config(config),
         ..EndpointConfig::default()
     }
 }

@@ -316,7 +316,7 @@ impl Stage {
                 CallOutput::GiveUp { turn, sentence } if !self.late_vendors => {
                     self.pending.retain(|_, input| !is_about(input, turn, sentence));
                 }
-                CallOutput::Listen { .. } | CallOutput::GiveUp { .. } => {}
+                CallOutput::Listen { .. } | CallOutput::GiveUp { .. } | CallOutput::Recording(_) => {}
                 CallOutput::Reply { turn, request, .. } => {
                     let due = self.models.pop().unwrap_or(Model::stalls()).answer(turn, now);
                     self.outcome.questions.push(Question { at: now, request: *request });
@@ -366,6 +366,10 @@ fn turn_of(input: &CallInput) -> Option<TurnId> {
         | CallInput::Answer { turn, .. }
         | CallInput::AnswerEnded { turn }
         | CallInput::AnswerFailed { turn, .. } => Some(*turn),
-        CallInput::Connected | CallInput::Digit(_) | CallInput::HungUp(_) | CallInput::Heard(_) => None,
+        CallInput::Connected
+        | CallInput::Digit(_)
+        | CallInput::HungUp(_)
+        | CallInput::Heard(_)
+        | CallInput::Recording(_) => None,
     }
 }

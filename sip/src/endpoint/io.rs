@@ -1,6 +1,7 @@
 //! What goes into an endpoint and what comes out.
 
 use super::outcome::{Refused, Remote};
+use crate::auth::Credentials;
 use crate::dialog::Replaces;
 use crate::guard::Cidr;
 use crate::message::{ExtraHeader, UriBuf};
@@ -90,16 +91,26 @@ pub enum Input<'a> {
 
 /// What the application wants. A command for a call that is over is ignored: its end was reported.
 pub enum Command {
-    /// 180, or 183 with early media.
-    Ring { call: CallHandle, early_sdp: Option<Bytes> },
-    /// Take the call: 200 with our answer (or our offer, where the INVITE had none).
+    /// 180, or 183 with early media. `reliable` asks for an acknowledgement (RFC 3262) where the caller knows it; a
+    /// caller that requires it gets it anyway. To an INVITE without an offer `early_sdp` is our offer, and then the
+    /// answer comes as `ReinviteAnswered`.
+    Ring { call: CallHandle, early_sdp: Option<Bytes>, reliable: bool },
+    /// Take the call: 200 with our answer, or our offer where the INVITE had none. What has reliably arrived as early
+    /// media is not said again.
     Answer { call: CallHandle, sdp: Bytes },
     /// Refuse a call that was not answered yet. A status below 300 or above 699 is sent as 500.
     Reject { call: CallHandle, status: u16, headers: Vec<ExtraHeader> },
     /// Answer [`Event::Reinvite`] with SDP or a refusal (488).
     AnswerReinvite { call: CallHandle, answer: Result<Bytes, u16> },
-    /// Offer new media within the call (hold, moved address).
+    /// Offer new media within the call (hold, moved address). Empty: ask for the other side's offer, and answer it by
+    /// `Acknowledge`. Outcome: `ReinviteAnswered`.
     Reinvite { call: CallHandle, sdp: Bytes },
+    /// The same by UPDATE, which also works while a call rings, once its early media is reliably agreed. `None`: only
+    /// refreshes the dialog.
+    Update { call: CallHandle, sdp: Option<Bytes> },
+    /// Answer the offer that came in a 200, after an INVITE or re-INVITE of ours without one. Left out for half a minute,
+    /// the call ends with `NoSdp`.
+    Acknowledge { call: CallHandle, sdp: Bytes },
     /// End the call whatever its state: BYE, CANCEL, or 480.
     Bye { call: CallHandle, reason: Option<ExtraHeader> },
     /// Place a call.
@@ -118,6 +129,9 @@ pub enum Command {
     /// Refuse new calls, and OPTIONS that ask for them, with 503 and Retry-After (`Some`), or take them
     /// again (`None`). Calls that are known go on.
     Drain { retry_after_s: Option<u32> },
+    /// Refuse new calls, and nothing else, with 503 and Retry-After (`Some`): every place is taken; or take them again
+    /// (`None`). Refused so, a flood of calls leaves nothing behind.
+    Full { retry_after_s: Option<u32> },
     /// Replace the networks the guard trusts.
     SetTrusted(Vec<Cidr>),
 }
@@ -132,9 +146,11 @@ pub struct OutboundInvite {
     pub target: UriBuf,
     pub from: UriBuf,
     pub from_display: Option<String>,
-    /// Our offer.
+    /// Our offer. Empty: the callee makes it, and [`Event::Answered`] is to be followed by `Acknowledge`.
     pub sdp: Bytes,
     pub headers: Vec<ExtraHeader>,
+    /// What 401 and 407 are answered with. It is said to the host of `flow` only.
+    pub credentials: Option<Credentials>,
     /// The call at the other side that this one takes the place of, as [`Event::Referred`] named it.
     pub replaces: Option<Replaces>,
 }
@@ -155,14 +171,15 @@ pub enum Event {
     /// A provisional answer above 100 to our INVITE. `early` numbers the places where it rings, from 1; 0 where the
     /// answer does not tell.
     Progress { call: CallHandle, early: u32, status: u16, sdp: Option<Bytes> },
-    /// Our INVITE was accepted and acknowledged. `sdp` is that of the 200, or else the last one that the same place sent
-    /// while it rang.
+    /// Our INVITE was accepted. `sdp` is that of the 200, or else the last one that the same place sent while it rang. It
+    /// is an offer where our INVITE had none.
     Answered { call: CallHandle, sdp: Option<Bytes>, remote: Box<Remote> },
-    /// Our 200 was acknowledged; with SDP where the 200 carried the offer.
+    /// Our 200 was acknowledged; with the answer where the 200 carried our offer.
     Confirmed { call: CallHandle, sdp: Option<Bytes> },
     /// The other side offers new media, or asks for our offer. Reply by `AnswerReinvite`.
     Reinvite { call: CallHandle, offer: Option<Bytes> },
-    /// Our re-INVITE was answered, or refused with this status.
+    /// An offer of ours within the call was answered, whichever message carried either, or refused with this status. 491:
+    /// another exchange goes on. After a `Reinvite` that was empty it is their offer.
     ReinviteAnswered { call: CallHandle, answer: Result<Option<Bytes>, u16> },
     /// INFO came and was answered with 200.
     Info { call: CallHandle, content_type: String, body: Pii<Bytes> },
@@ -198,6 +215,12 @@ pub enum EndCause {
     TransactionTimeout,
     /// The other side no longer knows the call (481).
     Forgotten,
+    /// The session timer ran out, or our refresh was not answered; BYE was sent.
+    SessionExpired,
+    /// One side never gave the session description that was its to give; BYE was sent.
+    NoSdp,
+    /// Our reliable provisional answer was never acknowledged.
+    NoPrack,
     /// Another call took its place (RFC 3891).
     Replaced,
     /// The command to place it could not be followed: the handle is in use, or the endpoint is full.
@@ -218,6 +241,8 @@ pub struct IncomingInvite {
     pub offer: Option<Bytes>,
     /// The call of ours whose place this one takes if it is answered; that one then ends by itself.
     pub replaces: Option<CallHandle>,
+    /// Who the caller proved to be, where strangers are challenged.
+    pub authenticated: Option<Pii<String>>,
     /// Values of the header fields an application may ask for, by canonical name: identity, diversion,
     /// subject, and every extension field, in order. At most 64.
     pub headers: Vec<(String, Pii<String>)>,

@@ -33,6 +33,13 @@ pub(super) struct Referred {
     silent: bool,
 }
 
+impl Referring {
+    /// It was sent again under another number.
+    pub(super) fn renumber(&mut self, cseq: u32) {
+        self.cseq = cseq;
+    }
+}
+
 impl Endpoint {
     pub(super) fn refer(&mut self, handle: CallHandle, to: &UriBuf, replaces: Option<CallHandle>, by: Option<&UriBuf>) {
         let Some(call) = self.calls.get(&handle) else { return };
@@ -51,7 +58,7 @@ impl Endpoint {
                 writer.header(HeaderName::ReferredBy, format_args!("<{}>", by.as_str()));
             }
         });
-        if let (Some(cseq), Some(call)) = (sent, self.calls.get_mut(&handle)) {
+        if let (Some((_, cseq)), Some(call)) = (sent, self.calls.get_mut(&handle)) {
             call.referring = Some(Referring { cseq, last: 100, done: false });
             self.clock.stop(Owner::Call(handle.as_u64()), Timer::Notified);
         }

@@ -1,7 +1,8 @@
 //! Calls that come in, until they are answered, refused, cancelled or given up
 //! (RFC 3261 section 13.3, 9.2), and the 2xx that is repeated until its ACK.
 
-use super::call::{AckWait, Call, Phase};
+use super::call::{AckWait, Call, Peer, Phase};
+use super::gate::Gate;
 use super::io::{CallHandle, EndCause, Event, Flow, IncomingInvite, Output};
 use super::outcome::selected;
 use super::screen::{self, Refusal};
@@ -20,9 +21,11 @@ impl Endpoint {
         message: &Message,
         seen: &Essentials<'_>,
         key: String,
+        user: Option<Pii<String>>,
     ) -> Result<(), Refusal> {
         screen::offer(message)?;
         screen::contact(seen)?;
+        self.screen_session(message)?;
         let merge = server::merge_key(seen);
         if merge.as_ref().is_some_and(|merge| self.servers.is_merged(merge)) {
             return Err(Refusal::bare(482));
@@ -34,10 +37,14 @@ impl Endpoint {
         let dialog = Dialog::callee(message, seen, &to_tag).map_err(bad)?;
         let mut invite = describe(message, seen).map_err(bad)?;
         invite.replaces = replaces;
+        invite.authenticated = user;
         let call = CallHandle::inbound(self.fresh_id());
         let opening = Opening { key, merge, flow: *flow, to_tag, call };
         let server = self.open_server(message.clone(), opening);
-        let state = Call { replaces, ..Call::new(*flow, Some(dialog), Phase::Ringing { server }) };
+        let (peer, remote_sdp) = (Peer::of_invite(message), invite.offer.clone());
+        let offered = remote_sdp.is_some();
+        let state =
+            Call { replaces, peer, offered, remote_sdp, ..Call::new(*flow, Some(dialog), Phase::Ringing { server }) };
         self.insert_call(call, state);
         self.start_call_timer(call, Timer::Ring, self.config.ring_limit);
         let stamp = message.text(HeaderName::Timestamp).map(|stamp| stamp.into_owned());
@@ -53,6 +60,7 @@ impl Endpoint {
     /// Whether there is room for one more call.
     fn admit(&self) -> Result<(), Refusal> {
         self.check_draining()?;
+        self.full.map_or(Ok(()), |seconds| Err(retry(seconds)))?;
         let full = self.calls.len() >= self.config.max_calls
             || self.pending >= self.config.max_calls_pending
             || self.servers.len() >= self.config.max_transactions;
@@ -60,21 +68,20 @@ impl Endpoint {
     }
 
     pub(super) fn check_draining(&self) -> Result<(), Refusal> {
-        let retry = |seconds: u32| Refusal { status: 503, field: Some((HeaderName::RetryAfter, seconds.to_string())) };
         self.draining.map_or(Ok(()), |seconds| Err(retry(seconds)))
-    }
-
-    pub(super) fn ring(&mut self, call: CallHandle, early_sdp: Option<Bytes>) {
-        let Some(server) = self.ringing(call) else { return };
-        let status = if early_sdp.is_some() { 183 } else { 180 };
-        let fill = self.fill_dialog(server);
-        self.respond(server, status, early_sdp.as_ref(), fill);
     }
 
     pub(super) fn answer(&mut self, call: CallHandle, sdp: &Bytes) {
         let Some(server) = self.ringing(call) else { return };
+        if self.holds_answer(call, sdp) {
+            return;
+        }
+        let said = self.calls.get(&call).is_some_and(Call::is_settled);
         self.set_phase(call, Phase::Established);
-        self.accept(call, server, sdp, true);
+        if let Some(state) = self.calls.get_mut(&call).filter(|_| !said) {
+            state.local_sdp = Some(sdp.clone());
+        }
+        self.accept(call, server, Some(sdp).filter(|_| !said), true);
         self.end_replaced(call);
     }
 
@@ -91,20 +98,22 @@ impl Endpoint {
 
     /// Sends a 2xx to an INVITE and repeats it until it is acknowledged (section 13.3.1.4), on
     /// reliable transports too: a proxy behind us may use another.
-    pub(super) fn accept(&mut self, call: CallHandle, server: u64, sdp: &Bytes, initial: bool) {
-        let Some((cseq, flow)) = self.servers.peek(server).and_then(|tx| Some((tx.cseq()?.number, tx.flow))) else {
-            return;
-        };
-        let fill = self.fill_dialog(server);
-        let supported = screen::SUPPORTED.join(", ");
-        let response = self.respond(server, 200, Some(sdp), |writer| {
+    pub(super) fn accept(&mut self, call: CallHandle, server: u64, sdp: Option<&Bytes>, initial: bool) {
+        let tx = self.servers.peek(server);
+        let Some((cseq, flow)) = tx.and_then(|tx| Some((tx.cseq()?.number, tx.flow))) else { return };
+        let bare = tx.and_then(|tx| tx.request.as_ref()).is_some_and(|request| request.body().is_empty());
+        let offered = bare && sdp.is_some();
+        let (fill, timer) = (self.fill_dialog(server), self.agree_session(call, server));
+        let supported = self.supported.join(", ");
+        let response = self.respond(server, 200, sdp, |writer| {
             fill(writer);
             writer.header(HeaderName::Supported, supported);
+            timer.fill(writer);
         });
         let Some(response) = response else { return };
         let interval = self.config.timings.t1;
         if let Some(call) = self.calls.get_mut(&call) {
-            call.ack_wait = Some(AckWait { cseq, flow, response, interval, initial });
+            call.ack_wait = Some(AckWait { cseq, flow, response, interval, initial, offered });
         }
         self.start_call_timer(call, Timer::RepeatOk, interval);
         self.start_call_timer(call, Timer::AwaitAck, self.config.timings.lifetime());
@@ -160,9 +169,18 @@ impl Endpoint {
             let reason = reason.take();
             return self.send_bye(handle, reason);
         }
-        let sdp = Some(message.body().clone()).filter(|body| !body.is_empty());
-        if wait.initial || sdp.is_some() {
+        // What an ACK says without being asked is no answer to anything.
+        let sdp = Some(message.body().clone()).filter(|body| !body.is_empty() && wait.offered);
+        if wait.offered {
+            call.remote_sdp.clone_from(&sdp);
+            if sdp.is_none() {
+                return self.end_without_media(handle, "no answer in ACK");
+            }
+        }
+        if wait.initial {
             self.event(handle, Event::Confirmed { call: handle, sdp });
+        } else if wait.offered {
+            self.event(handle, Event::ReinviteAnswered { call: handle, answer: Ok(sdp) });
         }
     }
 
@@ -172,7 +190,7 @@ impl Endpoint {
         let key = server::key(message, seen, &Method::Invite);
         let found = self.servers.find(&key).and_then(|id| Some((id, self.servers.peek(id)?.call)));
         let Some((server, call)) = found else {
-            if self.passes_gate(flow, message, &Method::Cancel) {
+            if let Gate::Open(_) = self.passes_gate(flow, message, &Method::Cancel) {
                 self.refuse(flow, message, Refusal::bare(481));
             }
             return;
@@ -186,8 +204,8 @@ impl Endpoint {
             let reason = message.text(HeaderName::Reason).map(|reason| reason.into_owned());
             self.end(call, EndCause::Cancelled, reason);
             self.forget_call(call);
-        } else if let Some(call) = self.calls.get_mut(&call) {
-            call.their_offer = None;
+        } else if self.calls.get(&call).is_some_and(|call| call.their_offer == Some(server)) {
+            self.take_their_offer(call);
         }
     }
 
@@ -211,6 +229,10 @@ impl Endpoint {
     }
 }
 
+fn retry(seconds: u32) -> Refusal {
+    Refusal { status: 503, field: Some((HeaderName::RetryAfter, seconds.to_string())) }
+}
+
 fn describe(message: &Message, seen: &Essentials<'_>) -> Result<IncomingInvite, crate::message::ParseError> {
     let target = message.request_uri()?;
     let user = |uri: &crate::message::Uri<'_>| Pii::new(uri.user_decoded().unwrap_or_default().into_owned());
@@ -223,6 +245,7 @@ fn describe(message: &Message, seen: &Essentials<'_>) -> Result<IncomingInvite, 
         call_id: seen.call_id.to_owned(),
         offer: Some(message.body().clone()).filter(|body| !body.is_empty()),
         replaces: None,
+        authenticated: None,
         headers: selected(message),
     })
 }

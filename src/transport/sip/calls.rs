@@ -24,12 +24,13 @@ pub struct Calls {
     media: MediaDesk,
     retry_after_s: u32,
     draining: bool,
+    full: bool,
     calls: HashMap<u64, Live>,
 }
 
 impl Calls {
     pub fn new(reception: Arc<Reception>, media: MediaDesk, retry_after_s: u32) -> Self {
-        Self { reception, media, retry_after_s, draining: false, calls: HashMap::new() }
+        Self { reception, media, retry_after_s, draining: false, full: false, calls: HashMap::new() }
     }
 
     /// Somebody calls: answered at once, or refused with what is wrong.
@@ -82,14 +83,20 @@ impl Calls {
         Vec::new()
     }
 
-    /// What the endpoint is to be told once the server takes no new calls: OPTIONS are answered 503 too, so that
-    /// balancers send their calls elsewhere.
-    pub fn drain(&mut self) -> Option<Command> {
-        if self.draining || !self.reception.admission().is_draining() {
+    /// What the endpoint is to be told before the next message: that the server takes no new calls any more (OPTIONS are
+    /// answered 503 too, so that balancers send their calls elsewhere), that every place is taken, or that one is free.
+    pub fn door(&mut self) -> Option<Command> {
+        let admission = self.reception.admission();
+        if !self.draining && admission.is_draining() {
+            self.draining = true;
+            return Some(Command::Drain { retry_after_s: Some(self.retry_after_s) });
+        }
+        let full = admission.is_full();
+        if full == self.full {
             return None;
         }
-        self.draining = true;
-        Some(Command::Drain { retry_after_s: Some(self.retry_after_s) })
+        self.full = full;
+        Some(Command::Full { retry_after_s: full.then_some(self.retry_after_s) })
     }
 
     /// Whether no call goes on.
@@ -172,6 +179,9 @@ fn end_reason(cause: EndCause) -> EndReason {
         | EndCause::TransportLost
         | EndCause::TransactionTimeout
         | EndCause::Replaced
+        | EndCause::SessionExpired
+        | EndCause::NoSdp
+        | EndCause::NoPrack
         | EndCause::NotPlaced => EndReason::TransportLost,
     }
 }
