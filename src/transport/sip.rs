@@ -208,7 +208,9 @@ impl Driver {
             Event::Ended { call, cause, .. } => self.calls.ended(call, cause),
             // Nobody may send us anywhere: a stranger's transfer would be called at our cost.
             Event::Referred { call, .. } => vec![Command::AnswerRefer { call, answer: Err(403) }],
-            Event::Progress { .. }
+            Event::Registration { .. }
+            | Event::Pong { .. }
+            | Event::Progress { .. }
             | Event::Answered { .. }
             | Event::ReinviteAnswered { .. }
             | Event::ReferProgress { .. }

@@ -3,6 +3,9 @@
 use super::Endpoint;
 use super::clock::Owner;
 use super::io::{CallHandle, Flow, Output};
+use super::ping::PingId;
+use super::register::RegistrationId;
+use crate::Moment;
 use crate::auth::Answerer;
 use crate::message::{HeaderName, Message, Method, Writer};
 use crate::transaction::{ClientMachine, Effect, Effects, InviteClient, NonInviteClient, Timer};
@@ -42,6 +45,12 @@ pub(super) enum User {
     Refer(CallHandle),
     Notify(CallHandle),
     Prack(CallHandle),
+    Register(RegistrationId),
+    /// Sent at this time.
+    Ping {
+        id: PingId,
+        at: Moment,
+    },
     /// Nobody: CANCEL, and the BYE of a forked dialog.
     Nobody,
 }
@@ -52,7 +61,7 @@ impl User {
         match self {
             Self::Invite(call) | Self::Offer(call) | Self::Bye(call) | Self::Prack(call) => Some(call),
             Self::Info(call) | Self::Refer(call) | Self::Notify(call) => Some(call),
-            Self::Nobody => None,
+            Self::Register(_) | Self::Ping { .. } | Self::Nobody => None,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What goes into an endpoint and what comes out.
 
 use super::outcome::{Refused, Remote};
+use super::ping::{PingId, PingOutcome};
+use super::register::{Registration, RegistrationId, RegistrationState};
 use crate::auth::Credentials;
 use crate::dialog::Replaces;
 use crate::guard::Cidr;
@@ -132,6 +134,12 @@ pub enum Command {
     /// Refuse new calls, and nothing else, with 503 and Retry-After (`Some`): every place is taken; or take them again
     /// (`None`). Refused so, a flood of calls leaves nothing behind.
     Full { retry_after_s: Option<u32> },
+    /// Register with somebody, and stay registered.
+    Register(Box<Registration>),
+    /// Take a registration back.
+    Unregister { id: RegistrationId },
+    /// Ask by OPTIONS whether a host is there.
+    Ping { id: PingId, flow: Flow, target: UriBuf },
     /// Replace the networks the guard trusts.
     SetTrusted(Vec<Cidr>),
 }
@@ -163,7 +171,7 @@ pub enum Output {
     Event(Event),
 }
 
-/// What happened to a call. After `Ended` nothing more is said of it.
+/// What happened, mostly to a call. After `Ended` nothing more is said of that one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// Somebody calls. 100 was sent.
@@ -191,6 +199,10 @@ pub enum Event {
     /// The other side asks us to call somebody else, in place of the call `replaces` where that is given. Nothing is done
     /// about it here. Reply by `AnswerRefer`.
     Referred { call: CallHandle, to: Pii<UriBuf>, replaces: Option<Replaces>, referred_by: Option<Pii<String>> },
+    /// What became of a registration.
+    Registration { id: RegistrationId, state: RegistrationState },
+    /// What became of a ping.
+    Pong { id: PingId, outcome: PingOutcome },
     /// The call is over. `reason` is the text of a Reason header, such as `Q.850;cause=16`. `refused` explains a call of
     /// ours that was refused.
     Ended { call: CallHandle, cause: EndCause, reason: Option<String>, refused: Option<Box<Refused>> },

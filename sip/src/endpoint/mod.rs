@@ -15,8 +15,10 @@ mod indialog;
 mod io;
 mod offer;
 mod outcome;
+mod ping;
 mod random;
 mod refer;
+mod register;
 mod reliable;
 mod replaces;
 mod reply;
@@ -29,6 +31,8 @@ mod uas;
 pub use config::{Advertised, EndpointConfig};
 pub use io::{CallHandle, Command, EndCause, Event, Flow, IncomingInvite, Input, OutboundInvite, Output, Transport};
 pub use outcome::{RefusalKind, Refused, Remote, Warning};
+pub use ping::{PingId, PingOutcome};
+pub use register::{Registration, RegistrationFailure, RegistrationId, RegistrationState};
 pub use session::{Refresher, SessionTimer};
 
 use crate::Moment;
@@ -43,6 +47,7 @@ use client::Clients;
 use clock::{Clock, Owner};
 use gate::Gate;
 use random::Random;
+use register::Binding;
 use screen::Refusal;
 use server::Servers;
 use std::collections::{HashMap, VecDeque};
@@ -59,6 +64,7 @@ pub struct Endpoint {
     clients: Clients,
     calls: HashMap<CallHandle, Call>,
     dialogs: HashMap<DialogId, CallHandle>,
+    bindings: HashMap<RegistrationId, Binding>,
     last_id: u64,
     /// Calls not yet answered.
     pending: usize,
@@ -88,6 +94,7 @@ impl Endpoint {
             clients: Clients::default(),
             calls: HashMap::new(),
             dialogs: HashMap::new(),
+            bindings: HashMap::new(),
             last_id: 0,
             pending: 0,
             draining: None,
@@ -265,6 +272,7 @@ impl Endpoint {
                 Owner::Server(id) => self.on_server_timer(id, timer),
                 Owner::Client(id) => self.on_client_timer(id, timer),
                 Owner::Call(number) => self.on_call_timer(CallHandle::from_u64(number), timer),
+                Owner::Registration(number) => self.begin_register(RegistrationId(number)),
             }
         }
     }
@@ -310,6 +318,9 @@ impl Endpoint {
             Command::NotifyRefer { call, status } => self.notify_refer(call, status),
             Command::Drain { retry_after_s } => self.draining = retry_after_s,
             Command::Full { retry_after_s } => self.full = retry_after_s,
+            Command::Register(registration) => self.register(*registration),
+            Command::Unregister { id } => self.unregister(id),
+            Command::Ping { id, flow, target } => self.ping(id, flow, &target),
             Command::SetTrusted(trusted) => self.guard.trust(trusted),
         }
     }
@@ -337,6 +348,7 @@ impl Endpoint {
         for id in self.servers.on_connection(connection) {
             self.forget_server(id);
         }
+        self.on_register_stream_closed(connection);
     }
 
     fn event(&mut self, call: CallHandle, event: Event) {
@@ -432,13 +444,17 @@ impl Endpoint {
 
     /// Our Contact. `secure` asks for a SIPS URI, as a request that was made to one does (section 8.1.1.8 and 12.1.1).
     fn contact(&self, flow: &Flow, secure: bool) -> String {
+        self.contact_as(&self.config.contact_user, flow, secure)
+    }
+
+    fn contact_as(&self, user: &str, flow: &Flow, secure: bool) -> String {
         let (scheme, transport) = match flow.transport {
             _ if secure => ("sips", ""),
             Transport::Udp => ("sip", ""),
             Transport::Tcp => ("sip", ";transport=tcp"),
             Transport::Tls => ("sip", ";transport=tls"),
         };
-        format!("<{scheme}:{}@{}{transport}>", self.config.contact_user, self.sent_by(flow))
+        format!("<{scheme}:{user}@{}{transport}>", self.sent_by(flow))
     }
 
     /// A Via for a new request, and the branch in it.

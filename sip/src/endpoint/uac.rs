@@ -76,6 +76,8 @@ impl Endpoint {
             User::Invite(call) => self.on_invite_answer(client, call, flow, status, response),
             User::Refer(call) => self.on_refer_answer(call, status, response),
             User::Notify(call) if status >= 300 => self.forget_referral(call),
+            User::Register(id) => self.on_register_answer(client, id, status, response),
+            User::Ping { id, at } => self.on_pong(id, at, status),
             User::Offer(call) => self.on_offer_answer(client, call, status, response),
             User::Bye(call) if status >= 200 => self.forget_call(call),
             User::Info(call) if matches!(status, 408 | 481) => self.lose(call, EndCause::Forgotten),
@@ -98,6 +100,8 @@ impl Endpoint {
                 }
             }
             User::Bye(call) => self.forget_call(call),
+            User::Register(id) => self.on_register_silence(id, silence),
+            User::Ping { id, .. } => self.on_ping_silence(id, silence),
             User::Offer(call) if silence == Silence::TimedOut => self.lose_offer(call),
             User::Offer(call) => self.drop_offer(call),
             User::Info(call) if silence == Silence::TimedOut => self.lose(call, cause),

@@ -93,7 +93,7 @@ pub(crate) enum Timer {
     AwaitPrack,
     /// When to end a call whose 2xx carried an offer that the application leaves unanswered (32*T1).
     OwedAck,
-    /// When to refresh the session (half its interval; RFC 4028 section 10).
+    /// When to refresh the session (half its interval; RFC 4028 section 10), or a registration.
     Refresh,
     /// When to end a session that was not refreshed (a third of the interval early, at most 32 s).
     SessionExpiry,
