@@ -1,5 +1,6 @@
 //! Kamailio with the configuration that is shipped in deploy/kamailio: a registrar and authenticating, record-routing
 //! proxy on free ports of loopback.
+#![expect(dead_code, reason = "for calls that Offhook places")]
 
 use std::fs::{self, File};
 use std::net::SocketAddr;

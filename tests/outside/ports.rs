@@ -38,6 +38,11 @@ impl Ports {
         format!("{}-{}", self.first + SIGNALLING, self.first + LENGTH - 1)
     }
 
+    /// A port for audio that nobody listens to.
+    pub fn rtp_port(&self) -> u16 {
+        self.first + LENGTH - 2
+    }
+
     /// Every port of the stretch, for whoever stands in front of the program that has it.
     pub fn all(&self) -> std::ops::Range<u16> {
         self.first..self.first + LENGTH

@@ -1,6 +1,7 @@
 //! The real binary on free ports of loopback, with its data in a directory of the test.
 //!
 //! Only so many tests at once as the machine can carry: calls run in real time, and a test must not make another late.
+#![expect(dead_code, reason = "for calls that Offhook places")]
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -40,13 +41,29 @@ impl Server {
         Self::launch(Ports::lease(), settings, yaml, place).await
     }
 
+    /// With one flow of the test's own for every number.
+    pub async fn with_flow(settings: &[&str], flow: &str) -> Self {
+        let place = Some(place().await);
+        let dir = fresh_dir();
+        for (file, text) in [("lines/all.yaml", "default: true\nflow: own\n"), ("flows/own.yaml", flow)] {
+            let path = dir.join("config").join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let flows = format!("flows.dir={}", dir.join("config").display());
+        let settings: Vec<&str> = settings.iter().copied().chain([flows.as_str()]).collect();
+        Self::launch(Ports::lease(), &settings, "", place).await
+    }
+
     /// Behind a relay, which is where callers find it.
     pub async fn behind_a_network(seed: u64, settings: &[&str]) -> (Self, Relay) {
         let place = Some(place().await);
         let ports = Ports::lease();
         let relay = Relay::start(ports.all(), seed).await;
         let external = format!("sip.external_address={}", relay.address());
-        let settings: Vec<&str> = settings.iter().copied().chain([external.as_str()]).collect();
+        // Everybody is told the relay's address: here no network is local.
+        let ours = [external.as_str(), "sip.local_networks=[]"];
+        let settings: Vec<&str> = settings.iter().copied().chain(ours).collect();
         (Self::launch(ports, &settings, "", place).await, relay)
     }
 

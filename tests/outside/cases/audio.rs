@@ -17,7 +17,7 @@ async fn sipp_holds_the_call_and_takes_it_back() {
     let offer = sdp(ear.port(), "0 101", "a=sendrecv");
     let script = Scenario::caller("holds")
         .invites("", Some(&offer))
-        .is_answered(&[Lacks("a=recvonly")])
+        .gets_through(&[Lacks("a=recvonly")])
         .pauses(1_500)
         .requests("INVITE", "", Some(("application/sdp", &sdp(ear.port(), "0 101", "a=sendonly"))))
         .may_get(&[100])
@@ -43,7 +43,7 @@ async fn sipp_changes_the_codec_in_the_middle_of_a_call() {
     let ear = Ear::open().await;
     let script = Scenario::caller("changes_codec")
         .invites("", Some(&sdp(ear.port(), "0 101", "")))
-        .is_answered(&[Holds("RTP/AVP 0 101")])
+        .gets_through(&[Holds("RTP/AVP 0 101")])
         .pauses(2_000)
         .requests("INVITE", "", Some(("application/sdp", &sdp(ear.port(), "8 96", ""))))
         .may_get(&[100])

@@ -6,6 +6,7 @@ use super::{AUDIBLE_DBFS, listen_for};
 use crate::outside::baresip::Baresip;
 use crate::outside::ear::{Ear, loudest};
 use crate::outside::record::{reached_by_key, said};
+use crate::outside::scenario::{Scenario, sdp};
 use crate::outside::server::Server;
 use crate::outside::sipp::Sipp;
 
@@ -48,12 +49,17 @@ async fn sipp_presses_1_and_reaches_appointments() {
 }
 
 #[tokio::test]
-async fn sipp_is_hung_up_on_after_the_transfer_is_announced() {
-    let server = Server::start(&[]).await;
-    Sipp { scenario: "is_hung_up_on", number: "clinic", raw: true, ..Sipp::default() }.succeeds(&server).await;
+async fn sipp_is_hung_up_on_by_the_flow() {
+    let server = Server::with_flow(&[], SAYS_GOODBYE).await;
+    let script = Scenario::caller("is_hung_up_on")
+        .invites("", Some(&sdp(server.ports.rtp_port(), "0 101", "")))
+        .gets_through(&[])
+        .receives("BYE", &[])
+        .replies(200, "", None);
+    Sipp { script: Some(script), ..Sipp::default() }.succeeds(&server).await;
     let call = server.ended_call().await;
-    assert_eq!(call["end_reason"], "transferred");
-    assert!(said(&call).contains("a person at the front desk"), "{call:#}");
+    assert_eq!(call["end_reason"], "flow_hung_up");
+    assert!(said(&call).contains("Goodbye"), "{call:#}");
 }
 
 #[tokio::test]
@@ -107,14 +113,12 @@ async fn baresip_talks_to_the_clinic_and_hangs_up() {
 
 #[tokio::test]
 async fn baresip_is_hung_up_on_by_the_flow() {
-    let server = Server::start(&[]).await;
+    let server = Server::with_flow(&[], SAYS_GOODBYE).await;
     let mut phone = Baresip::start(server.dir()).await;
-    phone.dials(&format!("sip:clinic@{}", server.sip)).await;
-    listen_for(1_000).await;
-    phone.presses('0').await;
+    phone.dials(&format!("sip:any@{}", server.sip)).await;
     phone.is_hung_up(Duration::from_secs(20)).await;
     assert!(loudest(&phone.heard().await) > AUDIBLE_DBFS);
-    assert_eq!(server.ended_call().await["end_reason"], "transferred");
+    assert_eq!(server.ended_call().await["end_reason"], "flow_hung_up");
 }
 
 #[tokio::test]
@@ -136,3 +140,10 @@ async fn no_log_line_holds_a_callers_number() {
         assert!(!text.contains("788123456"), "{place} holds the caller's number:\n{text}");
     }
 }
+
+const SAYS_GOODBYE: &str = "
+name: own
+steps:
+  goodbye:
+    hangup: We are closed today. Goodbye.
+";

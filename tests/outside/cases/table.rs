@@ -11,7 +11,11 @@ fn the_interoperability_table_names_every_test_and_no_other() {
     let named: BTreeSet<String> = rows.flat_map(|row| row.split('`').skip(1).step_by(2)).filter_map(test).collect();
     let mut there = BTreeSet::new();
     for file in fs::read_dir(format!("{root}/tests/outside/cases")).unwrap() {
-        let text = fs::read_to_string(file.unwrap().path()).unwrap();
+        let path = file.unwrap().path();
+        if path.ends_with("table.rs") {
+            continue;
+        }
+        let text = fs::read_to_string(path).unwrap();
         there.extend(text.split("#[tokio::test").skip(1).filter_map(|rest| {
             let name = rest.split_once("async fn ")?.1.split_once('(')?.0;
             Some(name.to_owned())
