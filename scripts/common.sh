@@ -38,7 +38,7 @@ need_packages() {
         die "apt-get install failed; see above"
 }
 
-# A C compiler and linker (TLS, SQLite and the allocator are C) and the embedded voices.
+# A C compiler and linker (TLS, SQLite, Opus and the allocator are C; Opus is built by cmake) and the embedded voices.
 need_build_tools() {
     command -v cargo >/dev/null || [[ ! -r ${HOME}/.cargo/env ]] || . "${HOME}/.cargo/env"
     command -v cargo >/dev/null || die "no cargo: install Rust 1.95 or newer first (https://rustup.rs)"
@@ -49,6 +49,7 @@ need_build_tools() {
         die "rustc $rust is older than $wanted: rustup update"
     local packages=(flite espeak-ng)
     command -v cc >/dev/null || packages+=(build-essential)
+    command -v cmake >/dev/null || packages+=(cmake)
     need_packages "${packages[@]}"
 }
 

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
 use offhook_media::inbound::{InboundConfig, RtpInbound};
-use offhook_media::outbound::{Datagram, RtpOutbound};
+use offhook_media::outbound::{DATAGRAM, OutboundConfig, RtpOutbound};
 use offhook_media::{FRAME, FRAME_MS, Frame};
 use tokio::sync::mpsc;
 
@@ -89,7 +89,13 @@ impl RtpLeg {
         self.source = Source::offered(change.remote);
         self.sends = change.sends;
         self.inbound.reconfigure(change.inbound);
-        self.outbound.reconfigure(change.inbound.codec, change.inbound.payload_type);
+        self.outbound.reconfigure(OutboundConfig {
+            ptime_ms: change.inbound.ptime_ms,
+            dtmf_payload_type: change.inbound.dtmf_payload_type,
+            dtmf_clock: change.inbound.dtmf_clock,
+            comfort_noise_payload_type: change.inbound.comfort_noise_payload_type,
+            ..OutboundConfig::new(change.inbound.codec, change.inbound.payload_type)
+        });
     }
 
     /// Takes packets until none is left, or the newest is so fresh that none can be behind it.
@@ -167,10 +173,12 @@ impl Leg for RtpLeg {
 
     fn send(&mut self, frame: Option<&Frame>, _now: Moment) {
         let Some(remote) = self.source.remote().filter(|_| self.sends) else { return self.outbound.skip() };
-        let mut packet: Datagram = [0; 200];
-        let length = self.outbound.frame(frame.unwrap_or(&SILENCE), &mut packet);
-        let sent = self.port.socket.send_to(packet.get(..length).unwrap_or_default(), remote);
-        self.sent += u64::from(sent.is_ok());
+        self.outbound.frame(frame.unwrap_or(&SILENCE));
+        let mut packet = DATAGRAM;
+        while let Some(length) = self.outbound.poll(&mut packet) {
+            let sent = self.port.socket.send_to(packet.get(..length).unwrap_or_default(), remote);
+            self.sent += u64::from(sent.is_ok());
+        }
     }
 
     fn clear(&mut self, _now: Moment) {
