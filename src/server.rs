@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use crate::api::serve::{ServeLimits, Served, serve};
 use crate::api::{ApiState, Readiness, Stage, router};
 use crate::call::actor::Services;
+use crate::call::outgoing::Dialers;
 use crate::call::reception::Reception;
 use crate::call::registry::Registry;
 use crate::call::shard::Shards;
@@ -76,6 +77,8 @@ impl Server {
             metrics: metrics.clone(),
             registry: Registry::default(),
             shared: shared.clone(),
+            targets: Arc::new(config.transfer.targets.clone()),
+            dialers: Dialers::default(),
         });
         let shards = Shards::start(&config.media, &services).context("media.shards")?;
         let reception = Arc::new(Reception::new(

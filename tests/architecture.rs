@@ -154,7 +154,7 @@ fn rules_wait_for_nothing_and_read_no_clock() {
 
 /// The pure files: both libraries, turn-taking, dialog, and the call's rules.
 fn is_pure(path: &str) -> bool {
-    let rules_of_a_call = ["core", "messages", "mouth", "words", "timers", "latency", "exchange", "leg"];
+    let rules_of_a_call = ["core", "messages", "mouth", "words", "timers", "latency", "exchange", "leg", "transfer"];
     let is_call_rule = rules_of_a_call
         .iter()
         .any(|name| path == format!("src/call/{name}.rs") || path.starts_with(&format!("src/call/{name}/")));

@@ -97,6 +97,12 @@ struct CallJson {
     id: String,
     /// `sip`, `twilio` or `unknown`.
     via: String,
+    /// `inbound` or `outbound`.
+    direction: String,
+    /// The trunk that carried a call of ours.
+    trunk: Option<String>,
+    /// How the last transfer ended: `ok`, `busy`, `no_answer`, `refused` ...
+    transfer: Option<String>,
     /// `active` or `ended`.
     state: &'static str,
     called: String,
@@ -123,6 +129,9 @@ struct SummaryJson {
     jitter_ms: f64,
     /// Ticks later than 5 ms.
     late_ticks: u64,
+    holds: u32,
+    /// All holds together.
+    held_ms: f64,
 }
 
 impl From<CallRow> for CallJson {
@@ -130,6 +139,9 @@ impl From<CallRow> for CallJson {
         Self {
             id: row.id.to_string(),
             via: row.via,
+            direction: row.direction,
+            trunk: row.trunk,
+            transfer: row.transfer,
             state: if row.ended_at.is_some() { "ended" } else { "active" },
             called: shown_number(row.called.expose()),
             caller: shown_number(row.caller.expose()),
@@ -154,6 +166,8 @@ impl From<CallSummary> for SummaryJson {
             concealed_ms: summary.concealed_ms,
             jitter_ms: summary.jitter_ms,
             late_ticks: summary.late_ticks,
+            holds: summary.holds,
+            held_ms: summary.held_ms,
         }
     }
 }

@@ -40,6 +40,9 @@ impl Checks for Fake {
 fn row() -> CallRow {
     CallRow {
         id: CallId::parse("01890000-0000-7000-8000-000000000001").unwrap(),
+        direction: "inbound".into(),
+        trunk: None,
+        transfer: None,
         via: "sip".to_owned(),
         called: Pii::new("1000".to_owned()),
         caller: Pii::new("+250788123456".to_owned()),

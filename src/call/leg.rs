@@ -1,5 +1,6 @@
 //! What any leg can say and be told. A transport implements [`Leg`]; a call knows nothing else of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use offhook_media::Frame;
@@ -7,7 +8,7 @@ use offhook_media::dtmf::Digit;
 use offhook_media::inbound::FrameKind;
 
 use super::Moment;
-use crate::store::record::EndReason;
+use crate::store::record::{CallId, EndReason};
 
 /// What a leg hears, in the order in which it arrived.
 #[derive(Debug)]
@@ -37,6 +38,15 @@ pub struct LegStats {
     pub malformed_packets: u64,
 }
 
+/// How the far side of a leg is asked to leave us for somebody else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HandOver {
+    /// Call this number or SIP address.
+    Refer { to: Arc<str> },
+    /// Take our place in this call of ours.
+    Join { target: CallId },
+}
+
 /// One side of a call. Owned by the call's actor, driven at the call's 20 ms tick; never waits.
 pub trait Leg: Send {
     /// Hands over everything that has arrived.
@@ -53,6 +63,13 @@ pub trait Leg: Send {
 
     /// Audio sent but not yet heard by the caller.
     fn unheard(&self, now: Moment) -> Duration;
+
+    /// Asks the far side to leave us for somebody else. What becomes of it comes back as a
+    /// [`super::transfer::TransferEvent`] from the signalling beside the leg. `false`: calls of this kind cannot be
+    /// handed over.
+    fn transfer(&mut self, _over: &HandOver) -> bool {
+        false
+    }
 
     /// Ends the call at this side.
     fn hang_up(&mut self, reason: &EndReason);

@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 
 use super::core::CallInput;
 use super::shard::CallPort;
-use crate::store::record::{CallId, EndReason, Via};
+use crate::store::record::{CallId, Direction, EndReason, Via};
 use crate::telemetry::pii::Pii;
 
 /// What is known of a live call from outside.
@@ -16,6 +16,7 @@ use crate::telemetry::pii::Pii;
 pub struct LiveCall {
     pub id: CallId,
     pub via: Via,
+    pub direction: Direction,
     pub called: String,
     pub caller: Pii<String>,
     pub flow: Arc<str>,

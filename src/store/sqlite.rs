@@ -174,8 +174,8 @@ async fn examine(connection: &mut SqliteConnection, file: &Path) -> Result<(), S
 /// True when the row was new.
 async fn insert(batch: &mut SqliteConnection, row: &Row) -> Result<bool, sqlx::Error> {
     let done = match row {
-        Row::Started { call, at, via, called, caller, flow } => {
-            sqlx::query(START_CALL).bind(call).bind(via).bind(called).bind(caller).bind(flow).bind(at)
+        Row::Started { call, at, via, direction, called, caller, flow } => {
+            sqlx::query(START_CALL).bind(call).bind(via).bind(direction).bind(called).bind(caller).bind(flow).bind(at)
         }
         // The start may have been lost to a full queue; its turns are worth keeping all the same.
         Row::Turn(turn) => {
@@ -227,6 +227,10 @@ fn bind_end<'a>(call: &'a str, at: &'a str, reason: &'a str, summary: &'a Summar
         .bind(summary.concealed_ms)
         .bind(summary.jitter_ms)
         .bind(summary.late_ticks)
+        .bind(summary.holds)
+        .bind(summary.held_ms)
+        .bind(&summary.transfer)
+        .bind(&summary.trunk)
         .bind(call)
 }
 
@@ -245,10 +249,16 @@ fn call_row(row: &SqliteRow) -> Result<CallRow, sqlx::Error> {
         concealed_ms: count("concealed_ms")?,
         jitter_ms: ms("jitter_ms")?,
         late_ticks: count("late_ticks")?,
+        holds: small("holds")?,
+        held_ms: ms("held_ms")?,
+        ..CallSummary::default()
     };
     Ok(CallRow {
         id: CallId::parse(row.try_get("id")?).map_err(unexpected)?,
         via: row.try_get("via")?,
+        direction: row.try_get("direction")?,
+        trunk: row.try_get("trunk")?,
+        transfer: row.try_get("transfer")?,
         called: Pii::new(row.try_get("called")?),
         caller: Pii::new(row.try_get("caller")?),
         flow: row.try_get("flow")?,
@@ -337,13 +347,15 @@ const MISMATCH_CODE: i32 = 20;
 const NOT_A_DATABASE_CODE: i32 = 26;
 
 const PROBE: &str = "SELECT 1 FROM schema_version LIMIT 1";
-const START_CALL: &str = "INSERT INTO calls (id, via, called, caller, flow, started_at) VALUES (?, ?, ?, ?, ?, ?) \
-     ON CONFLICT (id) DO UPDATE SET via = excluded.via, called = excluded.called, caller = excluded.caller, \
+const START_CALL: &str = "INSERT INTO calls (id, via, direction, called, caller, flow, started_at) \
+     VALUES (?, ?, ?, ?, ?, ?, ?) \
+     ON CONFLICT (id) DO UPDATE SET via = excluded.via, direction = excluded.direction, called = excluded.called, caller = excluded.caller, \
      flow = excluded.flow, started_at = excluded.started_at WHERE via = 'unknown'";
 const ENSURE_CALL: &str = "INSERT INTO calls (id, via, called, caller, flow, started_at) \
      VALUES (?, 'unknown', '', '', '', ?) ON CONFLICT (id) DO NOTHING";
 const END_CALL: &str = "UPDATE calls SET ended_at = ?, end_reason = ?, duration_ms = ?, turns = ?, barge_ins = ?, \
-     frames_sent = ?, frames_received = ?, packets_lost = ?, concealed_ms = ?, jitter_ms = ?, late_ticks = ? \
+     frames_sent = ?, frames_received = ?, packets_lost = ?, concealed_ms = ?, jitter_ms = ?, late_ticks = ?, \
+     holds = ?, held_ms = ?, transfer = ?, trunk = ? \
      WHERE id = ? AND ended_at IS NULL";
 const ADD_TURN: &str = "INSERT INTO user_sessions (call_id, number, at, step, caller_words, keys_pressed, heard, \
      unheard, asr_ms, llm_ms, tts_ms, total_ms, barge_in_ms, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
