@@ -19,15 +19,17 @@
 
 mod dialog;
 mod endpoint;
+pub mod guard;
 pub mod message;
 mod pii;
 pub mod sdp;
 mod stream;
 mod transaction;
 
+pub use dialog::{BadReplaces, Replaces};
 pub use endpoint::{
     Advertised, CallHandle, Command, EndCause, Endpoint, EndpointConfig, Event, Flow, IncomingInvite, Input,
-    OutboundInvite, Output, Transport,
+    OutboundInvite, Output, RefusalKind, Refused, Remote, Transport, Warning,
 };
 pub use pii::Pii;
 pub use stream::{Framed, PONG, StreamFramer};

@@ -30,9 +30,11 @@ fn a_call_is_set_up_and_torn_down() {
     net.place(1);
     net.run(ms(60_000));
     let caller: Vec<_> = net.events[CALLER].iter().map(|(at, event)| (at.as_millis(), event.clone())).collect();
-    assert_eq!(caller[0], (20, Event::Progress { call: call(1), status: 180, sdp: None }));
-    assert_eq!(caller[1], (20, Event::Answered { call: call(1), sdp: Some(sdp()) }));
-    assert_eq!(caller[2], (20, Event::Ended { call: call(1), cause: EndCause::LocalBye, reason: None }));
+    assert_eq!(caller[0], (20, Event::Progress { call: call(1), early: 1, status: 180, sdp: None }));
+    let (20, Event::Answered { sdp: Some(answer), remote, .. }) = &caller[1] else { panic!("{:?}", caller[1]) };
+    assert_eq!((answer, remote.early), (&sdp(), 1));
+    let ended = Event::Ended { call: call(1), cause: EndCause::LocalBye, reason: None, refused: None };
+    assert_eq!(caller[2], (20, ended));
     assert!(matches!(net.events[CALLEE][1], (_, Event::Confirmed { sdp: None, .. })));
     assert_eq!(net.ended(CALLEE), [(ms(30), EndCause::RemoteBye)]);
     assert!(net.is_idle(), "nothing is left over");
@@ -234,7 +236,7 @@ fn early_media_reaches_the_caller() {
     });
     net.place(1);
     net.run(ms(100));
-    let progress = Event::Progress { call: call(1), status: 183, sdp: Some(sdp()) };
+    let progress = Event::Progress { call: call(1), early: 1, status: 183, sdp: Some(sdp()) };
     assert_eq!(net.events[CALLER], [(ms(20), progress)]);
 }
 

@@ -79,6 +79,9 @@ fn handle_of(event: &Event) -> CallHandle {
         | Event::Reinvite { call, .. }
         | Event::ReinviteAnswered { call, .. }
         | Event::Info { call, .. }
+        | Event::ReferProgress { call, .. }
+        | Event::ReferRefused { call, .. }
+        | Event::Referred { call, .. }
         | Event::Ended { call, .. } => *call,
     }
 }

@@ -197,7 +197,7 @@ impl Driver {
     async fn transmit(&mut self, flow: Flow, bytes: Bytes) {
         let sent = match flow.transport {
             Transport::Udp => self.udp.send_to(&bytes, flow.remote).await.is_ok(),
-            Transport::Tcp => self.streams.send(&flow, bytes),
+            Transport::Tcp | Transport::Tls => self.streams.send(&flow, bytes),
         };
         if !sent {
             self.endpoint.handle(Input::Unreachable { flow: &flow }, clock::now());
@@ -211,7 +211,13 @@ impl Driver {
             Event::Reinvite { call, offer } => self.calls.reinvite(call, offer.as_deref()),
             Event::Info { call, content_type, body } => self.calls.info(call, &content_type, body.reveal()),
             Event::Ended { call, cause, .. } => self.calls.ended(call, cause),
-            Event::Progress { .. } | Event::Answered { .. } | Event::ReinviteAnswered { .. } => Vec::new(),
+            // Nobody may send us anywhere: a stranger's transfer would be called at our cost.
+            Event::Referred { call, .. } => vec![Command::AnswerRefer { call, answer: Err(403) }],
+            Event::Progress { .. }
+            | Event::Answered { .. }
+            | Event::ReinviteAnswered { .. }
+            | Event::ReferProgress { .. }
+            | Event::ReferRefused { .. } => Vec::new(),
         }
     }
 }

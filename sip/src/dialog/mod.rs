@@ -2,7 +2,13 @@
 //!
 //! A dialog writes requests; when they are sent, and what they mean for a call, is the endpoint's.
 
-use crate::message::{Essentials, HeaderName, Message, Method, ParseError, Uri, Writer};
+mod progress;
+mod replaces;
+
+pub(crate) use progress::{SubscriptionState, fragment_status};
+pub use replaces::{BadReplaces, Replaces};
+
+use crate::message::{Essentials, HeaderName, Message, Method, ParseError, Scheme, Uri, Writer};
 use std::net::{IpAddr, SocketAddr};
 
 pub(crate) struct Dialog {
@@ -72,6 +78,11 @@ impl Dialog {
         }
     }
 
+    /// True where the other side is to be reached by a SIPS URI.
+    pub(crate) fn is_secure(&self) -> bool {
+        Uri::parse(&self.remote_target).is_ok_and(|uri| uri.scheme() == Scheme::Sips)
+    }
+
     pub(crate) fn remote_tag(&self) -> &str {
         &self.remote_tag
     }
@@ -105,6 +116,11 @@ impl Dialog {
         self.write(method, self.local_cseq, via)
     }
 
+    /// The number of our last request.
+    pub(crate) fn last_cseq(&self) -> u32 {
+        self.local_cseq
+    }
+
     /// The ACK of a 2xx, which repeats the INVITE's number (section 13.2.2.4).
     pub(crate) fn ack(&self, cseq: u32, via: &str) -> Writer {
         self.write(&Method::Ack, cseq, via)
@@ -117,7 +133,7 @@ impl Dialog {
         let route = self.route_set.first().map(|route| strip_brackets(route));
         let uri = Uri::parse(route.unwrap_or(&self.remote_target)).ok()?;
         let address = uri.host()?.ip()?;
-        is_one_host(address).then(|| SocketAddr::new(address, uri.port().unwrap_or(5060)))
+        is_one_host(address).then(|| SocketAddr::new(address, uri.port().unwrap_or(default_port(&uri))))
     }
 
     fn write(&self, method: &Method, cseq: u32, via: &str) -> Writer {
@@ -138,6 +154,12 @@ impl Dialog {
             .header(HeaderName::CSeq, format_args!("{cseq} {method}"));
         writer
     }
+}
+
+/// Section 19.1.2 and 26.2.2.
+fn default_port(uri: &Uri<'_>) -> u16 {
+    let tls = uri.param("transport").flatten().is_some_and(|transport| transport.eq_ignore_ascii_case("tls"));
+    if tls || uri.scheme() == Scheme::Sips { 5061 } else { 5060 }
 }
 
 fn record_route(message: &Message) -> Result<Vec<String>, ParseError> {

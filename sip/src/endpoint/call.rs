@@ -1,6 +1,8 @@
 //! What an endpoint remembers of one call.
 
-use super::io::Flow;
+use super::forks::Fork;
+use super::io::{CallHandle, Flow};
+use super::refer::{Referred, Referring};
 use crate::dialog::Dialog;
 use crate::message::ExtraHeader;
 use bytes::Bytes;
@@ -9,8 +11,10 @@ use std::time::Duration;
 pub(super) struct Call {
     /// The way of the last message from the other side; for outgoing calls, the way of the INVITE.
     pub(super) flow: Flow,
-    /// `None` until an outgoing call hears a To tag.
+    /// `None` until an outgoing call is answered.
     pub(super) dialog: Option<Dialog>,
+    /// Where an outgoing call rings; empty once it is answered.
+    pub(super) forks: Vec<Fork>,
     pub(super) phase: Phase,
     /// Our 2xx that still lacks its ACK.
     pub(super) ack_wait: Option<AckWait>,
@@ -20,6 +24,10 @@ pub(super) struct Call {
     pub(super) our_offer: Option<OurOffer>,
     /// The ACK to give again when the 2xx with this CSeq number comes again.
     pub(super) last_ack: Option<(u32, Flow, Bytes)>,
+    pub(super) referring: Option<Referring>,
+    pub(super) referred: Option<Referred>,
+    /// The call that ends when this one is answered.
+    pub(super) replaces: Option<CallHandle>,
     /// The end was reported; the call only lives on to finish its exchanges.
     pub(super) ended: bool,
 }
@@ -69,7 +77,26 @@ pub(super) struct OurOffer {
 
 impl Call {
     pub(super) fn new(flow: Flow, dialog: Option<Dialog>, phase: Phase) -> Self {
-        Self { flow, dialog, phase, ack_wait: None, their_offer: None, our_offer: None, last_ack: None, ended: false }
+        Self {
+            flow,
+            dialog,
+            forks: Vec::new(),
+            phase,
+            ack_wait: None,
+            their_offer: None,
+            our_offer: None,
+            last_ack: None,
+            referring: None,
+            referred: None,
+            replaces: None,
+            ended: false,
+        }
+    }
+
+    /// The dialog with this remote tag: the call's own, or an early one.
+    pub(super) fn dialog_mut(&mut self, remote_tag: &str) -> Option<&mut Dialog> {
+        let early = self.forks.iter_mut().map(|fork| &mut fork.dialog);
+        self.dialog.iter_mut().chain(early).find(|dialog| dialog.remote_tag() == remote_tag)
     }
 
     pub(super) fn is_pending(&self) -> bool {

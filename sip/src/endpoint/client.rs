@@ -14,6 +14,15 @@ pub(super) struct ClientTx {
     pub(super) request: Bytes,
     machine: ClientMachine,
     user: User,
+    /// What acknowledged 2xx answers that made no call.
+    pub(super) acks: Vec<Ack>,
+}
+
+/// The ACK of a 2xx that made no call, to be given again when the 2xx comes again.
+pub(super) struct Ack {
+    pub(super) tag: String,
+    pub(super) flow: Flow,
+    pub(super) bytes: Bytes,
 }
 
 /// Who sent the request, and so who hears the answer.
@@ -23,6 +32,8 @@ pub(super) enum User {
     Reinvite(CallHandle),
     Bye(CallHandle),
     Info(CallHandle),
+    Refer(CallHandle),
+    Notify(CallHandle),
     /// Nobody: CANCEL, and the BYE of a forked dialog.
     Nobody,
 }
@@ -53,6 +64,13 @@ impl Clients {
         self.table.iter().filter(|(_, tx)| lost(&tx.flow)).map(|(id, _)| *id).collect()
     }
 
+    /// Keeps an ACK with its INVITE; false where the transaction is gone or has `most` already.
+    pub(super) fn note_ack(&mut self, id: u64, ack: Ack, most: usize) -> bool {
+        let Some(tx) = self.table.get_mut(&id).filter(|tx| tx.acks.len() < most) else { return false };
+        tx.acks.push(ack);
+        true
+    }
+
     fn remove(&mut self, id: u64) {
         if let Some(tx) = self.table.remove(&id) {
             self.by_key.remove(&tx.key);
@@ -79,7 +97,7 @@ impl Endpoint {
         };
         let (id, key) = (self.fresh_id(), format!("{branch}|{method}"));
         self.clients.by_key.insert(key.clone(), id);
-        self.clients.table.insert(id, ClientTx { key, flow, request, machine, user });
+        self.clients.table.insert(id, ClientTx { key, flow, request, machine, user, acks: Vec::new() });
         self.apply_client(id, effects, None);
         id
     }
@@ -148,7 +166,7 @@ impl Endpoint {
                 Effect::Stop(timer) => self.clock.stop(Owner::Client(id), timer),
                 Effect::Deliver => {
                     if let Some(response) = response {
-                        self.on_answer(user, flow, response);
+                        self.on_answer(id, user, flow, response);
                     }
                 }
                 Effect::TimedOut => self.on_silence(user, Silence::TimedOut),

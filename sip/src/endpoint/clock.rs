@@ -43,6 +43,10 @@ impl Clock {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+
     pub(super) fn next(&self) -> Option<Moment> {
         self.order.first().map(|(at, _, _)| *at)
     }

@@ -1,5 +1,6 @@
 //! What an endpoint is told once.
 
+use crate::guard::GuardConfig;
 use crate::transaction::Timings;
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub struct EndpointConfig {
     pub force_rport: bool,
     /// Seconds in Retry-After of a 503 sent for overload.
     pub retry_after_s: u32,
+    /// Limits per source for requests that belong to no call yet.
+    pub guard: GuardConfig,
 }
 
 /// A host that peers reach us at.
@@ -35,7 +38,7 @@ pub struct EndpointConfig {
 pub struct Advertised {
     /// A name, an IPv4 address, or an IPv6 address in brackets.
     pub host: String,
-    /// Port for UDP and TCP; `None`: the flow's local port.
+    /// Port for UDP and TCP; `None`: the flow's local port, which it always is for TLS.
     pub port: Option<u16>,
 }
 
@@ -52,6 +55,7 @@ impl Default for EndpointConfig {
             ring_limit: Duration::from_secs(185),
             force_rport: true,
             retry_after_s: 5,
+            guard: GuardConfig::default(),
         }
     }
 }

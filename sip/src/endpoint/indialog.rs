@@ -7,7 +7,8 @@ use super::io::{CallHandle, EndCause, Event, Flow, Output};
 use super::screen::{self, Refusal};
 use super::server::{Opening, ServerTx};
 use super::{Endpoint, Owner, fill_capabilities};
-use crate::message::{Essentials, ExtraHeader, HeaderName, Message, Method};
+use crate::dialog::Dialog;
+use crate::message::{Essentials, ExtraHeader, HeaderName, Message, Method, Writer};
 use crate::pii::Pii;
 use crate::transaction::Timer;
 use bytes::Bytes;
@@ -27,7 +28,8 @@ impl Endpoint {
             return Err(Refusal::bare(503));
         }
         let call = self.calls.get_mut(&handle).ok_or(Refusal::bare(481))?;
-        let in_order = call.dialog.as_mut().is_some_and(|dialog| dialog.accept_cseq(seen.cseq.number));
+        let from_tag = seen.from.tag().unwrap_or_default();
+        let in_order = call.dialog_mut(from_tag).is_some_and(|dialog| dialog.accept_cseq(seen.cseq.number));
         if !in_order {
             return Err(Refusal::bare(500));
         }
@@ -39,6 +41,8 @@ impl Endpoint {
             Method::Bye => self.on_bye(handle, server, message),
             Method::Invite | Method::Update => self.on_their_offer(handle, server, message, seen, method),
             Method::Info => self.on_info(handle, server, message),
+            Method::Refer => self.on_refer(handle, server, message, &seen.cseq),
+            Method::Notify => self.on_notify(handle, server, message),
             _ => {
                 self.respond(server, 200, None, fill_capabilities);
             }
@@ -63,6 +67,14 @@ impl Endpoint {
         self.forget_call(call);
     }
 
+    pub(super) fn refuse_within(&mut self, server: u64, refusal: &Refusal) {
+        self.respond(server, refusal.status, None, |writer| {
+            if let Some((name, value)) = &refusal.field {
+                writer.header(*name, value);
+            }
+        });
+    }
+
     /// A re-INVITE or UPDATE: the application answers it, unless it comes at a wrong time.
     fn on_their_offer(
         &mut self,
@@ -84,7 +96,8 @@ impl Endpoint {
             return;
         }
         let Some(call) = self.calls.get_mut(&handle) else { return };
-        if let (Some(dialog), Some(contact)) = (call.dialog.as_mut(), seen.contact) {
+        let from_tag = seen.from.tag().unwrap_or_default();
+        if let (Some(dialog), Some(contact)) = (call.dialog_mut(from_tag), seen.contact) {
             dialog.refresh(contact.uri());
         }
         let offer = Some(message.body().clone()).filter(|body| !body.is_empty());
@@ -162,7 +175,8 @@ impl Endpoint {
 
     pub(super) fn send_reinvite(&mut self, handle: CallHandle) {
         let Some((flow, via, branch)) = self.prepare(handle) else { return };
-        let (contact, agent) = (self.contact(&flow), self.config.user_agent.clone());
+        let secure = self.calls.get(&handle).and_then(|call| call.dialog.as_ref()).is_some_and(Dialog::is_secure);
+        let (contact, agent) = (self.contact(&flow, secure), self.config.user_agent.clone());
         let Some(call) = self.calls.get_mut(&handle) else { return };
         let (Some(dialog), Some(ours)) = (call.dialog.as_mut(), call.our_offer.as_mut()) else { return };
         let mut writer = dialog.request(&Method::Invite, &via);
@@ -224,29 +238,60 @@ impl Endpoint {
     }
 
     pub(super) fn send_info(&mut self, handle: CallHandle, content_type: &str, body: &Bytes) {
-        let Some((flow, via, branch)) = self.prepare(handle) else { return };
-        let established = self.calls.get_mut(&handle).filter(|call| matches!(call.phase, Phase::Established));
-        let Some(dialog) = established.and_then(|call| call.dialog.as_mut()) else { return };
-        let request = dialog.request(&Method::Info, &via).finish(Some((content_type, body)));
-        self.open_client(&Method::Info, &branch, flow, request, User::Info(handle));
+        if self.calls.get(&handle).is_some_and(|call| matches!(call.phase, Phase::Established)) {
+            self.send_within(handle, &Method::Info, User::Info(handle), Some((content_type, body)), |_| {});
+        }
+    }
+
+    /// Sends a request within the call's dialog and gives back its CSeq number; `None` where there is no dialog. `fill`
+    /// adds fields.
+    pub(super) fn send_within(
+        &mut self,
+        handle: CallHandle,
+        method: &Method,
+        user: User,
+        body: Option<(&str, &[u8])>,
+        fill: impl FnOnce(&mut Writer),
+    ) -> Option<u32> {
+        let (flow, via, branch) = self.prepare(handle)?;
+        let secure = self.calls.get(&handle)?.dialog.as_ref()?.is_secure();
+        let contact = self.contact(&flow, secure);
+        let dialog = self.calls.get_mut(&handle)?.dialog.as_mut()?;
+        let mut writer = dialog.request(method, &via);
+        let number = dialog.last_cseq();
+        if !matches!(method, Method::Bye | Method::Info) {
+            // Each of these refreshes the target, or makes a dialog usage of its own.
+            writer.header(HeaderName::Contact, contact).header(HeaderName::Allow, screen::ALLOW);
+            writer.header(HeaderName::Supported, screen::SUPPORTED.join(", "));
+        }
+        writer.header(HeaderName::UserAgent, &self.config.user_agent);
+        fill(&mut writer);
+        self.open_client(method, &branch, flow, writer.finish(body), user);
+        Some(number)
     }
 
     pub(super) fn hang_up(&mut self, handle: CallHandle, reason: Option<ExtraHeader>) {
+        self.hang_up_for(handle, EndCause::LocalBye, reason);
+    }
+
+    /// Ends a call whatever its state.
+    pub(super) fn hang_up_for(&mut self, handle: CallHandle, cause: EndCause, reason: Option<ExtraHeader>) {
         let Some(call) = self.calls.get_mut(&handle) else { return };
         match call.phase {
             Phase::Ringing { server } => {
                 self.respond(server, 480, None, |writer| {
                     writer.extra(reason.as_slice());
                 });
-                self.end(handle, EndCause::LocalBye, None);
+                self.end(handle, cause, None);
                 self.forget_call(handle);
             }
-            Phase::Calling { .. } => self.give_up(handle, EndCause::LocalBye),
+            Phase::Calling { .. } => self.give_up(handle, cause),
             Phase::Established => {
                 if let Some(server) = self.take_their_offer(handle) {
                     self.respond(server, 487, None, |_| {});
                 }
-                self.end(handle, EndCause::LocalBye, None);
+                self.drop_refer(handle);
+                self.end(handle, cause, None);
                 self.leave(handle, reason);
             }
             Phase::Leaving { .. } | Phase::Ending => {}

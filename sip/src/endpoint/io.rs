@@ -1,5 +1,8 @@
 //! What goes into an endpoint and what comes out.
 
+use super::outcome::{Refused, Remote};
+use crate::dialog::Replaces;
+use crate::guard::Cidr;
 use crate::message::{ExtraHeader, UriBuf};
 use crate::pii::Pii;
 use bytes::Bytes;
@@ -11,7 +14,7 @@ pub struct Flow {
     pub transport: Transport,
     pub local: SocketAddr,
     pub remote: SocketAddr,
-    /// The stream it belongs to, numbered by the driver. `None` for UDP; for TCP in an outgoing
+    /// The stream it belongs to, numbered by the driver. `None` for UDP; for TCP and TLS in an outgoing
     /// flow it asks the driver to connect to `remote`, or to use a connection it has.
     pub connection: Option<u64>,
 }
@@ -21,12 +24,13 @@ pub struct Flow {
 pub enum Transport {
     Udp,
     Tcp,
+    Tls,
 }
 
 impl Transport {
     /// True where the transport itself repeats what is lost.
     pub const fn is_reliable(self) -> bool {
-        matches!(self, Self::Tcp)
+        matches!(self, Self::Tcp | Self::Tls)
     }
 
     /// The name in a Via.
@@ -34,6 +38,7 @@ impl Transport {
         match self {
             Self::Udp => "UDP",
             Self::Tcp => "TCP",
+            Self::Tls => "TLS",
         }
     }
 }
@@ -103,9 +108,18 @@ pub enum Command {
     Cancel { call: CallHandle },
     /// Send INFO within the call.
     Info { call: CallHandle, content_type: String, body: Bytes },
+    /// Ask the other side to call `to` instead (RFC 3515). With `replaces`, `to` is where that other call of ours is,
+    /// and it is to take our place there (RFC 3891). Both calls go on; hang them up when `ReferProgress` says so.
+    Refer { call: CallHandle, to: UriBuf, replaces: Option<CallHandle>, referred_by: Option<UriBuf> },
+    /// Answer [`Event::Referred`]: 202, or a refusal (603, 403). Without an answer it is refused.
+    AnswerRefer { call: CallHandle, answer: Result<(), u16> },
+    /// After `AnswerRefer` with `Ok`: how the call goes that was asked for. A status from 200 on is the last.
+    NotifyRefer { call: CallHandle, status: u16 },
     /// Refuse new calls, and OPTIONS that ask for them, with 503 and Retry-After (`Some`), or take them
     /// again (`None`). Calls that are known go on.
     Drain { retry_after_s: Option<u32> },
+    /// Replace the networks the guard trusts.
+    SetTrusted(Vec<Cidr>),
 }
 
 /// A call to place.
@@ -121,6 +135,8 @@ pub struct OutboundInvite {
     /// Our offer.
     pub sdp: Bytes,
     pub headers: Vec<ExtraHeader>,
+    /// The call at the other side that this one takes the place of, as [`Event::Referred`] named it.
+    pub replaces: Option<Replaces>,
 }
 
 /// What an endpoint wants done. Deliberately without `Debug`: it quotes whole messages.
@@ -136,10 +152,12 @@ pub enum Output {
 pub enum Event {
     /// Somebody calls. 100 was sent.
     Incoming { call: CallHandle, flow: Flow, invite: Box<IncomingInvite> },
-    /// A provisional answer above 100 to our INVITE.
-    Progress { call: CallHandle, status: u16, sdp: Option<Bytes> },
-    /// Our INVITE was accepted and acknowledged.
-    Answered { call: CallHandle, sdp: Option<Bytes> },
+    /// A provisional answer above 100 to our INVITE. `early` numbers the places where it rings, from 1; 0 where the
+    /// answer does not tell.
+    Progress { call: CallHandle, early: u32, status: u16, sdp: Option<Bytes> },
+    /// Our INVITE was accepted and acknowledged. `sdp` is that of the 200, or else the last one that the same place sent
+    /// while it rang.
+    Answered { call: CallHandle, sdp: Option<Bytes>, remote: Box<Remote> },
     /// Our 200 was acknowledged; with SDP where the 200 carried the offer.
     Confirmed { call: CallHandle, sdp: Option<Bytes> },
     /// The other side offers new media, or asks for our offer. Reply by `AnswerReinvite`.
@@ -148,8 +166,17 @@ pub enum Event {
     ReinviteAnswered { call: CallHandle, answer: Result<Option<Bytes>, u16> },
     /// INFO came and was answered with 200.
     Info { call: CallHandle, content_type: String, body: Pii<Bytes> },
-    /// The call is over. `reason` is the text of a Reason header, such as `Q.850;cause=16`.
-    Ended { call: CallHandle, cause: EndCause, reason: Option<String> },
+    /// How the call goes that we sent the other side to: 100 while it is tried, 180.., and with `done` its outcome. 2xx is
+    /// a transfer that worked; 408 also says that nothing was heard of it.
+    ReferProgress { call: CallHandle, status: u16, done: bool },
+    /// Our REFER was refused with this status. 491: another one is not finished; 481: there is no answered call.
+    ReferRefused { call: CallHandle, status: u16 },
+    /// The other side asks us to call somebody else, in place of the call `replaces` where that is given. Nothing is done
+    /// about it here. Reply by `AnswerRefer`.
+    Referred { call: CallHandle, to: Pii<UriBuf>, replaces: Option<Replaces>, referred_by: Option<Pii<String>> },
+    /// The call is over. `reason` is the text of a Reason header, such as `Q.850;cause=16`. `refused` explains a call of
+    /// ours that was refused.
+    Ended { call: CallHandle, cause: EndCause, reason: Option<String>, refused: Option<Box<Refused>> },
 }
 
 /// Why a call is over.
@@ -171,6 +198,8 @@ pub enum EndCause {
     TransactionTimeout,
     /// The other side no longer knows the call (481).
     Forgotten,
+    /// Another call took its place (RFC 3891).
+    Replaced,
     /// The command to place it could not be followed: the handle is in use, or the endpoint is full.
     NotPlaced,
 }
@@ -187,6 +216,8 @@ pub struct IncomingInvite {
     pub from_display: Pii<String>,
     pub call_id: String,
     pub offer: Option<Bytes>,
+    /// The call of ours whose place this one takes if it is answered; that one then ends by itself.
+    pub replaces: Option<CallHandle>,
     /// Values of the header fields an application may ask for, by canonical name: identity, diversion,
     /// subject, and every extension field, in order. At most 64.
     pub headers: Vec<(String, Pii<String>)>,

@@ -8,9 +8,14 @@ mod call;
 mod client;
 mod clock;
 mod config;
+mod forks;
+mod gate;
 mod indialog;
 mod io;
+mod outcome;
 mod random;
+mod refer;
+mod replaces;
 mod reply;
 mod screen;
 mod server;
@@ -19,10 +24,12 @@ mod uas;
 
 pub use config::{Advertised, EndpointConfig};
 pub use io::{CallHandle, Command, EndCause, Event, Flow, IncomingInvite, Input, OutboundInvite, Output, Transport};
+pub use outcome::{RefusalKind, Refused, Remote, Warning};
 
 use crate::Moment;
 use crate::dialog::DialogId;
-use crate::message::{Essentials, HeaderName, Message, Method, ParseError, salvage};
+use crate::guard::Guard;
+use crate::message::{Essentials, HeaderName, Message, Method, ParseError, Scheme, salvage};
 use crate::transaction::Timer;
 use bytes::Bytes;
 use call::{Call, Phase};
@@ -49,12 +56,14 @@ pub struct Endpoint {
     /// Calls not yet answered.
     pending: usize,
     draining: Option<u32>,
+    guard: Guard,
 }
 
 impl Endpoint {
     /// `seed` makes tags, branches and Call-IDs; give it from the system's random source in
     /// production, and a fixed one where a run is to be repeated.
     pub fn new(config: EndpointConfig, seed: u64) -> Self {
+        let guard = Guard::new(config.guard.clone(), seed);
         Self {
             config,
             random: Random::new(seed),
@@ -68,6 +77,7 @@ impl Endpoint {
             last_id: 0,
             pending: 0,
             draining: None,
+            guard,
         }
     }
 
@@ -107,6 +117,16 @@ impl Endpoint {
         self.servers.len() + self.clients.len()
     }
 
+    /// Dialogs at this moment, early ones included.
+    pub fn dialogs(&self) -> usize {
+        self.dialogs.len()
+    }
+
+    /// Timers that run at this moment.
+    pub fn timers(&self) -> usize {
+        self.clock.len()
+    }
+
     fn on_bytes(&mut self, flow: Flow, bytes: Bytes) {
         // Keep-alives over UDP are line ends or zeros (RFC 5626 section 3.5, RFC 3261 section 7.5).
         if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
@@ -134,6 +154,9 @@ impl Endpoint {
         if let Some(id) = self.servers.find(&key) {
             return self.repeat_server(id);
         }
+        if self.find_dialog(&seen).is_none() && !self.passes_gate(&flow, &message, &method) {
+            return;
+        }
         if let Err(refusal) = screen::any(&message, &method, &target) {
             return self.refuse(&flow, &message, refusal);
         }
@@ -143,6 +166,8 @@ impl Endpoint {
             match method {
                 Method::Invite => self.on_new_invite(&flow, &message, &seen, key),
                 Method::Options => self.answer_options(&flow, &message),
+                // Nobody without a call may send us anywhere.
+                Method::Refer => Err(Refusal::bare(403)),
                 _ => Err(Refusal::bare(481)),
             }
         };
@@ -171,7 +196,9 @@ impl Endpoint {
     }
 
     fn refuse_malformed(&mut self, flow: Flow, bytes: &Bytes, error: ParseError) {
-        if let Some(request) = salvage(bytes) {
+        if self.may_complain(&flow, bytes)
+            && let Some(request) = salvage(bytes)
+        {
             self.answer_stateless(&flow, &request, error.status(), |_| {});
         }
     }
@@ -182,15 +209,25 @@ impl Endpoint {
         flow: &Flow,
         request: &Message,
         status: u16,
-        fill: impl FnOnce(&mut crate::message::Writer),
+        fill: impl Fn(&mut crate::message::Writer),
     ) {
         let tag = self.stateless_tag(request);
         let via = request.via().ok();
         let way = reply::destination(flow, via.as_ref(), self.config.force_rport);
-        let mut writer = reply::begin(request, flow.remote, status, &tag);
-        writer.header(HeaderName::Server, &self.config.user_agent);
-        fill(&mut writer);
-        self.outputs.push_back(Output::Transmit { flow: way, bytes: writer.finish(None) });
+        let write = |server: bool, fields: bool| {
+            let mut writer = reply::begin(request, flow.remote, status, &tag);
+            if server {
+                writer.header(HeaderName::Server, &self.config.user_agent);
+            }
+            if fields {
+                fill(&mut writer);
+            }
+            writer.finish(None)
+        };
+        let fits = |bytes: &Bytes| bytes.len() <= request.as_bytes().len() || !self.must_be_brief(flow);
+        let bytes = [(true, true), (false, true)].into_iter().map(|(server, fields)| write(server, fields)).find(fits);
+        let bytes = bytes.unwrap_or_else(|| write(false, gate::needs_fields(status)));
+        self.outputs.push_back(Output::Transmit { flow: way, bytes });
     }
 
     /// The To tag of stateless answers: the same for every copy of a request, and for its CANCEL.
@@ -219,6 +256,9 @@ impl Endpoint {
             Timer::TheirOffer => self.answer_reinvite(call, Err(500)),
             Timer::OurOffer => self.on_offer_unanswered(call),
             Timer::Glare => self.send_reinvite(call),
+            Timer::TheirRefer => self.answer_refer(call, Err(603)),
+            Timer::Referral => self.on_referral_expired(call),
+            Timer::Notified => self.on_refer_silence(call),
             _ => {}
         }
     }
@@ -234,7 +274,11 @@ impl Endpoint {
             Command::Invite(invite) => self.place(*invite),
             Command::Cancel { call } => self.give_up(call, EndCause::Cancelled),
             Command::Info { call, content_type, body } => self.send_info(call, &content_type, &body),
+            Command::Refer { call, to, replaces, referred_by } => self.refer(call, &to, replaces, referred_by.as_ref()),
+            Command::AnswerRefer { call, answer } => self.answer_refer(call, answer),
+            Command::NotifyRefer { call, status } => self.notify_refer(call, status),
             Command::Drain { retry_after_s } => self.draining = retry_after_s,
+            Command::SetTrusted(trusted) => self.guard.trust(trusted),
         }
     }
 
@@ -271,7 +315,17 @@ impl Endpoint {
 
     /// Reports the end of a call, once.
     fn end(&mut self, handle: CallHandle, cause: EndCause, reason: Option<String>) {
-        self.event(handle, Event::Ended { call: handle, cause, reason });
+        self.end_refused(handle, cause, reason, None);
+    }
+
+    fn end_refused(
+        &mut self,
+        handle: CallHandle,
+        cause: EndCause,
+        reason: Option<String>,
+        refused: Option<Box<Refused>>,
+    ) {
+        self.event(handle, Event::Ended { call: handle, cause, reason, refused });
         if let Some(call) = self.calls.get_mut(&handle) {
             call.ended = true;
         }
@@ -286,6 +340,7 @@ impl Endpoint {
     }
 
     fn forget_call(&mut self, handle: CallHandle) {
+        self.drop_refer(handle);
         let Some(call) = self.calls.remove(&handle) else { return };
         if let Some(server) = call.their_offer {
             self.respond(server, 487, None, |_| {});
@@ -294,7 +349,7 @@ impl Endpoint {
             self.abandon_client(client);
         }
         self.pending -= usize::from(call.is_pending()).min(self.pending);
-        if let Some(dialog) = &call.dialog {
+        for dialog in call.dialog.iter().chain(call.forks.iter().map(|fork| &fork.dialog)) {
             self.dialogs.remove(&dialog.id());
         }
         self.clock.forget(Owner::Call(handle.as_u64()));
@@ -336,15 +391,22 @@ impl Endpoint {
     fn sent_by(&self, flow: &Flow) -> String {
         match &self.config.advertised {
             Some(advertised) => {
-                format!("{}:{}", advertised.host, advertised.port.unwrap_or(flow.local.port()))
+                let port = advertised.port.filter(|_| flow.transport != Transport::Tls);
+                format!("{}:{}", advertised.host, port.unwrap_or(flow.local.port()))
             }
             None => flow.local.to_string(),
         }
     }
 
-    fn contact(&self, flow: &Flow) -> String {
-        let transport = if flow.transport == Transport::Tcp { ";transport=tcp" } else { "" };
-        format!("<sip:{}@{}{transport}>", self.config.contact_user, self.sent_by(flow))
+    /// Our Contact. `secure` asks for a SIPS URI, as a request that was made to one does (section 8.1.1.8 and 12.1.1).
+    fn contact(&self, flow: &Flow, secure: bool) -> String {
+        let (scheme, transport) = match flow.transport {
+            _ if secure => ("sips", ""),
+            Transport::Udp => ("sip", ""),
+            Transport::Tcp => ("sip", ";transport=tcp"),
+            Transport::Tls => ("sip", ";transport=tls"),
+        };
+        format!("<{scheme}:{}@{}{transport}>", self.config.contact_user, self.sent_by(flow))
     }
 
     /// A Via for a new request, and the branch in it.
@@ -353,6 +415,13 @@ impl Endpoint {
         let via = format!("SIP/2.0/{} {};branch={branch};rport", flow.transport.as_str(), self.sent_by(flow));
         (via, branch)
     }
+}
+
+/// True for a request made to a SIPS URI, or on a route that begins with one (section 12.1.1).
+fn is_secure(request: &Message) -> bool {
+    let secure = |uri: &crate::message::Uri<'_>| uri.scheme() == Scheme::Sips;
+    let routes = request.addresses(HeaderName::RecordRoute).unwrap_or_default();
+    request.request_uri().is_ok_and(|uri| secure(&uri)) || routes.first().is_some_and(|route| secure(route.uri()))
 }
 
 /// What an endpoint can do (section 11.2).

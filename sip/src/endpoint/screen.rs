@@ -14,27 +14,32 @@ impl Refusal {
         Self { status, field: None }
     }
 
-    fn with(status: u16, name: HeaderName, value: impl Into<String>) -> Self {
+    pub(super) fn with(status: u16, name: HeaderName, value: impl Into<String>) -> Self {
         Self { status, field: Some((name, value.into())) }
     }
 }
 
 /// Methods an endpoint serves; the text of Allow.
-pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE";
+pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REFER, NOTIFY";
 /// Body types an INVITE may carry; the text of Accept.
 pub(super) const ACCEPT: &str = "application/sdp";
 /// Extensions a peer may require; the text of Supported.
-pub(super) const SUPPORTED: &[&str] = &[];
+pub(super) const SUPPORTED: &[&str] = &["replaces", "norefersub"];
 
 /// Checks that hold for every request: method, scheme, extensions.
 pub(super) fn any(request: &Message, method: &Method, target: &Uri<'_>) -> Result<(), Refusal> {
-    use Method::{Ack, Bye, Cancel, Info, Invite, Options, Update};
-    if !matches!(method, Invite | Ack | Bye | Cancel | Options | Info | Update) {
+    use Method::{Ack, Bye, Cancel, Info, Invite, Notify, Options, Refer, Update};
+    if !matches!(method, Invite | Ack | Bye | Cancel | Options | Info | Update | Refer | Notify) {
         let status = if method.is_known() { 405 } else { 501 };
         return Err(Refusal::with(status, HeaderName::Allow, ALLOW));
     }
     if target.scheme() == Scheme::Other {
         return Err(Refusal::bare(416));
+    }
+    let tagged = || request.address(HeaderName::To).is_ok_and(|to| to.tag().is_some());
+    if request.has(HeaderName::Replaces) && (*method != Invite || tagged()) {
+        // RFC 3891 section 3: only a new call takes the place of another.
+        return Err(Refusal::bare(400));
     }
     let mut unknown = String::new();
     for option in request.tokens(HeaderName::Require).filter(|option| !is_supported(option)) {

@@ -167,7 +167,8 @@ impl Endpoint {
         let routes: Vec<Bytes> = tx.and_then(|tx| tx.request.as_ref()).map_or(Vec::new(), |request| {
             request.values(HeaderName::RecordRoute).map(|value| request.as_bytes().slice_ref(value)).collect()
         });
-        let contact = tx.map(|tx| self.contact(&tx.source));
+        let secure = tx.and_then(|tx| tx.request.as_ref()).is_some_and(super::is_secure);
+        let contact = tx.map(|tx| self.contact(&tx.source, secure));
         move |writer: &mut Writer| {
             for route in &routes {
                 writer.copy(HeaderName::RecordRoute, route);

@@ -3,9 +3,9 @@
 use super::call::{Call, Cancel, Phase};
 use super::client::{Silence, User, follow_up};
 use super::io::{CallHandle, EndCause, Event, Flow, OutboundInvite, Output};
-use super::{Endpoint, Owner, screen};
-use crate::dialog::Dialog;
-use crate::message::{HeaderName, Message, Method, Writer};
+use super::outcome::{Refused, Remote};
+use super::{Endpoint, screen};
+use crate::message::{HeaderName, Message, Method, Scheme, Writer};
 use crate::transaction::Timer;
 
 impl Endpoint {
@@ -13,7 +13,7 @@ impl Endpoint {
         let handle = invite.call;
         let taken = self.calls.contains_key(&handle) || !handle.is_outbound();
         if taken || self.calls.len() >= self.config.max_calls {
-            let ended = Event::Ended { call: handle, cause: EndCause::NotPlaced, reason: None };
+            let ended = Event::Ended { call: handle, cause: EndCause::NotPlaced, reason: None, refused: None };
             return self.outputs.push_back(Output::Event(ended));
         }
         let (via, branch) = self.new_via(&invite.flow);
@@ -44,19 +44,25 @@ impl Endpoint {
             .header(HeaderName::To, format_args!("<{}>", invite.target.as_str()))
             .header(HeaderName::CallId, call_id)
             .header(HeaderName::CSeq, format_args!("{number} INVITE"))
-            .header(HeaderName::Contact, self.contact(&invite.flow))
+            .header(HeaderName::Contact, self.contact(&invite.flow, invite.target.uri().scheme() == Scheme::Sips))
             .header(HeaderName::Allow, screen::ALLOW)
             .header(HeaderName::Accept, screen::ACCEPT)
-            .header(HeaderName::UserAgent, &self.config.user_agent)
-            .extra(&invite.headers);
+            .header(HeaderName::Supported, screen::SUPPORTED.join(", "))
+            .header(HeaderName::UserAgent, &self.config.user_agent);
+        if let Some(replaces) = &invite.replaces {
+            writer.header(HeaderName::Replaces, replaces).header(HeaderName::Require, "replaces");
+        }
+        writer.extra(&invite.headers);
         writer
     }
 
     /// An answer to one of our requests.
-    pub(super) fn on_answer(&mut self, user: User, flow: Flow, response: &Message) {
+    pub(super) fn on_answer(&mut self, client: u64, user: User, flow: Flow, response: &Message) {
         let Some(status) = response.status() else { return };
         match user {
-            User::Invite(call) => self.on_invite_answer(call, flow, status, response),
+            User::Invite(call) => self.on_invite_answer(client, call, flow, status, response),
+            User::Refer(call) => self.on_refer_answer(call, status, response),
+            User::Notify(call) if status >= 300 => self.forget_referral(call),
             User::Reinvite(call) => self.on_reinvite_answer(call, status, response),
             User::Bye(call) if status >= 200 => self.forget_call(call),
             User::Info(call) if matches!(status, 408 | 481) => self.lose(call, EndCause::Forgotten),
@@ -80,6 +86,17 @@ impl Endpoint {
             }
             User::Bye(call) => self.forget_call(call),
             User::Reinvite(call) | User::Info(call) if silence == Silence::TimedOut => self.lose(call, cause),
+            User::Refer(call) => {
+                let status = if silence == Silence::TimedOut { 408 } else { 503 };
+                self.event(call, Event::ReferRefused { call, status });
+                if let Some(call) = self.calls.get_mut(&call) {
+                    call.referring = None;
+                }
+                if silence == Silence::TimedOut {
+                    self.lose(call, cause);
+                }
+            }
+            User::Notify(call) => self.forget_referral(call),
             User::Reinvite(handle) => {
                 if self.calls.get_mut(&handle).and_then(|call| call.our_offer.take()).is_some() {
                     self.event(handle, Event::ReinviteAnswered { call: handle, answer: Err(503) });
@@ -89,54 +106,77 @@ impl Endpoint {
         }
     }
 
-    fn on_invite_answer(&mut self, handle: CallHandle, flow: Flow, status: u16, response: &Message) {
+    fn on_invite_answer(&mut self, client: u64, handle: CallHandle, flow: Flow, status: u16, response: &Message) {
         match status {
-            ..200 => self.on_progress(handle, flow, status, response),
-            200..300 => self.on_accepted(handle, flow, response),
-            _ => {
+            ..200 => self.on_progress(client, handle, flow, status, response),
+            200..300 => self.on_accepted(client, handle, flow, response),
+            _ if self.is_calling(handle, client).is_some() => {
                 let reason = response.text(HeaderName::Reason).map(|reason| reason.into_owned());
-                self.end(handle, EndCause::Rejected(status), reason);
+                let refused = Box::new(Refused::read(status, response));
+                self.end_refused(handle, EndCause::Rejected(status), reason, Some(refused));
                 self.forget_call(handle);
             }
+            _ => {}
         }
     }
 
-    fn on_progress(&mut self, handle: CallHandle, flow: Flow, status: u16, response: &Message) {
+    /// How far giving up got with the call that this INVITE places; `None` where it places none (any more).
+    fn is_calling(&self, handle: CallHandle, invite: u64) -> Option<Cancel> {
+        match self.calls.get(&handle)?.phase {
+            Phase::Calling { client, cancel } if client == invite => Some(cancel),
+            _ => None,
+        }
+    }
+
+    fn on_progress(&mut self, client: u64, handle: CallHandle, flow: Flow, status: u16, response: &Message) {
+        match self.is_calling(handle, client) {
+            None | Some(Cancel::Sent) => return,
+            Some(Cancel::Wanted) => {
+                self.set_phase(handle, Phase::Calling { client, cancel: Cancel::Sent });
+                return self.send_cancel(handle, client);
+            }
+            Some(Cancel::No) => self.follow_connection(handle, flow),
+        }
+        let Some(early) = self.early_dialog(handle, response).filter(|_| status > 100) else { return };
+        let sdp = Some(response.body().clone()).filter(|body| !body.is_empty());
         let Some(call) = self.calls.get_mut(&handle) else { return };
-        let Phase::Calling { client, cancel } = &mut call.phase else { return };
-        let client = *client;
-        if *cancel == Cancel::Wanted {
-            *cancel = Cancel::Sent;
-            return self.send_cancel(handle, client);
+        let fork = call.forks.iter_mut().find(|fork| fork.number == early);
+        if let (Some(fork), Some(sdp)) = (fork, &sdp) {
+            fork.sdp = Some(sdp.clone());
         }
-        self.adopt_dialog(handle, response);
-        self.follow_connection(handle, flow);
-        if status > 100 {
-            let sdp = Some(response.body().clone()).filter(|body| !body.is_empty());
-            self.event(handle, Event::Progress { call: handle, status, sdp });
-        }
+        self.event(handle, Event::Progress { call: handle, early, status, sdp });
     }
 
     /// A 2xx to our INVITE: the first makes the call, the same again is acknowledged again, and one
     /// of another fork is acknowledged and ended (section 13.2.2.4).
-    fn on_accepted(&mut self, handle: CallHandle, flow: Flow, response: &Message) {
-        let Some(call) = self.calls.get(&handle) else { return self.end_fork(flow, response) };
-        let Phase::Calling { cancel, .. } = call.phase else {
-            let theirs = response.address(HeaderName::To).ok();
-            let theirs = theirs.and_then(|to| to.tag()).unwrap_or_default();
-            let same = call.dialog.as_ref().is_some_and(|dialog| dialog.remote_tag() == theirs);
-            return if same { self.acknowledge(handle, response) } else { self.end_fork(flow, response) };
+    fn on_accepted(&mut self, client: u64, handle: CallHandle, flow: Flow, response: &Message) {
+        let Some(cancel) = self.is_calling(handle, client) else {
+            return if self.is_own(handle, response) {
+                self.acknowledge(handle, response);
+            } else {
+                self.end_fork(client, flow, response);
+            };
         };
-        self.adopt_dialog(handle, response);
+        let Some((early, early_sdp)) = self.confirm_dialog(handle, response) else { return };
         self.follow_connection(handle, flow);
-        self.set_phase(handle, Phase::Established);
-        self.clock.stop(Owner::Call(handle.as_u64()), Timer::Cancelled);
+        self.establish(handle);
         self.acknowledge(handle, response);
         if cancel != Cancel::No {
             return self.send_bye(handle, None);
         }
-        let sdp = Some(response.body().clone()).filter(|body| !body.is_empty());
-        self.event(handle, Event::Answered { call: handle, sdp });
+        let sdp = Some(response.body().clone()).filter(|body| !body.is_empty()).or(early_sdp);
+        let remote = Box::new(Remote::read(early, response));
+        self.event(handle, Event::Answered { call: handle, sdp, remote });
+    }
+
+    /// True where the response belongs to the call's own dialog.
+    fn is_own(&self, handle: CallHandle, response: &Message) -> bool {
+        let Ok(seen) = response.essentials() else { return false };
+        let dialog = self.calls.get(&handle).and_then(|call| call.dialog.as_ref());
+        dialog.is_some_and(|dialog| {
+            let id = dialog.id();
+            id.call_id == seen.call_id && id.remote_tag == seen.to.tag().unwrap_or_default()
+        })
     }
 
     /// Requests of a call go on the connection its answers came on.
@@ -144,36 +184,6 @@ impl Endpoint {
         if let Some(call) = self.calls.get_mut(&handle).filter(|_| flow.connection.is_some()) {
             call.flow = flow;
         }
-    }
-
-    /// Takes the dialog a response makes; a later response may make another.
-    fn adopt_dialog(&mut self, handle: CallHandle, response: &Message) {
-        let Ok(seen) = response.essentials() else { return };
-        if seen.to.tag().is_none() && response.status().is_some_and(|status| status < 200) {
-            return;
-        }
-        let (Ok(mut dialog), Some(call)) = (Dialog::caller(response, &seen), self.calls.get_mut(&handle)) else {
-            return;
-        };
-        if let Some(early) = &call.dialog {
-            dialog.inherit(early);
-        }
-        let id = dialog.id();
-        if let Some(before) = call.dialog.replace(dialog) {
-            self.dialogs.remove(&before.id());
-        }
-        self.dialogs.insert(id, handle);
-    }
-
-    fn end_fork(&mut self, flow: Flow, response: &Message) {
-        let Ok(seen) = response.essentials() else { return };
-        let Ok(mut dialog) = Dialog::caller(response, &seen) else { return };
-        let (via, _) = self.new_via(&flow);
-        let bytes = dialog.ack(seen.cseq.number, &via).finish(None);
-        self.outputs.push_back(Output::Transmit { flow, bytes });
-        let (via, branch) = self.new_via(&flow);
-        let request = dialog.request(&Method::Bye, &via).finish(None);
-        self.open_client(&Method::Bye, &branch, flow, request, User::Nobody);
     }
 
     /// Gives up an outgoing call: CANCEL as soon as it may be sent, BYE where a 200 comes first.

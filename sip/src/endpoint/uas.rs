@@ -3,6 +3,7 @@
 
 use super::call::{AckWait, Call, Phase};
 use super::io::{CallHandle, EndCause, Event, Flow, IncomingInvite, Output};
+use super::outcome::selected;
 use super::screen::{self, Refusal};
 use super::server::{self, Opening};
 use super::{Endpoint, Owner};
@@ -26,15 +27,18 @@ impl Endpoint {
         if merge.as_ref().is_some_and(|merge| self.servers.is_merged(merge)) {
             return Err(Refusal::bare(482));
         }
+        let replaces = self.replaced(message)?;
         self.admit()?;
         let to_tag = self.random.token();
         let bad = |_| Refusal::bare(400);
         let dialog = Dialog::callee(message, seen, &to_tag).map_err(bad)?;
-        let invite = describe(message, seen).map_err(bad)?;
+        let mut invite = describe(message, seen).map_err(bad)?;
+        invite.replaces = replaces;
         let call = CallHandle::inbound(self.fresh_id());
         let opening = Opening { key, merge, flow: *flow, to_tag, call };
         let server = self.open_server(message.clone(), opening);
-        self.insert_call(call, Call::new(*flow, Some(dialog), Phase::Ringing { server }));
+        let state = Call { replaces, ..Call::new(*flow, Some(dialog), Phase::Ringing { server }) };
+        self.insert_call(call, state);
         self.start_call_timer(call, Timer::Ring, self.config.ring_limit);
         let stamp = message.text(HeaderName::Timestamp).map(|stamp| stamp.into_owned());
         self.respond(server, 100, None, |writer| {
@@ -71,6 +75,7 @@ impl Endpoint {
         let Some(server) = self.ringing(call) else { return };
         self.set_phase(call, Phase::Established);
         self.accept(call, server, sdp, true);
+        self.end_replaced(call);
     }
 
     pub(super) fn reject(&mut self, call: CallHandle, status: u16, headers: &[ExtraHeader]) {
@@ -79,6 +84,7 @@ impl Endpoint {
         self.respond(server, status, None, |writer| {
             writer.extra(headers);
         });
+        self.note_refusal(call, status);
         self.end(call, EndCause::Rejected(status), None);
         self.forget_call(call);
     }
@@ -166,7 +172,10 @@ impl Endpoint {
         let key = server::key(message, seen, &Method::Invite);
         let found = self.servers.find(&key).and_then(|id| Some((id, self.servers.peek(id)?.call)));
         let Some((server, call)) = found else {
-            return self.refuse(flow, message, Refusal::bare(481));
+            if self.passes_gate(flow, message, &Method::Cancel) {
+                self.refuse(flow, message, Refusal::bare(481));
+            }
+            return;
         };
         self.answer_stateless(flow, message, 200, |_| {});
         if !self.servers.peek(server).is_some_and(|tx| tx.is_open()) {
@@ -213,25 +222,7 @@ fn describe(message: &Message, seen: &Essentials<'_>) -> Result<IncomingInvite, 
         from_display: Pii::new(seen.from.display().into_owned()),
         call_id: seen.call_id.to_owned(),
         offer: Some(message.body().clone()).filter(|body| !body.is_empty()),
+        replaces: None,
         headers: selected(message),
     })
 }
-
-fn selected(message: &Message) -> Vec<(String, Pii<String>)> {
-    use HeaderName::*;
-    let wanted = |name: HeaderName| {
-        let identity = matches!(name, PAssertedIdentity | PPreferredIdentity | Privacy | Identity | ReferredBy);
-        let routing = matches!(name, Diversion | HistoryInfo | Subject | Priority | AlertInfo | CallInfo | UserAgent);
-        identity || routing || name == Other
-    };
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let fields = message.iter().filter(|(name, ..)| wanted(*name)).take(MAX_SELECTED);
-    fields
-        .map(|(name, spelled, value)| {
-            let name = if name == Other { text(spelled) } else { name.as_str().to_owned() };
-            (name, Pii::new(text(value)))
-        })
-        .collect()
-}
-
-const MAX_SELECTED: usize = 64;

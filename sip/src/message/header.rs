@@ -38,6 +38,8 @@ pub enum HeaderName {
     AllowEvents,
     ReferTo,
     ReferredBy,
+    ReferSub,
+    SubscriptionState,
     Replaces,
     SessionExpires,
     MinSe,
@@ -105,6 +107,8 @@ impl HeaderName {
             Self::AllowEvents => "Allow-Events",
             Self::ReferTo => "Refer-To",
             Self::ReferredBy => "Referred-By",
+            Self::ReferSub => "Refer-Sub",
+            Self::SubscriptionState => "Subscription-State",
             Self::Replaces => "Replaces",
             Self::SessionExpires => "Session-Expires",
             Self::MinSe => "Min-SE",
@@ -184,7 +188,7 @@ const fn candidates(length: usize) -> &'static [HeaderName] {
         6 => &[Accept, Reason, Server, MinSe],
         7 => &[CallId, Contact, Require, Expires, Subject, Privacy, Warning],
         8 => &[ReferTo, Replaces, Identity, Priority],
-        9 => &[Supported, Diversion, Timestamp, CallInfo, RecvInfo],
+        9 => &[Supported, Diversion, Timestamp, CallInfo, RecvInfo, ReferSub],
         10 => &[UserAgent, AlertInfo],
         11 => &[Unsupported, MinExpires, RetryAfter, ReferredBy],
         12 => {
@@ -194,7 +198,7 @@ const fn candidates(length: usize) -> &'static [HeaderName] {
         14 => &[ContentLength],
         15 => &[AcceptEncoding, AcceptLanguage, SessionExpires],
         16 => &[ContentEncoding, ContentLanguage, WwwAuthenticate],
-        18 => &[ProxyAuthenticate],
+        18 => &[ProxyAuthenticate, SubscriptionState],
         19 => &[ContentDisposition, ProxyAuthorization, PAssertedIdentity],
         20 => &[PPreferredIdentity],
         _ => &[],
@@ -213,7 +217,7 @@ mod tests {
             assert_eq!(HeaderName::from_wire(name.as_str().to_ascii_uppercase().as_bytes()), name);
             count += 1;
         }
-        assert_eq!(count, 59);
+        assert_eq!(count, 61);
     }
 
     #[test]

@@ -22,13 +22,15 @@ pub use method::Method;
 pub use name_addr::NameAddr;
 pub use params::Params;
 pub use parse::{MAX_BODY, MAX_HEAD, MAX_HEADERS};
+pub(crate) use scan::decimal;
+pub(crate) use uri::percent_decode;
 pub use uri::{Host, Scheme, Uri, UriBuf};
 pub(crate) use via::MAGIC;
 pub use via::Via;
 pub use write::{BadHeader, ExtraHeader, Writer, reason_phrase};
 
 use bytes::Bytes;
-use scan::{Scan, decimal};
+use scan::Scan;
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;

@@ -85,11 +85,17 @@ pub(crate) enum Timer {
     OurOffer,
     /// When to try a re-INVITE again that met one of the other side (section 14.1).
     Glare,
+    /// When to refuse a transfer that the application leaves unanswered (32*T1).
+    TheirRefer,
+    /// When to give up telling about a transfer that we were asked for (the ring limit).
+    Referral,
+    /// When to give up on a transfer that nothing is heard of (64*T1, then as long as its subscription lasts).
+    Notified,
 }
 
 impl Timer {
     pub(crate) const FIRST: Self = Self::A;
-    pub(crate) const LAST: Self = Self::Glare;
+    pub(crate) const LAST: Self = Self::Notified;
 }
 
 /// What a machine wants done.

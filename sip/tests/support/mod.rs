@@ -5,6 +5,7 @@
 pub mod peer;
 
 use bytes::Bytes;
+use offhook_sip::guard::GuardConfig;
 use offhook_sip::message::{Message, Method, UriBuf};
 use offhook_sip::{
     CallHandle, Command, EndCause, Endpoint, EndpointConfig, Event, Flow, Input, Moment, OutboundInvite, Output,
@@ -66,7 +67,8 @@ impl Net {
 
     pub fn over(transport: Transport, seed: u64, adjust: impl Fn(&mut EndpointConfig)) -> Self {
         let end = |seed| {
-            let mut config = EndpointConfig::default();
+            // One source stands for many callers here.
+            let mut config = EndpointConfig { guard: GuardConfig::off(), ..EndpointConfig::default() };
             adjust(&mut config);
             Endpoint::new(config, seed)
         };
@@ -104,6 +106,7 @@ impl Net {
             from_display: Some("Alice \"A\"".into()),
             sdp: Bytes::from_static(OFFER.as_bytes()),
             headers: Vec::new(),
+            replaces: None,
         };
         self.command(CALLER, Command::Invite(Box::new(invite)));
     }

@@ -1,6 +1,7 @@
 //! One endpoint and a hand-written peer: text in, parsed answers and events out.
 
 use bytes::Bytes;
+use offhook_sip::guard::GuardConfig;
 use offhook_sip::message::{HeaderName, Message, UriBuf};
 use offhook_sip::{
     CallHandle, Command, Endpoint, EndpointConfig, Event, Flow, Input, Moment, OutboundInvite, Output, Transport,
@@ -17,7 +18,8 @@ pub struct Peer {
 
 impl Peer {
     pub fn new() -> Self {
-        Self::with(EndpointConfig::default())
+        // One source stands for many peers here; tests of the guard say so.
+        Self::with(EndpointConfig { guard: GuardConfig::off(), ..EndpointConfig::default() })
     }
 
     pub fn with(config: EndpointConfig) -> Self {
@@ -45,15 +47,25 @@ impl Peer {
 
     /// Places call 1 and gives back the INVITE.
     pub fn place(&mut self) -> Message {
-        let invite = OutboundInvite {
-            call: CallHandle::outbound(1),
+        self.place_as(1)
+    }
+
+    pub fn place_as(&mut self, number: u64) -> Message {
+        self.place_with(number, |_| {})
+    }
+
+    pub fn place_with(&mut self, number: u64, adjust: impl FnOnce(&mut OutboundInvite)) -> Message {
+        let mut invite = OutboundInvite {
+            call: CallHandle::outbound(number),
             flow: self.flow,
             target: UriBuf::parse("sip:1000@10.0.0.1").unwrap(),
             from: UriBuf::parse("sip:alice@10.0.0.2").unwrap(),
             from_display: None,
             sdp: super::sdp(),
             headers: Vec::new(),
+            replaces: None,
         };
+        adjust(&mut invite);
         self.command(Command::Invite(Box::new(invite))).remove(0)
     }
 

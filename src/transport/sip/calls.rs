@@ -171,6 +171,7 @@ fn end_reason(cause: EndCause) -> EndReason {
         | EndCause::NoAnswer
         | EndCause::TransportLost
         | EndCause::TransactionTimeout
+        | EndCause::Replaced
         | EndCause::NotPlaced => EndReason::TransportLost,
     }
 }
