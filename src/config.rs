@@ -199,8 +199,9 @@ impl Default for LimitsConfig {
             no_media_timeout_s: 60,
             hold_timeout_s: 300,
             drain_timeout_s: 30,
-            drain_words: "I am sorry, this service has to stop for a moment. Please call again in a few minutes. Goodbye."
-                .to_owned(),
+            drain_words:
+                "I am sorry, this service has to stop for a moment. Please call again in a few minutes. Goodbye."
+                    .to_owned(),
         }
     }
 }

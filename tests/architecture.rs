@@ -49,7 +49,18 @@ fn arrows(room: &str) -> &'static [Arrow] {
 }
 
 /// What a transport may know of a call: how to hand one over, and what can be said to it.
-const CALL_DOORS: &[&str] = &["leg", "registry", "reception", "shard", "admission", "core::CallInput", "Moment"];
+const CALL_DOORS: &[&str] = &[
+    "leg",
+    "registry",
+    "reception",
+    "shard",
+    "admission",
+    "outgoing",
+    "core::CallInput",
+    "transfer::TransferEvent",
+    "transfer::Impossible",
+    "Moment",
+];
 
 /// Audio as vendors give and take it: 20 ms frames, and what turns their rates into ours.
 const FRAME_ITEMS: &[&str] = &["Frame", "FRAME", "FRAME_MS", "RATE_HZ", "SILENCE", "resample", "g711", "wav"];

@@ -65,9 +65,10 @@ pub async fn one(State(state): State<ApiState>, Path(id): Path<String>) -> Resul
     let id = CallId::parse(&id).map_err(|_| BAD_ID)?;
     let found = state.calls.one(id).await.map_err(|StoreUnavailable| UNAVAILABLE)?;
     let detail = found.ok_or(NO_CALL)?;
+    let progress = progress(&detail);
     let turns = detail.turns.into_iter().map(TurnJson::from).collect();
     let events = detail.events.into_iter().map(EventJson::from).collect();
-    Ok(Json(CallDetailJson { call: detail.call.into(), turns, events }))
+    Ok(Json(CallDetailJson { call: detail.call.into(), progress, turns, events }))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -88,6 +89,8 @@ pub struct CallList {
 pub struct CallDetailJson {
     #[serde(flatten)]
     call: CallJson,
+    /// How far the call has come: `begun`, `placed`, `ringing`, `answered`, `held`, `ended`.
+    progress: &'static str,
     turns: Vec<TurnJson>,
     events: Vec<EventJson>,
 }
@@ -244,6 +247,20 @@ fn page(query: &ListQuery) -> Result<Page, ApiError> {
     }
     let before = query.before.as_deref().map(CallId::parse).transpose().map_err(|_| BAD_ID)?;
     Ok(Page { limit, before })
+}
+
+fn progress(detail: &CallDetail) -> &'static str {
+    if detail.call.ended_at.is_some() {
+        return "ended";
+    }
+    let steps = detail.events.iter().rev().find_map(|event| match event.kind.as_str() {
+        "placed" => Some("placed"),
+        "ringing" => Some("ringing"),
+        "held" => Some("held"),
+        "answered" | "resumed" => Some("answered"),
+        _ => None,
+    });
+    steps.unwrap_or("begun")
 }
 
 /// Short numbers are extensions and lines; pseudonyms are made to be shown; of anything else at most two digits are.

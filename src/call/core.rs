@@ -16,20 +16,17 @@ use std::time::Duration;
 
 use offhook_media::Frame;
 use offhook_media::dtmf::Digit;
-use offhook_media::playout::SentenceId;
 use offhook_media::speech::{SpeechConfig, SpeechDetector, SpeechEdge};
 use offhook_media::vad::Vad;
 
 use super::exchange::{Ears, Exchange, append};
 use super::latency::ms;
 pub use super::messages::{CallInput, CallOutput};
-use super::transfer::Transfer;
 use super::mouth::{Cut, Mouth};
 use super::timers::{Timer, Timers};
+use super::transfer::Transfer;
 use super::words::Words;
 use super::{Moment, TurnId};
-use hold::Hold;
-pub use opening::Opening;
 use crate::dialog::runner::Dialog;
 use crate::dialog::{BargeIn, DialogInput, DialogOutput, Listening};
 use crate::providers::{Language, SttEvent};
@@ -37,6 +34,8 @@ use crate::store::record::{CallEvent, EndReason};
 use crate::telemetry::pii::Pii;
 use crate::turn::floor::{Decision, Floor, Holder};
 use crate::turn::{Interrupt, Rules, TurnConfig};
+use hold::Hold;
+pub use opening::Opening;
 
 /// What a call needs to be told at its beginning.
 pub struct CallSetup {

@@ -54,7 +54,9 @@ impl TurnClock {
 
     /// The call was held for so long: none of it is anybody's answer time.
     pub fn rested(&mut self, rested: Moment) {
-        let Self { caller_ended, words_final, model_asked, model_began, voice_asked, voice_began, first_packet, .. } = self;
+        let Self {
+            caller_ended, words_final, model_asked, model_began, voice_asked, voice_began, first_packet, ..
+        } = self;
         for at in [caller_ended, words_final, model_asked, model_began, voice_asked, voice_began, first_packet] {
             *at = at.map(|at| at + rested);
         }

@@ -7,10 +7,10 @@ use offhook_media::dtmf::Digit;
 use offhook_media::playout::SentenceId;
 
 use super::TurnId;
-use super::transfer::{Order, TransferEvent};
 use super::mouth::Wanted;
-use crate::providers::{Language, ProviderError, ReplyRequest, SttEvent};
+use super::transfer::{Order, TransferEvent};
 use crate::dialog::{TransferPlan, TransferTo, Utterance};
+use crate::providers::{Language, ProviderError, ReplyRequest, SttEvent};
 use crate::safety::said::Cleared;
 use crate::store::record::{CallEvent, EndReason, TurnRecord};
 

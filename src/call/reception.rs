@@ -69,7 +69,11 @@ impl Reception {
         let flow = Arc::clone(self.catalogue.flow_for(&caller.called));
         let Caller { id, via, called, caller, leg } = caller;
         let people = People { called, caller };
-        self.start(Start { id, via, flow, people, opening: Opening::Inbound, variables: Vec::new(), parent: None }, leg, permit)
+        self.start(
+            Start { id, via, flow, people, opening: Opening::Inbound, variables: Vec::new(), parent: None },
+            leg,
+            permit,
+        )
     }
 
     /// Begins a call of ours, before it is placed: it ends by itself when nobody answers in time. `None` as above.

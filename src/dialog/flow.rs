@@ -109,7 +109,14 @@ impl Flow {
         };
         let prompt = Prompt(words.iter().map(sentence).collect());
         let step = Step { name: "brief".into(), settings, kind: Kind::Brief { prompt } };
-        Self { name: "briefing".into(), steps: vec![step], start: 0, phrases: Phrases::default(), inputs: Vec::new(), endless: true }
+        Self {
+            name: "briefing".into(),
+            steps: vec![step],
+            start: 0,
+            phrases: Phrases::default(),
+            inputs: Vec::new(),
+            endless: true,
+        }
     }
 
     /// The variables that whoever places a call with this flow may set.
@@ -163,16 +170,28 @@ pub struct Settings {
 
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
-    Say { prompt: Prompt, wait: Option<Duration>, next: Target },
-    Play { sound: Sound, wait: Option<Duration>, next: Target },
+    Say {
+        prompt: Prompt,
+        wait: Option<Duration>,
+        next: Target,
+    },
+    Play {
+        sound: Sound,
+        wait: Option<Duration>,
+        next: Target,
+    },
     Menu(Menu),
     Ask(Box<Ask>),
     Collect(Collect),
     Goto(Target),
     Transfer(Box<Transfer>),
-    HangUp { prompt: Prompt },
+    HangUp {
+        prompt: Prompt,
+    },
     /// Says its words once and then keeps the line until it is taken away; only made by the program itself.
-    Brief { prompt: Prompt },
+    Brief {
+        prompt: Prompt,
+    },
 }
 
 /// Where a step leads.

@@ -18,11 +18,10 @@ pub(super) struct Migration {
 }
 
 /// All steps; one is only ever added at the end.
-pub(super) const MIGRATIONS: &[Migration] =
-    &[
-        Migration { version: 1, sql: include_str!("../../migrations/sqlite/0001_calls.sql") },
-        Migration { version: 4, sql: include_str!("../../migrations/sqlite/0004_outbound.sql") },
-    ];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, sql: include_str!("../../migrations/sqlite/0001_calls.sql") },
+    Migration { version: 4, sql: include_str!("../../migrations/sqlite/0004_outbound.sql") },
+];
 
 /// Applies what is missing. Before an existing schema is changed, a copy of the database is left beside it.
 ///

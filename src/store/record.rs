@@ -97,6 +97,8 @@ pub enum EndReason {
     Rejected,
     /// There was no way to whom we called (404, 503, no route, no answer from the next hop).
     Unreachable,
+    /// No codec, no key or no address was agreed on.
+    NoMedia,
     /// The far side held the call for longer than is allowed.
     HeldTooLong,
     /// The caller gave up before the call was answered.
@@ -134,6 +136,7 @@ impl EndReason {
             Self::NoAnswer => "no_answer",
             Self::Rejected => "rejected",
             Self::Unreachable => "unreachable",
+            Self::NoMedia => "no_media",
             Self::HeldTooLong => "held_too_long",
             Self::Cancelled => "cancelled",
             Self::MediaTimeout => "media_timeout",
@@ -202,9 +205,22 @@ pub enum Record {
         caller: Pii<String>,
         flow: Arc<str>,
     },
-    Turn { call: CallId, at: Timestamp, turn: Box<TurnRecord> },
-    Event { call: CallId, at: Timestamp, event: CallEvent },
-    CallEnded { call: CallId, at: Timestamp, reason: EndReason, summary: CallSummary },
+    Turn {
+        call: CallId,
+        at: Timestamp,
+        turn: Box<TurnRecord>,
+    },
+    Event {
+        call: CallId,
+        at: Timestamp,
+        event: CallEvent,
+    },
+    CallEnded {
+        call: CallId,
+        at: Timestamp,
+        reason: EndReason,
+        summary: CallSummary,
+    },
 }
 
 /// Figures of a whole call.

@@ -29,8 +29,20 @@ pub(super) enum Row {
         flow: String,
     },
     Turn(Box<Turn>),
-    Event { id: String, call: String, at: String, at_ms: f64, kind: String, detail: Option<String> },
-    Ended { call: String, at: String, reason: String, summary: Summary },
+    Event {
+        id: String,
+        call: String,
+        at: String,
+        at_ms: f64,
+        kind: String,
+        detail: Option<String>,
+    },
+    Ended {
+        call: String,
+        at: String,
+        reason: String,
+        summary: Summary,
+    },
 }
 
 impl Row {

@@ -6,6 +6,7 @@
 use std::io::IoSliceMut;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,18 +15,14 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, 
 use offhook_media::inbound::{InboundConfig, RtpInbound};
 use offhook_media::outbound::{Datagram, RtpOutbound};
 use offhook_media::{FRAME, FRAME_MS, Frame};
-use tokio::sync::mpsc;
 
 use super::ports::RtpPort;
+use super::signalling::{FromLeg, Signalling};
 use crate::call::Moment;
-use crate::call::leg::{Leg, LegEvent, LegStats};
+use crate::call::leg::{HandOver, Leg, LegEvent, LegStats};
 use crate::clock;
 use crate::queue::Receiver;
 use crate::store::record::EndReason;
-
-/// What the signalling beside the leg is told: end the call of this name, which is the signalling's own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HangUp(pub u64);
 
 /// The media of a call, as an offer and its answer agreed on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +45,7 @@ pub struct RtpLeg {
     /// When the caller's last packet came.
     last_packet: Moment,
     control: Vec<u8>,
-    signalling: mpsc::Sender<HangUp>,
+    signalling: Signalling,
     call: u64,
     sent: u64,
     strangers: u64,
@@ -64,7 +61,7 @@ impl RtpLeg {
         agreed: &Turnabout,
         outbound: RtpOutbound,
         turnabouts: Receiver<Turnabout>,
-        signalling: mpsc::Sender<HangUp>,
+        signalling: Signalling,
         call: u64,
     ) -> std::io::Result<Self> {
         setsockopt(&port.socket, sockopt::ReceiveTimestampns, &true)?;
@@ -181,10 +178,16 @@ impl Leg for RtpLeg {
         FAR_BUFFER
     }
 
+    fn transfer(&mut self, over: &HandOver) -> bool {
+        let call = self.call;
+        self.signalling.ask(match over {
+            HandOver::Refer { to } => FromLeg::Refer { call, to: Arc::clone(to) },
+            HandOver::Join { target } => FromLeg::Join { call, target: *target },
+        })
+    }
+
     fn hang_up(&mut self, _reason: &EndReason) {
-        // The inbox holds the ends of thousands of calls at once; beyond that the far side, which hears nothing any
-        // more, is left to hang up itself.
-        let _ = self.signalling.try_send(HangUp(self.call));
+        self.signalling.hang_up(self.call);
     }
 
     fn stats(&self) -> LegStats {

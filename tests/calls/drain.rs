@@ -15,7 +15,8 @@ fn goodbye() -> CallInput {
 
 #[test]
 fn the_last_words_are_heard_whatever_goes_on() {
-    let call = script("talking").input(at(3.0), goodbye()).caller_says(at(4.0), "hello").key(at(4.5), '1').run(at(30.0));
+    let call =
+        script("talking").input(at(3.0), goodbye()).caller_says(at(4.0), "hello").key(at(4.5), '1').run(at(30.0));
     call.expect_end(&EndReason::Drained).expect_speaking(at(3.3), at(6.0));
     let (_, turn) = call.turns.last().unwrap();
     assert_eq!(turn.heard.as_ref().unwrap().expose(), WORDS);

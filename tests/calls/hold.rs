@@ -40,18 +40,18 @@ fn silence_on_hold_is_no_silence_of_the_caller() {
 
 #[test]
 fn a_line_without_packets_on_hold_is_no_dead_line() {
-    let call = script("quiet hold")
-        .no_media(at(5.0))
-        .line_dies(at(4.0))
-        .input(at(4.0), CallInput::Held(true))
-        .run(at(100.0));
+    let call =
+        script("quiet hold").no_media(at(5.0)).line_dies(at(4.0)).input(at(4.0), CallInput::Held(true)).run(at(100.0));
     assert!(call.end.is_none(), "{:?}", call.end);
 }
 
 #[test]
 fn a_hold_that_never_ends_does_end() {
-    let call =
-        script("for ever").longest_hold(at(300.0)).input(at(5.0), CallInput::Held(true)).longest(at(1800.0)).run(at(400.0));
+    let call = script("for ever")
+        .longest_hold(at(300.0))
+        .input(at(5.0), CallInput::Held(true))
+        .longest(at(1800.0))
+        .run(at(400.0));
     call.expect_end(&EndReason::HeldTooLong);
     assert_eq!(call.end.as_ref().unwrap().0, at(305.0));
 }

@@ -62,7 +62,8 @@ fn whoever_answers_without_a_word_is_spoken_to_after_two_seconds() {
 
 #[test]
 fn a_call_that_nobody_answers_is_given_up() {
-    let call = script("rings").flow(FLOW).outbound(true, at(20.0), None).input(at(1.0), CallInput::Ringing).run(at(60.0));
+    let call =
+        script("rings").flow(FLOW).outbound(true, at(20.0), None).input(at(1.0), CallInput::Ringing).run(at(60.0));
     call.expect_end(&EndReason::NoAnswer);
     assert_eq!(call.end.as_ref().unwrap().0, at(20.0));
     assert!(call.turns.is_empty());

@@ -36,7 +36,8 @@ fn blind(events: &[(f64, TransferEvent)]) -> Script {
 
 fn attended(events: &[(f64, TargetEvent)]) -> Script {
     let events = events.iter().map(|(after, event)| (at(*after), TransferEvent::Target(event.clone()))).collect();
-    let flow = DESK.replace("MODE", "attended").replace("      on_busy", "      announce: A caller for you.\n      on_busy");
+    let flow =
+        DESK.replace("MODE", "attended").replace("      on_busy", "      announce: A caller for you.\n      on_busy");
     script("attended").flow(&flow).far_side(events)
 }
 
@@ -74,7 +75,12 @@ fn each_failure_is_spoken_and_has_its_way_back_into_the_flow() {
             "nobody",
             "no_answer",
         ),
-        (&[(0.1, TransferEvent::Accepted), (0.2, TransferEvent::Progress(180))], "nobody answers", "nobody", "no_answer"),
+        (
+            &[(0.1, TransferEvent::Accepted), (0.2, TransferEvent::Progress(180))],
+            "nobody answers",
+            "nobody",
+            "no_answer",
+        ),
         (&[(0.1, TransferEvent::Refused(603))], "could not connect you", "broken", "refused"),
         (&[(0.1, TransferEvent::Accepted)], "could not connect you", "broken", "no_report"),
         (&[(0.0, TransferEvent::Impossible(Impossible::ThisLine))], "could not connect", "broken", "not_on_this_line"),
@@ -133,7 +139,12 @@ fn a_target_that_does_not_come_is_let_go_and_the_caller_is_back() {
     let cases: [(&[(f64, TargetEvent)], &str, &str, bool); 4] = [
         (&[(2.0, TargetEvent::Gone(EndReason::Busy))], "engaged", "busy", false),
         (&[(1.0, TargetEvent::Ringing)], "nobody", "no_answer", true),
-        (&[(2.0, TargetEvent::Answered), (4.0, TargetEvent::Gone(EndReason::CalleeHungUp))], "broken", "declined", false),
+        (
+            &[(2.0, TargetEvent::Answered), (4.0, TargetEvent::Gone(EndReason::CalleeHungUp))],
+            "broken",
+            "declined",
+            false,
+        ),
         (&[(2.0, TargetEvent::Answered), (4.0, TargetEvent::Briefed)], "broken", "no_report", true),
     ];
     for (events, step, outcome, dropped) in cases {

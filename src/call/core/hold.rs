@@ -69,7 +69,9 @@ impl Call {
     /// The 20 ms of a held call; `true` when there is something to hear.
     pub(super) fn pull_held(&mut self, frame: &mut Frame) -> bool {
         let fading = self.mouth.pull_resting(frame);
-        let Some((tone, played)) = self.hold.tone.as_mut().filter(|_| self.hold.by_us && !fading) else { return fading };
+        let Some((tone, played)) = self.hold.tone.as_mut().filter(|_| self.hold.by_us && !fading) else {
+            return fading;
+        };
         let part = tone.get(*played..*played + FRAME).unwrap_or_default();
         for (sample, tone) in frame.iter_mut().zip(part) {
             *sample = *tone;

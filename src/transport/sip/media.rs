@@ -11,24 +11,24 @@ use offhook_media::inbound::InboundConfig;
 use offhook_media::outbound::{OutboundConfig, RtpOutbound};
 use offhook_sip::sdp::{Agreed, Codec, Direction, LocalMedia, Session, SessionDescription, negotiate, read_answer};
 use rand::RngExt;
-use tokio::sync::mpsc;
 
 use crate::queue::{Sender, bounded};
 use crate::transport::ports::{PortPool, RtpPort};
-use crate::transport::rtp::{HangUp, RtpLeg, Turnabout};
+use crate::transport::rtp::{RtpLeg, Turnabout};
+use crate::transport::signalling::Signalling;
 
 /// Gives calls their media: ports, addresses, and the way back to the signalling.
 pub struct MediaDesk {
     ports: PortPool,
     /// What goes into session descriptions.
     address: IpAddr,
-    signalling: mpsc::Sender<HangUp>,
+    signalling: Signalling,
 }
 
 impl MediaDesk {
     /// `address` goes into session descriptions; an unspecified one stands for the address that the far side reached
     /// us at. `signalling` is told when a leg ends its call.
-    pub const fn new(ports: PortPool, address: IpAddr, signalling: mpsc::Sender<HangUp>) -> Self {
+    pub const fn new(ports: PortPool, address: IpAddr, signalling: Signalling) -> Self {
         Self { ports, address, signalling }
     }
 
@@ -81,7 +81,7 @@ pub struct Offered {
     port: RtpPort,
     local: LocalMedia<'static>,
     session: Session,
-    signalling: mpsc::Sender<HangUp>,
+    signalling: Signalling,
     call: u64,
 }
 
@@ -101,6 +101,7 @@ pub struct CallMedia {
     changes: Sender<Turnabout>,
     local: LocalMedia<'static>,
     session: Session,
+    sends: bool,
 }
 
 impl CallMedia {
@@ -128,7 +129,7 @@ impl CallMedia {
     ///
     /// # Errors
     /// [`MediaRefusal`]: the media go on as they were.
-    pub fn answered(&self, answer: &[u8]) -> Result<(), MediaRefusal> {
+    pub fn answered(&mut self, answer: &[u8]) -> Result<(), MediaRefusal> {
         let agreed = read_answer(&parse(answer)?, &self.local).map_err(|error| MediaRefusal::Sdp(error.status()))?;
         self.change(&agreed)
     }
@@ -137,7 +138,13 @@ impl CallMedia {
         Session { version: self.session.version + 1, ..self.session }
     }
 
-    fn change(&self, agreed: &Agreed) -> Result<(), MediaRefusal> {
+    /// Whether the far side takes audio now: not while it holds the call.
+    pub const fn sends(&self) -> bool {
+        self.sends
+    }
+
+    fn change(&mut self, agreed: &Agreed) -> Result<(), MediaRefusal> {
+        self.sends = agreed.direction.may_send();
         self.changes.try_push(turnabout(agreed)).map_err(|_| MediaRefusal::Busy)
     }
 }
@@ -178,14 +185,14 @@ fn start(
     agreed: &Agreed,
     local: LocalMedia<'static>,
     session: Session,
-    signalling: &mpsc::Sender<HangUp>,
+    signalling: &Signalling,
     call: u64,
 ) -> Result<(RtpLeg, CallMedia), MediaRefusal> {
     let (changes, turnabouts) = bounded(TURNABOUTS);
     let outbound = RtpOutbound::new(outbound(agreed));
     let leg = RtpLeg::new(port, &turnabout(agreed), outbound, turnabouts, signalling.clone(), call)
         .map_err(|_| MediaRefusal::NoPort)?;
-    Ok((leg, CallMedia { changes, local, session }))
+    Ok((leg, CallMedia { changes, local, session, sends: agreed.direction.may_send() }))
 }
 
 const fn local_media(address: IpAddr, port: u16) -> LocalMedia<'static> {
