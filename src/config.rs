@@ -8,6 +8,7 @@ mod kinds;
 mod load;
 mod production;
 mod read;
+pub mod sip;
 mod tree;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -27,6 +28,7 @@ pub use calls::{OutboundConfig, TransferConfig};
 pub use kinds::{PortRange, PublicUrl, Shards, bounded};
 pub use load::{ConfigError, DEFAULT_FILE, Loaded, Sources, load, parse};
 pub use read::Misfit;
+pub use sip::SipConfig;
 pub use tree::{Node, Origin};
 
 /// The whole configuration.
@@ -90,45 +92,6 @@ impl Default for HttpConfig {
             max_body_bytes: 65_536,
             max_connections: 4_096,
             secret_key: None,
-        }
-    }
-}
-
-/// SIP signalling. Timer names are those of RFC 3261 table 4.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct SipConfig {
-    /// UDP and TCP.
-    #[serde(deserialize_with = "kinds::listen")]
-    pub listen: SocketAddr,
-    /// The address written into Contact and SDP when the server stands behind NAT.
-    #[serde(deserialize_with = "kinds::optional_ip")]
-    pub external_address: Option<IpAddr>,
-    pub user_agent: String,
-    /// Round-trip estimate, in ms.
-    #[serde(deserialize_with = "kinds::bounded::<_, _, 10, 5_000>")]
-    pub t1_ms: u64,
-    /// Longest retransmission interval, in ms.
-    #[serde(deserialize_with = "kinds::bounded::<_, _, 10, 60_000>")]
-    pub t2_ms: u64,
-    /// Longest time a message stays in the network, in ms.
-    #[serde(deserialize_with = "kinds::bounded::<_, _, 10, 60_000>")]
-    pub t4_ms: u64,
-    /// INVITEs in progress but not yet answered; more are answered 503.
-    #[serde(deserialize_with = "kinds::bounded::<_, _, 1, 1_000_000>")]
-    pub max_pending: usize,
-}
-
-impl Default for SipConfig {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 5060)),
-            external_address: None,
-            user_agent: "Offhook".to_owned(),
-            t1_ms: 500,
-            t2_ms: 4_000,
-            t4_ms: 5_000,
-            max_pending: 1_024,
         }
     }
 }

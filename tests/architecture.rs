@@ -33,7 +33,7 @@ const COMMON: [&str; 4] = ["clock", "queue", "config", "telemetry"];
 fn arrows(room: &str) -> &'static [Arrow] {
     match room {
         // Each room defines its own section; these are put together here. The clock and the queue stand below.
-        "config" => &[To("providers"), To("store"), To("turn")],
+        "config" => &[To("providers"), To("store"), To("turn"), Only("sip", &["guard"])],
         "clock" | "queue" | "telemetry" => &[],
         "call" => &[To("turn"), To("dialog"), To("providers"), To("safety"), To("store"), To("media")],
         "turn" => &[Only("media", &["speech"])],

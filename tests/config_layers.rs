@@ -108,6 +108,40 @@ fn an_error_names_file_line_key_and_expectation() {
         ("sipp: {}\n", ":1: sipp: unknown key, expected one of `http`, `sip`"),
         ("- http\n", ":1: expected sections such as `sip:`"),
         ("sip: {t1_ms: 500}\nsip: {t1_ms: 600}\n", ":2: "),
+        ("sip:\n  guard: {unknown: allow}\n", ":2: sip.guard.unknown: expected one of `accept`, `challenge`, `forbid`"),
+        ("sip:\n  guard: {unknown: challenge}\n", ":2: sip.guard.unknown: expected at least one of sip.users"),
+        (
+            "sip:\n  guard:\n    trusted:\n      - 10.0.0.0/8\n      - ten\n",
+            ":5: sip.guard.trusted[1]: expected a network such as",
+        ),
+        ("sip:\n  trunks:\n    - {name: a}\n", ":3: sip.trunks[0]: missing field `address`"),
+        ("sip:\n  trunks:\n    - {name: A b, address: x}\n", ":3: sip.trunks[0].name: expected a name of at most 40"),
+        (
+            "sip:\n  trunks:\n    - {name: a, address: 'sip:u@x'}\n",
+            ":3: sip.trunks[0].address: expected a host, host:port",
+        ),
+        (
+            "sip:\n  trunks:\n    - {name: a, address: x}\n    - {name: a, address: z}\n",
+            ":4: sip.trunks[1].name: expected a name that no other trunk has",
+        ),
+        (
+            "sip:\n  trunks:\n    - name: a\n      address: x\n      username: u\n",
+            ":3: sip.trunks[0].password: expected with username",
+        ),
+        ("sip:\n  trunks:\n    - {name: a, address: x, ping: 5}\n", ":3: sip.trunks[0].ping: unknown key"),
+        (
+            "sip:\n  trunks:\n    - {name: a, address: x, codecs: [speex]}\n",
+            ":3: sip.trunks[0].codecs[0]: expected one of",
+        ),
+        (
+            "sip:\n  registrations:\n    - {registrar: x, username: u, password: p, trunk: t}\n",
+            ":3: sip.registrations[0].trunk: expected the name of one of sip.trunks",
+        ),
+        (
+            "sip:\n  tls: {listen: '0.0.0.0:5061'}\n",
+            ":2: sip.tls.listen: expected with sip.tls.certificate and sip.tls.key",
+        ),
+        ("sip:\n  session_timer: {min_s: 30}\n", ":2: sip.session_timer.min_s: expected a whole number from 90"),
         ("http: {public_url: 'ftp://x'}\n", ":1: http.public_url: expected an address such as https://"),
     ];
     for (index, (text, expected)) in cases.iter().enumerate() {
@@ -147,6 +181,44 @@ fn text_of_a_variable_becomes_what_its_field_needs() {
         ..Sources::default()
     });
     assert_eq!(unset.unwrap().config.sip.external_address, None);
+}
+
+#[test]
+fn lists_are_written_whole_or_item_by_item() {
+    let dir = Dir::with(
+        "lists",
+        &[("offhook.yaml", "sip:\n  trunks:\n    - {name: carrier, address: sip.example.net, username: u}\n")],
+    );
+    let loaded = load(&Sources {
+        file: dir.file(),
+        variables: variables(&[
+            ("OFFHOOK_SIP__TRUNKS__CARRIER__PASSWORD", "0123"),
+            ("OFFHOOK_SIP__TRUNKS__0__PING_S", "5"),
+            ("OFFHOOK_SIP__GUARD__TRUSTED", "192.0.2.0/24, 2001:db8::/32"),
+        ]),
+        sets: sets(&[
+            "sip.trunks.1.name=pbx",
+            "sip.trunks.pbx.address=sip:192.0.2.7:5070;transport=tcp",
+            "sip.trunks.pbx.codecs=pcma",
+            "sip.trunks.pbx.max_calls=7",
+            "sip.users=[{username: alice, password: c4nary}]",
+        ]),
+        ..Sources::default()
+    })
+    .unwrap();
+    let sip = &loaded.config.sip;
+    let [carrier, pbx] = sip.trunks.as_slice() else { panic!("two trunks: {:?}", sip.trunks) };
+    assert_eq!(carrier.password.as_ref().unwrap().expose_secret(), "0123");
+    assert_eq!((carrier.ping_s, pbx.ping_s, pbx.max_calls), (5, 30, Some(7)));
+    assert_eq!(pbx.address.to_string(), "192.0.2.7:5070;transport=tcp");
+    assert_eq!((sip.guard.trusted.len(), sip.users[0].username.as_str()), (2, "alice"));
+    let origin = |key: &str| loaded.origin(key).to_string();
+    assert_eq!(origin("sip.trunks[0].password"), "environment variable OFFHOOK_SIP__TRUNKS__CARRIER__PASSWORD");
+    assert!(origin("sip.trunks[0].name").ends_with("offhook.yaml:3"));
+    let printed = loaded.print();
+    assert!(!printed.contains("0123") && !printed.contains("c4nary") && printed.contains("password: ***"), "{printed}");
+    let line = error(&Sources { sets: sets(&["sip.trunks.3.name=x"]), ..Sources::default() });
+    assert!(line.contains("sip.trunks: expected a list"), "{line}");
 }
 
 #[test]
@@ -196,8 +268,15 @@ fn production_refuses_what_is_unsafe() {
         ..Sources::default()
     };
     load(&with(safe, &["http.public_url=https://voice.example.org"])).unwrap();
+    load(&with(safe, &["sip.guard.unknown=accept", "sip.listen=127.0.0.1:5060"])).unwrap();
     type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str], &'a str);
-    let cases: [Case<'_>; 6] = [
+    let cases: [Case<'_>; 8] = [
+        (safe, &["sip.guard.unknown=accept"], "--set sip.guard.unknown: sip.guard.unknown: expected challenge, forbid"),
+        (
+            safe,
+            &["sip.users=[{username: alice, password: short}]"],
+            "--set sip.users: sip.users[0].password: expected at least 12 bytes",
+        ),
         (safe, &["log.format=pretty"], "--set log.format: log.format: expected json in production"),
         (safe, &["twilio.validate_signature=false"], "--set twilio.validate_signature: twilio.validate_signature: "),
         (

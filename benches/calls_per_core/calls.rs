@@ -1,7 +1,7 @@
 //! The callers: one thread that dials, sends each call's frame in its own slot of 20, and notes what it hears.
 //!
-//! The signalling is written by hand and knows one way through a call: INVITE, 200, ACK, BYE. A 1 ms slot is sent by
-//! absolute deadline; how late the driver itself was is part of the outcome, because a starved driver measures itself.
+//! A 1 ms slot is sent by absolute deadline; how late the driver itself was is part of the outcome, because a starved
+//! driver measures itself.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
@@ -9,18 +9,16 @@ use std::time::Duration;
 use nix::sys::socket::SockaddrIn;
 use offhook::sim::clock::{Moment, RunClock, ms_between};
 use offhook::sim::rtp_wire;
-use offhook::sim::stamped::StampedSocket;
 
 use crate::rtp::{Outgoing, SlotSocket, audio_packet};
 use crate::voice::Script;
+use crate::wire::{Wire, header, index_of, offer, to_tag};
 
 /// All calls of one step.
 pub struct Driver<'a> {
     clock: RunClock,
     script: &'a Script,
-    signalling: StampedSocket,
-    contact: SocketAddrV4,
-    server: SocketAddrV4,
+    wire: Wire,
     slots: Vec<Slot>,
     calls: Vec<Call>,
     /// The call that each port of the server belongs to.
@@ -51,8 +49,7 @@ pub struct Outcome {
 impl<'a> Driver<'a> {
     pub fn new(calls: usize, server: SocketAddrV4, script: &'a Script) -> Result<Self, String> {
         let clock = RunClock::start();
-        let signalling = StampedSocket::bind((Ipv4Addr::LOCALHOST, 0).into()).map_err(|e| e.to_string())?;
-        let contact = SocketAddrV4::new(Ipv4Addr::LOCALHOST, signalling.local().map_err(|e| e.to_string())?.port());
+        let wire = Wire::new(Ipv4Addr::LOCALHOST, server)?;
         let mut slots = Vec::new();
         for _ in 0..SLOTS {
             slots.push(Slot { media: SlotSocket::bind()?, calls: Vec::new() });
@@ -67,9 +64,7 @@ impl<'a> Driver<'a> {
         Ok(Self {
             clock,
             script,
-            signalling,
-            contact,
-            server,
+            wire,
             slots,
             calls,
             by_port: vec![None; 1 << 16],
@@ -114,6 +109,11 @@ impl<'a> Driver<'a> {
         }
     }
 
+    /// The time by which the callers act.
+    pub fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
     /// Whether what happens from now on counts.
     pub fn measure(&mut self, on: bool) {
         self.measuring = on;
@@ -130,7 +130,7 @@ impl<'a> Driver<'a> {
     }
 
     /// 1 ms: one slot's calls send, the sockets of another are read.
-    fn run_slot(&mut self) {
+    pub fn run_slot(&mut self) {
         self.clock.sleep_until(self.due);
         let now = self.clock.now();
         if self.measuring {
@@ -164,24 +164,20 @@ impl<'a> Driver<'a> {
     fn read_signalling(&mut self) {
         let mut buffer = [0; 4096];
         let (wall, now) = (self.clock.wall(), self.clock.now());
-        while let Some((length, at)) = self.signalling.receive(&mut buffer, wall, now) {
-            let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).into_owned();
+        while let Some((text, at)) = self.wire.receive(&mut buffer, wall, now) {
             self.message(&text, at);
         }
     }
 
     fn message(&mut self, text: &str, at: Moment) {
-        let call = header(text, "Call-ID").and_then(|id| id.split('-').next()?.parse::<usize>().ok());
-        let Some(index) = call.filter(|&call| call < self.calls.len()) else { return };
+        let Some(index) = index_of(text).filter(|&call| call < self.calls.len()) else { return };
         let is_invite = header(text, "CSeq").is_some_and(|cseq| cseq.ends_with("INVITE"));
         if text.starts_with("SIP/2.0 200") && is_invite {
             self.answered(index, text, at);
         } else if text.starts_with("BYE") {
             self.calls[index].state = State::Over;
             self.outcome.failed += 1;
-            let copied = ["Via", "From", "To", "Call-ID", "CSeq"]
-                .map(|name| format!("{name}: {}\r\n", header(text, name).unwrap_or_default()));
-            self.tell(&format!("SIP/2.0 200 OK\r\n{}Content-Length: 0\r\n\r\n", copied.concat()));
+            self.wire.ok(text);
         } else if is_invite && !text.starts_with("SIP/2.0 1") {
             // A refusal; its ACK is left out, the server's timers see to that.
             self.calls[index].state = State::Over;
@@ -192,10 +188,9 @@ impl<'a> Driver<'a> {
     fn answered(&mut self, index: usize, text: &str, at: Moment) {
         let call = &mut self.calls[index];
         if let State::Dialled { first_sent, .. } = call.state {
-            let tag = header(text, "To").and_then(|to| to.split_once(";tag=")).map_or("", |(_, tag)| tag);
             let port = text.lines().find_map(|l| l.strip_prefix("m=audio ")?.split(' ').next()?.parse::<u16>().ok());
             let Some(port) = port else { return };
-            call.tag = tag.to_owned();
+            call.tag = to_tag(text).to_owned();
             call.state = State::Talking(SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)));
             self.by_port[usize::from(port)] = Some(index);
             self.outcome.answered += 1;
@@ -227,11 +222,7 @@ impl<'a> Driver<'a> {
     fn send_invite(&mut self, index: usize) {
         let slot = (index * 7 + index / SLOTS) % SLOTS;
         let port = self.slots[slot].media.port().unwrap_or_default();
-        let body = format!(
-            "v=0\r\no=bench {index} 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
-             m=audio {port} RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\n\
-             a=fmtp:101 0-15\r\na=ptime:20\r\na=sendrecv\r\n"
-        );
+        let body = offer(index, port);
         self.request(index, "INVITE", 1, &body);
     }
 
@@ -243,23 +234,7 @@ impl<'a> Driver<'a> {
     }
 
     fn request(&self, index: usize, method: &str, cseq: u32, body: &str) {
-        let (server, contact) = (self.server, self.contact);
-        let tag = match self.calls[index].tag.as_str() {
-            "" => String::new(),
-            tag => format!(";tag={tag}"),
-        };
-        let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
-        self.tell(&format!(
-            "{method} sip:1000@{server} SIP/2.0\r\nVia: SIP/2.0/UDP {contact};branch=z9hG4bK{method}{index};rport\r\n\
-             Max-Forwards: 70\r\nFrom: <sip:bench{index}@{contact}>;tag=b{index}\r\nTo: <sip:1000@{server}>{tag}\r\n\
-             Call-ID: {index}-bench@127.0.0.1\r\nCSeq: {cseq} {method}\r\nContact: <sip:bench@{contact}>\r\n\
-             {kind}Content-Length: {}\r\n\r\n{body}",
-            body.len()
-        ));
-    }
-
-    fn tell(&self, message: &str) {
-        self.signalling.send(message.as_bytes(), self.server.into());
+        self.wire.request(method, index, cseq, &self.calls[index].tag, body);
     }
 }
 
@@ -317,11 +292,6 @@ impl Call {
         outcome.received += 1;
         outcome.lost += u64::from(packet.sequence.wrapping_sub(sequence).saturating_sub(1));
     }
-}
-
-fn header<'t>(text: &'t str, name: &str) -> Option<&'t str> {
-    let of = |line: &'t str| line.split_once(':').filter(|(found, _)| found.trim().eq_ignore_ascii_case(name));
-    text.lines().take_while(|line| !line.is_empty()).find_map(|line| of(line).map(|(_, value)| value.trim()))
 }
 
 const SLOTS: usize = 20;

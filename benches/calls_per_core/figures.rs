@@ -1,8 +1,12 @@
 //! Percentiles, the machine's facts and the table.
 
+use std::time::Duration;
+
 use offhook::sim::audio::FRAME;
 
 use crate::calls::Outcome;
+use crate::flood::Answers;
+use crate::rate;
 use crate::server::{Usage, read};
 use crate::voice::{NOISE_DBFS, PAUSE, SPEECH_DBFS, Script};
 
@@ -17,11 +21,44 @@ pub struct Row {
     pub outcome: Outcome,
 }
 
+/// One rate of calls a second.
+pub struct Rate {
+    pub per_second: usize,
+    pub used: Usage,
+    /// Before and after.
+    pub rss_kb: (u64, u64),
+    pub outcome: rate::Outcome,
+}
+
+/// Calls that went on beside a flood.
+pub struct Flooded {
+    pub calls: usize,
+    pub used: Usage,
+    /// Before it, during it at even distances, and once all that it left behind is over.
+    pub rss_kb: Vec<u64>,
+    pub answers: Answers,
+    pub outcome: Outcome,
+}
+
 /// A Markdown table, one column for each step.
 pub fn table(rows: &[Row]) -> String {
+    markdown("calls", |row: &Row| row.calls, FIGURES, rows)
+}
+
+/// The same for rates of set-up.
+pub fn rates(rows: &[Rate]) -> String {
+    markdown("calls a second", |row: &Rate| row.per_second, RATES, rows)
+}
+
+/// The same for calls beside a flood.
+pub fn flooded(rows: &[Flooded]) -> String {
+    markdown("calls, all places taken", |row: &Flooded| row.calls, FLOODS, rows)
+}
+
+fn markdown<R>(title: &str, number: impl Fn(&R) -> usize, figures: &[Figure<R>], rows: &[R]) -> String {
     let mut lines =
-        vec![line("calls", rows, |row| row.calls.to_string()), format!("|---|{}", "---|".repeat(rows.len()))];
-    for (name, value) in FIGURES {
+        vec![line(title, rows, |row| number(row).to_string()), format!("|---|{}", "---|".repeat(rows.len()))];
+    for (name, value) in figures {
         lines.push(line(name, rows, value));
     }
     lines.push(String::new());
@@ -51,9 +88,42 @@ pub fn facts(script: &Script) -> String {
     )
 }
 
-type Figure = (&'static str, fn(&Row) -> String);
+type Figure<R> = (&'static str, fn(&R) -> String);
 
-const FIGURES: &[Figure] = &[
+const RATES: &[Figure<Rate>] = &[
+    ("placed / failed", |row| format!("{} / {}", row.outcome.placed, row.outcome.failed)),
+    ("set-up p50 / p99, ms", |row| pair(&row.outcome.setup_ms, 0.5, 0.99)),
+    ("set-up p95 / max, ms", |row| pair(&row.outcome.setup_ms, 0.95, 1.0)),
+    ("BYE p50 / p99, ms", |row| pair(&row.outcome.bye_ms, 0.5, 0.99)),
+    ("CPU per call, ms (1 s of audio sent)", |row| format!("{:.2}", per_call(row, row.used.cpu))),
+    ("- without its media thread", |row| format!("{:.2}", per_call(row, row.used.cpu - row.used.media))),
+    ("server CPU, % of a core", |row| format!("{:.1}", row.used.percent(row.used.cpu))),
+    ("requests repeated", |row| row.outcome.repeated.to_string()),
+    ("memory before / after, KB", |row| format!("{} / {}", row.rss_kb.0, row.rss_kb.1)),
+    ("driver late p50 / p99, ms", |row| pair(&row.outcome.driver_late_ms, 0.5, 0.99)),
+];
+
+const FLOODS: &[Figure<Flooded>] = &[
+    ("INVITEs of the flood / 503 / anything else", |row| {
+        format!("{} / {} / {}", row.answers.sent, row.answers.refused, row.answers.other)
+    }),
+    ("calls ended early", |row| row.outcome.failed.to_string()),
+    ("pacing error p50 / p95, ms", |row| pair(&row.outcome.pacing_ms, 0.5, 0.95)),
+    ("pacing error p99 / max, ms", |row| pair(&row.outcome.pacing_ms, 0.99, 1.0)),
+    ("packets received / lost", |row| format!("{} / {}", row.outcome.received, row.outcome.lost)),
+    ("server CPU, % of a core", |row| format!("{:.1}", row.used.percent(row.used.cpu))),
+    ("memory before, during .., 35 s after, MB", |row| {
+        let megabytes: Vec<String> = row.rss_kb.iter().map(|kb| format!("{:.0}", *kb as f64 / 1024.0)).collect();
+        megabytes.join(" ")
+    }),
+    ("driver late p50 / p99, ms", |row| pair(&row.outcome.driver_late_ms, 0.5, 0.99)),
+];
+
+fn per_call(row: &Rate, used: Duration) -> f64 {
+    used.as_secs_f64() * 1000.0 / row.outcome.placed as f64
+}
+
+const FIGURES: &[Figure<Row>] = &[
     ("answered / ended early", |row| format!("{} / {}", row.outcome.answered, row.outcome.failed)),
     ("server CPU, % of a core", |row| format!("{:.1}", row.used.percent(row.used.cpu))),
     ("- of which its media thread", |row| format!("{:.1}", row.used.percent(row.used.media))),
@@ -73,7 +143,7 @@ const FIGURES: &[Figure] = &[
     }),
 ];
 
-fn line(name: &str, rows: &[Row], value: impl Fn(&Row) -> String) -> String {
+fn line<R>(name: &str, rows: &[R], value: impl Fn(&R) -> String) -> String {
     let cells: Vec<String> = rows.iter().map(value).collect();
     format!("| {name} | {} |", cells.join(" | "))
 }

@@ -54,9 +54,9 @@ impl Usage {
 }
 
 impl Server {
-    /// Starts it on `core` with room for `calls`, and waits until it is ready.
-    pub fn start(calls: usize, core: usize) -> Result<Self, String> {
-        let folder = std::env::temp_dir().join(format!("offhook-bench-{}-{calls}", std::process::id()));
+    /// Starts it on `core` with room for exactly `max_calls`, and waits until it is ready.
+    pub fn start(max_calls: usize, core: usize) -> Result<Self, String> {
+        let folder = std::env::temp_dir().join(format!("offhook-bench-{}-{max_calls}", std::process::id()));
         fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
         let (sip, http) = (free_port()?, free_port()?);
         let settings = [
@@ -64,7 +64,7 @@ impl Server {
             format!("http.listen={http}"),
             format!("data.dir={}", folder.display()),
             "media.shards=1".to_owned(),
-            format!("limits.max_calls={}", calls + 10),
+            format!("limits.max_calls={max_calls}"),
             // Below the ports that the system gives away by itself; an even one per call.
             "rtp.ports=10000-31999".to_owned(),
         ];

@@ -29,7 +29,7 @@ mod transaction;
 pub use dialog::{BadReplaces, Replaces};
 pub use endpoint::{
     Advertised, CallHandle, Command, EndCause, Endpoint, EndpointConfig, Event, Flow, IncomingInvite, Input,
-    OutboundInvite, Output, RefusalKind, Refused, Remote, Transport, Warning,
+    OutboundInvite, Output, Refresher, RefusalKind, Refused, Remote, SessionTimer, Transport, Warning,
 };
 pub use pii::Pii;
 pub use stream::{Framed, PONG, StreamFramer};

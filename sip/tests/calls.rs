@@ -22,7 +22,10 @@ fn a_call_is_set_up_and_torn_down() {
             assert_eq!(invite.caller.reveal(), "alice");
             assert_eq!(invite.from_display.reveal(), "Alice \"A\"");
             assert_eq!(invite.offer.as_deref(), Some(OFFER.as_bytes()));
-            vec![Command::Ring { call: *call, early_sdp: None }, Command::Answer { call: *call, sdp: sdp() }]
+            vec![
+                Command::Ring { call: *call, early_sdp: None, reliable: false },
+                Command::Answer { call: *call, sdp: sdp() },
+            ]
         }
         Event::Answered { call, .. } => vec![Command::Bye { call: *call, reason: None }],
         _ => Vec::new(),
@@ -172,7 +175,7 @@ fn cancel_waits_for_a_provisional_answer_and_gets_487() {
 fn a_200_that_crosses_a_cancel_is_acknowledged_and_ended_by_bye() {
     let mut net = Net::new(7);
     net.react(|_, event| match event {
-        Event::Incoming { call, .. } => vec![Command::Ring { call: *call, early_sdp: None }],
+        Event::Incoming { call, .. } => vec![Command::Ring { call: *call, early_sdp: None, reliable: false }],
         _ => Vec::new(),
     });
     net.place(1);
@@ -231,7 +234,7 @@ fn nobody_answers_within_the_ring_limit() {
 fn early_media_reaches_the_caller() {
     let mut net = Net::new(11);
     net.react(|_, event| match event {
-        Event::Incoming { call, .. } => vec![Command::Ring { call: *call, early_sdp: Some(sdp()) }],
+        Event::Incoming { call, .. } => vec![Command::Ring { call: *call, early_sdp: Some(sdp()), reliable: false }],
         _ => Vec::new(),
     });
     net.place(1);

@@ -5,7 +5,7 @@ mod support;
 
 use offhook_sip::message::{HeaderName, Message, Method};
 use offhook_sip::{CallHandle, Command, EndCause, EndpointConfig, Event, Input, Moment, Transport};
-use support::peer::{Peer, request, response};
+use support::peer::{Peer, accepted, request, response};
 use support::sdp;
 
 fn incoming(peer: &Peer) -> CallHandle {
@@ -58,7 +58,7 @@ fn requests_that_cannot_be_served_are_refused_by_name() {
         ("REFER", &[], "", 403),
         ("PUBLISH", &[], "", 405),
         ("NOTIFY", &[], "", 481),
-        ("PRACK", &[], "", 405),
+        ("PRACK", &[], "", 481),
         ("invite", &[], "", 501),
         ("DANCE", &[], "", 501),
         ("BYE", &[], "", 481),
@@ -69,7 +69,7 @@ fn requests_that_cannot_be_served_are_refused_by_name() {
         ("INVITE", &[("To", "<sip:1000@10.0.0.2>;tag=unknown")], "", 481),
         ("OPTIONS", &[("To", "<sip:1000@10.0.0.2>;tag=unknown")], "", 481),
         ("INVITE", &[("uri", "foo:bar")], "", 416),
-        ("INVITE", &[("Require", "100rel")], "", 420),
+        ("INVITE", &[("Require", "precondition")], "", 420),
         ("INVITE", &[("Content-Type", "text/plain")], "hello", 415),
         ("INVITE", &[("Content-Encoding", "gzip")], "v=0", 415),
         ("INVITE", &[("Accept", "text/plain")], "v=0", 406),
@@ -90,7 +90,7 @@ fn requests_that_cannot_be_served_are_refused_by_name() {
         let explained = match wanted {
             405 | 501 => answer.has(HeaderName::Allow),
             415 => answer.has(HeaderName::Accept) || answer.has(HeaderName::AcceptEncoding),
-            420 => answer.tokens(HeaderName::Unsupported).eq(["100rel"]),
+            420 => answer.tokens(HeaderName::Unsupported).eq(["precondition"]),
             _ => true,
         };
         assert!(explained, "{method} {changes:?}");
@@ -117,7 +117,7 @@ fn a_repeated_invite_gets_its_last_answer_again() {
     assert_eq!(peer.status(&invite), 100);
     assert_eq!(peer.status(&invite), 100);
     let call = incoming(&peer);
-    peer.command(Command::Ring { call, early_sdp: None });
+    peer.command(Command::Ring { call, early_sdp: None, reliable: false });
     assert_eq!(peer.status(&invite), 180);
     peer.command(Command::Reject { call, status: 603, headers: Vec::new() });
     assert_eq!(peer.status(&invite), 603);
@@ -304,7 +304,7 @@ fn a_response_through_others_or_to_nobody_is_dropped() {
     let branch = net.wire[0].message.via().unwrap().branch().unwrap().to_owned();
     let ok = |via: &str| {
         let invite: &Message = &net.wire[0].message;
-        let text = response(invite, "200 OK", "t", "");
+        let text = accepted(invite, "t", "");
         text.replace(&*invite.text(HeaderName::Via).unwrap(), via)
     };
     let two = ok(&format!("SIP/2.0/UDP 10.0.0.1;branch={branch}\r\nVia: SIP/2.0/UDP 255.255.255.255;branch=x"));

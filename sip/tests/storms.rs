@@ -44,7 +44,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn command(step: &Step, call: CallHandle) -> Option<Command> {
     Some(match step {
-        Step::Ring => Command::Ring { call, early_sdp: None },
+        Step::Ring => Command::Ring { call, early_sdp: None, reliable: false },
         Step::Answer => Command::Answer { call, sdp: sdp() },
         Step::Reject => Command::Reject { call, status: 486, headers: Vec::new() },
         Step::Cancel => Command::Cancel { call },

@@ -5,7 +5,7 @@ mod support;
 
 use offhook_sip::message::{HeaderName, Message, Method, UriBuf};
 use offhook_sip::{CallHandle, Command, EndCause, Event, Input, Moment, Replaces};
-use support::peer::{Peer, request, response};
+use support::peer::{Peer, accepted, request, response};
 use support::*;
 
 fn refer(call: CallHandle) -> Command {
@@ -65,9 +65,7 @@ impl Talk {
 }
 
 fn answer(invite: &Message) -> String {
-    let body = OFFER;
-    let head = response(invite, "200 OK", "t", "Contact: <sip:x@10.0.0.1:5070>\r\nContent-Type: application/sdp\r\n");
-    format!("{}{body}", head.trim_end_matches("\r\n").to_owned() + "\r\n\r\n")
+    accepted(invite, "t", "Contact: <sip:x@10.0.0.1:5070>\r\n")
 }
 
 fn progress(status: u16, done: bool) -> Event {
@@ -345,7 +343,7 @@ fn replacements_are_screened_as_the_rfc_says() {
     let mut peer = Peer::new();
     peer.status(&request("INVITE", &[], "v=0"));
     let Event::Incoming { call, .. } = &peer.events[0] else { panic!() };
-    let ring = peer.command(Command::Ring { call: *call, early_sdp: None }).remove(0);
+    let ring = peer.command(Command::Ring { call: *call, early_sdp: None, reliable: false }).remove(0);
     let tag = ring.essentials().unwrap().to.tag().unwrap().to_owned();
     assert_eq!(peer.status(&taking_over(&format!("one@10.0.0.1;to-tag={tag};from-tag=a1"))), 481, "it rings here");
 }

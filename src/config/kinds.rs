@@ -207,10 +207,62 @@ where
     T::try_from(value).map_err(|_| expected())
 }
 
+/// A whole number within bounds, both inclusive, or nothing.
+pub fn optional_bounded<'de, D, T, const MIN: u64, const MAX: u64>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: TryFrom<u64>,
+{
+    struct Bounded<T, const MIN: u64, const MAX: u64>(T);
+    impl<'de, T: TryFrom<u64>, const MIN: u64, const MAX: u64> Deserialize<'de> for Bounded<T, MIN, MAX> {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            bounded::<D, T, MIN, MAX>(deserializer).map(Self)
+        }
+    }
+    Ok(Option::<Bounded<T, MIN, MAX>>::deserialize(deserializer)?.map(|number| number.0))
+}
+
+/// A name that may stand in a metric: at most 40 small letters, digits, `-` and `_`.
+pub fn label<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let lawful = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
+    if (1..=40).contains(&text.len()) && text.bytes().all(lawful) {
+        return Ok(text);
+    }
+    Err(D::Error::custom("expected a name of at most 40 small letters, digits, `-` and `_`"))
+}
+
+/// The user part of a SIP URI that needs no escapes (RFC 3261 section 25.1).
+pub fn word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if is_word(&text) { Ok(text) } else { Err(D::Error::custom(WORD)) }
+}
+
+/// As [`word`], or nothing.
+pub fn optional_word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    if text.as_deref().is_none_or(is_word) { Ok(text) } else { Err(D::Error::custom(WORD)) }
+}
+
+const WORD: &str = "expected a user or number such as +15550100 or alice, without spaces or `@`";
+
+fn is_word(text: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,?/".contains(&b))
+}
+
+/// An address with its port, or nothing.
+pub fn optional_listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    text.parse().map(Some).map_err(|_| D::Error::custom(LISTEN))
+}
+
+const LISTEN: &str = "expected an address with a port such as 127.0.0.1:8080 or [::1]:8080";
+
 /// An address with its port.
 pub fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(deserializer)?;
-    text.parse().map_err(|_| D::Error::custom("expected an address with a port such as 127.0.0.1:8080 or [::1]:8080"))
+    text.parse().map_err(|_| D::Error::custom(LISTEN))
 }
 
 /// An IP address, or nothing.

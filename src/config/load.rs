@@ -51,9 +51,16 @@ impl Loaded {
         ConfigError { origin: self.origin(key), key: key.to_owned(), message: message.to_owned() }
     }
 
-    /// Where a dotted key was written.
+    /// Where a dotted key was written; one inside a list that was written whole is where the list is.
     pub fn origin(&self, key: &str) -> Origin {
-        self.effective.at(key).map_or(Origin::BuiltIn, |node| node.origin.clone())
+        let mut key = key;
+        loop {
+            match (self.effective.at(key), key.rfind(['.', '['])) {
+                (Some(node), _) => return node.origin.clone(),
+                (None, Some(end)) => key = key.get(..end).unwrap_or_default(),
+                (None, None) => return Origin::BuiltIn,
+            }
+        }
     }
 }
 
@@ -106,6 +113,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let mut effective = built_in()?;
     effective.merge(written);
     let loaded = Loaded { config, effective };
+    loaded.config.sip.check().map_err(|message| loaded.error(&message))?;
     production::check(&loaded, sources.environment.as_deref())?;
     Ok(loaded)
 }
@@ -299,6 +307,10 @@ fn printed(value: &Value) -> String {
         Value::Int(value) => value.to_string(),
         Value::Uint(value) => value.to_string(),
         Value::Float(value) => value.to_string(),
+        // A list or section in one piece may hold secrets of its own.
+        Value::Text(text) if text.starts_with(['[', '{']) => {
+            Node::parse_yaml("", text).map_or_else(|_| "***".to_owned(), |node| printed(&node.value))
+        }
         Value::Str(text) | Value::Text(text) if text.contains("://") && text.contains('@') => "***".to_owned(),
         Value::Str(text) | Value::Text(text) => format!("{text:?}"),
         Value::Seq(items) => {

@@ -3,6 +3,7 @@
 use secrecy::ExposeSecret;
 
 use super::load::{ConfigError, Loaded};
+use super::sip::UnknownSources;
 use crate::telemetry::logs::LogFormat;
 
 /// Checks the rules of production; every other environment passes.
@@ -34,6 +35,7 @@ pub fn check(loaded: &Loaded, environment: Option<&str>) -> Result<(), ConfigErr
             );
         }
     }
+    check_sip(loaded)?;
     let key = config.http.secret_key.as_ref().map_or("", |key| key.expose_secret());
     if key.len() < MIN_SECRET_BYTES {
         return refuse(
@@ -44,5 +46,28 @@ pub fn check(loaded: &Loaded, environment: Option<&str>) -> Result<(), ConfigErr
     Ok(())
 }
 
+/// Whoever finds an open SIP port dials it, within minutes.
+fn check_sip(loaded: &Loaded) -> Result<(), ConfigError> {
+    let sip = &loaded.config.sip;
+    let refuse = |key: &str, message: &str| {
+        Err(ConfigError { origin: loaded.origin(key), key: key.to_owned(), message: message.to_owned() })
+    };
+    let open = !sip.listen.ip().is_loopback() || sip.tls.listen.is_some_and(|listen| !listen.ip().is_loopback());
+    if open && sip.guard.unknown == UnknownSources::Accept {
+        return refuse(
+            "sip.guard.unknown",
+            "expected challenge, forbid or silent in production where sip.listen is not loopback: anyone could call in",
+        );
+    }
+    if let Some(place) = sip.users.iter().position(|user| user.password.expose_secret().len() < MIN_PASSWORD_BYTES) {
+        return refuse(
+            &format!("sip.users[{place}].password"),
+            "expected at least 12 bytes in production: scanners guess short ones",
+        );
+    }
+    Ok(())
+}
+
 const PRODUCTION: &str = "production";
 const MIN_SECRET_BYTES: usize = 32;
+const MIN_PASSWORD_BYTES: usize = 12;

@@ -92,12 +92,19 @@ impl Node {
         Ok(raw.map_or_else(Self::empty, |raw| raw.into_node(&path)))
     }
 
-    /// Writes `text` at a dotted path; maps on the way are made.
+    /// Writes `text` at a dotted path; maps on the way are made. Where a list stands, or a number is named where
+    /// nothing does, an item is named by its place from 0 (one more than there are appends) or by its `name`.
     pub fn insert(&mut self, path: &[&str], text: &str, origin: &Origin) {
         let Some((key, rest)) = path.split_first() else {
             *self = Self { value: Value::Text(text.to_owned()), origin: origin.clone() };
             return;
         };
+        if self.is_nothing() && key.parse::<usize>().is_ok() {
+            *self = Self { value: Value::Seq(Vec::new()), origin: origin.clone() };
+        }
+        if let Some(item) = self.item(key, origin) {
+            return item.insert(rest, text, origin);
+        }
         if !matches!(self.value, Value::Map(_)) {
             *self = Self { value: Value::Map(Vec::new()), origin: origin.clone() };
         }
@@ -113,6 +120,31 @@ impl Node {
         if let Some(entry) = entries.get_mut(place) {
             entry.origin = origin.clone();
             entry.node.insert(rest, text, origin);
+        }
+    }
+
+    /// Whether nothing was written here yet.
+    fn is_nothing(&self) -> bool {
+        matches!(&self.value, Value::Null) || matches!(&self.value, Value::Map(entries) if entries.is_empty())
+    }
+
+    /// The item of a list that a path names; the one after the last is made.
+    fn item(&mut self, key: &str, origin: &Origin) -> Option<&mut Self> {
+        let Value::Seq(items) = &mut self.value else { return None };
+        let place = match key.parse::<usize>() {
+            Ok(place) => place,
+            Err(_) => items.iter().position(|item| item.is_named(key))?,
+        };
+        if place == items.len() {
+            items.push(Self { value: Value::Map(Vec::new()), origin: origin.clone() });
+        }
+        items.get_mut(place)
+    }
+
+    fn is_named(&self, name: &str) -> bool {
+        match self.at("name").map(|node| &node.value) {
+            Some(Value::Str(text) | Value::Text(text)) => text == name,
+            _ => false,
         }
     }
 
@@ -136,10 +168,11 @@ impl Node {
         }
     }
 
-    /// The node at a dotted path, when some layer wrote it.
+    /// The node at a dotted path such as `sip.trunks[0].name`, when some layer wrote it.
     pub fn at(&self, path: &str) -> Option<&Self> {
-        path.split('.').try_fold(self, |node, key| match &node.value {
+        path.split(['.', '[']).try_fold(self, |node, key| match &node.value {
             Value::Map(entries) => entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node),
+            Value::Seq(items) => items.get(key.strip_suffix(']')?.parse::<usize>().ok()?),
             _ => None,
         })
     }
@@ -303,6 +336,28 @@ mod tests {
         below.insert(&["sip", "listen"], "y", &Origin::Variable("V".into()));
         assert_eq!(below.at("sip.t1_ms").unwrap().origin.to_string(), "b.yaml:2");
         assert_eq!(below.at("sip.listen").unwrap().value, Value::Text("y".to_owned()));
+    }
+
+    #[test]
+    fn items_of_a_list_are_named_by_place_or_name() {
+        let mut node = Node::parse_yaml("a.yaml", "trunks:\n  - name: one\n  - {name: two, port: 5}\n").unwrap();
+        let origin = Origin::Variable("V".into());
+        node.insert(&["trunks", "0", "port"], "6", &origin);
+        node.insert(&["trunks", "two", "port"], "7", &origin);
+        node.insert(&["trunks", "2", "name"], "three", &origin);
+        node.insert(&["networks", "0"], "::1", &origin);
+        let text = |path: &str| match &node.at(path).unwrap().value {
+            Value::Text(text) | Value::Str(text) => text.clone(),
+            _ => panic!("{path} is text"),
+        };
+        assert_eq!(
+            ["trunks[0].port", "trunks[1].port", "trunks[1].name", "trunks[2].name", "networks[0]"].map(text),
+            ["6", "7", "two", "three", "::1"]
+        );
+        assert_eq!(node.at("trunks[0].name").unwrap().origin.to_string(), "a.yaml:2");
+        // No such item: the list is no list any more, which its reader refuses.
+        node.insert(&["trunks", "4", "name"], "five", &origin);
+        assert!(matches!(node.at("trunks").unwrap().value, Value::Map(_)));
     }
 
     #[test]

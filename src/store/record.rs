@@ -99,6 +99,8 @@ pub enum EndReason {
     Unreachable,
     /// No codec, no key or no address was agreed on.
     NoMedia,
+    /// The far side no longer refreshed the session (RFC 4028).
+    SessionExpired,
     /// The far side held the call for longer than is allowed.
     HeldTooLong,
     /// The caller gave up before the call was answered.
@@ -137,6 +139,7 @@ impl EndReason {
             Self::Rejected => "rejected",
             Self::Unreachable => "unreachable",
             Self::NoMedia => "no_media",
+            Self::SessionExpired => "session_expired",
             Self::HeldTooLong => "held_too_long",
             Self::Cancelled => "cancelled",
             Self::MediaTimeout => "media_timeout",

@@ -53,6 +53,14 @@ impl Row {
             Self::Turn(turn) => &turn.call,
         }
     }
+
+    /// When what the row tells happened.
+    pub(super) fn at(&self) -> &str {
+        match self {
+            Self::Started { at, .. } | Self::Event { at, .. } | Self::Ended { at, .. } => at,
+            Self::Turn(turn) => &turn.at,
+        }
+    }
 }
 
 /// A turn as table and CSV keep it.

@@ -151,6 +151,11 @@ pub(super) fn is_damage(error: &sqlx::Error) -> bool {
     matches!(primary_code(error), Some(CORRUPT_CODE | NOT_A_DATABASE_CODE))
 }
 
+/// Whether the row is of a call that the database does not know.
+fn is_missing_call(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_foreign_key_violation)
+}
+
 /// The low byte of SQLite's extended result code.
 fn primary_code(error: &sqlx::Error) -> Option<i32> {
     let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
@@ -173,25 +178,29 @@ async fn examine(connection: &mut SqliteConnection, file: &Path) -> Result<(), S
 
 /// True when the row was new.
 async fn insert(batch: &mut SqliteConnection, row: &Row) -> Result<bool, sqlx::Error> {
-    let done = match row {
+    match put(batch, row).await {
+        Err(error) if is_missing_call(&error) => {}
+        Ok(false) if matches!(row, Row::Ended { .. }) => {}
+        done => return done,
+    }
+    // The start was lost to a full queue; what came after it is worth keeping all the same. That is so rare that trying
+    // first costs less than asking every time.
+    sqlx::query(ENSURE_CALL).bind(row.call()).bind(row.at()).execute(&mut *batch).await?;
+    put(batch, row).await
+}
+
+async fn put(batch: &mut SqliteConnection, row: &Row) -> Result<bool, sqlx::Error> {
+    let statement = match row {
         Row::Started { call, at, via, direction, called, caller, flow } => {
             sqlx::query(START_CALL).bind(call).bind(via).bind(direction).bind(called).bind(caller).bind(flow).bind(at)
         }
-        // The start may have been lost to a full queue; its turns are worth keeping all the same.
-        Row::Turn(turn) => {
-            sqlx::query(ENSURE_CALL).bind(&turn.call).bind(&turn.at).execute(&mut *batch).await?;
-            bind_turn(turn)
-        }
+        Row::Turn(turn) => bind_turn(turn),
         Row::Event { id, call, at, at_ms, kind, detail } => {
-            sqlx::query(ENSURE_CALL).bind(call).bind(at).execute(&mut *batch).await?;
             sqlx::query(ADD_EVENT).bind(id).bind(call).bind(at).bind(at_ms).bind(kind).bind(detail)
         }
-        Row::Ended { call, at, reason, summary } => {
-            sqlx::query(ENSURE_CALL).bind(call).bind(at).execute(&mut *batch).await?;
-            bind_end(call, at, reason, summary)
-        }
+        Row::Ended { call, at, reason, summary } => bind_end(call, at, reason, summary),
     };
-    Ok(done.execute(batch).await?.rows_affected() > 0)
+    Ok(statement.execute(batch).await?.rows_affected() > 0)
 }
 
 type Statement<'a> = sqlx::query::Query<'a, Engine, <Engine as sqlx::Database>::Arguments>;

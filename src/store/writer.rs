@@ -70,6 +70,7 @@ impl Writer {
         let mut batch = Vec::new();
         let mut stopping = false;
         let mut next_drain = Instant::now();
+        let mut last_kept: Option<Instant> = None;
         loop {
             tokio::select! {
                 biased;
@@ -88,7 +89,15 @@ impl Writer {
                     if taken == 0 {
                         break;
                     }
+                    // A transaction costs as much as many rows: on a busy server they are gathered for a moment.
+                    if last_kept.is_some_and(|at| at.elapsed() < GATHER) && taken < BATCH && !stopping {
+                        sleep(GATHER).await;
+                        while batch.len() < BATCH && let Ok(message) = inbox.try_recv() {
+                            batch.push(message);
+                        }
+                    }
                     self.keep(std::mem::take(&mut batch)).await;
+                    last_kept = Some(Instant::now());
                 }
             }
         }
@@ -271,6 +280,8 @@ fn log(record: &Record) {
 
 /// Most records of one transaction.
 const BATCH: usize = 1024;
+/// How long a record waits for others when one was written just before it.
+const GATHER: Duration = Duration::from_millis(10);
 const DRAIN_EVERY: Duration = Duration::from_secs(1);
 /// How long a busy database is tried again before its rows go to the spool.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);

@@ -27,6 +27,7 @@ use streams::{FromStream, Streams};
 
 mod calls;
 mod ends;
+mod guard;
 pub mod media;
 mod place;
 mod refer;
@@ -55,13 +56,13 @@ impl SipServer {
     ) -> Result<Self, String> {
         let (udp, tcp) = bind(config.listen).await?;
         let address = udp.local_addr().map_err(|e| format!("sip.listen: {e}"))?;
-        let (streams, from_streams) = Streams::new(address, MAX_CONNECTIONS);
+        let (streams, from_streams) = Streams::new(address, config.max_connections);
         let (signalling, from_legs) = Signalling::new(FROM_LEGS);
         let (dialer, dials) = SipDialer::new(Arc::clone(&reception), signalling.clone());
         reception.services().dialers.set(Arc::new(dialer));
         let media = MediaDesk::new(ports, media_address, signalling.clone());
         let routes = Box::new(Direct { local: address, user: config.user_agent.to_lowercase() });
-        let calls = Calls::new(reception, media, signalling, routes, RETRY_AFTER_S);
+        let calls = Calls::new(reception, media, signalling, routes, config.retry_after_s);
         let driver = Driver {
             endpoint: Endpoint::new(endpoint_config(config), seed),
             udp,
@@ -100,12 +101,6 @@ impl Drop for SipServer {
 
 /// What legs say that may wait for the driver: the ends of all calls of a server at once.
 const FROM_LEGS: usize = 8192;
-
-/// TCP connections at once; more are closed.
-const MAX_CONNECTIONS: usize = 1000;
-
-/// Seconds in Retry-After of a 503.
-const RETRY_AFTER_S: u32 = 5;
 
 /// Ports tried when any free one will do.
 const FREE_PORT_TRIES: u32 = 16;
@@ -239,7 +234,9 @@ impl Driver {
             Event::Ended { call, cause, .. } => self.calls.ended(call, cause),
             // Nobody may send us anywhere: a stranger's transfer would be called at our cost.
             Event::Referred { call, .. } => vec![Command::AnswerRefer { call, answer: Err(403) }],
-            Event::ReinviteAnswered { .. } => Vec::new(),
+            Event::ReinviteAnswered { call, answer } => {
+                self.calls.reinvite_answered(call, answer.ok().flatten().as_deref())
+            }
         }
     }
 }
@@ -276,7 +273,8 @@ fn endpoint_config(config: &SipConfig) -> EndpointConfig {
             t4: Duration::from_millis(config.t4_ms),
         },
         max_calls_pending: config.max_pending,
-        retry_after_s: RETRY_AFTER_S,
+        retry_after_s: config.retry_after_s,
+        guard: guard::config(config),
         ..EndpointConfig::default()
     }
 }

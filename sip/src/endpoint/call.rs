@@ -2,9 +2,12 @@
 
 use super::forks::Fork;
 use super::io::{CallHandle, Flow};
+use super::offer::{OurOffer, OwedAck};
 use super::refer::{Referred, Referring};
+use super::reliable::Reliable;
+use super::session::Session;
 use crate::dialog::Dialog;
-use crate::message::ExtraHeader;
+use crate::message::{ExtraHeader, HeaderName, Message};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -18,10 +21,21 @@ pub(super) struct Call {
     pub(super) phase: Phase,
     /// Our 2xx that still lacks its ACK.
     pub(super) ack_wait: Option<AckWait>,
-    /// Server transaction of a re-INVITE or UPDATE the application has not answered.
+    /// Server transaction of a re-INVITE, UPDATE or PRACK the application has not answered.
     pub(super) their_offer: Option<u64>,
-    /// Our re-INVITE that was not answered finally.
     pub(super) our_offer: Option<OurOffer>,
+    pub(super) owed_ack: Option<OwedAck>,
+    /// The INVITE that began the call carried the offer.
+    pub(super) offered: bool,
+    /// The session description we gave last.
+    pub(super) local_sdp: Option<Bytes>,
+    /// The session description they gave last.
+    pub(super) remote_sdp: Option<Bytes>,
+    pub(super) reliable: Option<Box<Reliable>>,
+    pub(super) peer: Peer,
+    pub(super) session: Option<Session>,
+    /// The longest Min-SE that was heard, in seconds.
+    pub(super) least_s: u32,
     /// The ACK to give again when the 2xx with this CSeq number comes again.
     pub(super) last_ack: Option<(u32, Flow, Bytes)>,
     pub(super) referring: Option<Referring>,
@@ -67,12 +81,35 @@ pub(super) struct AckWait {
     pub(super) interval: Duration,
     /// The first 2xx of the call, as opposed to that of a re-INVITE.
     pub(super) initial: bool,
+    /// It carries our offer, so the ACK owes the answer.
+    pub(super) offered: bool,
 }
 
-pub(super) struct OurOffer {
-    pub(super) sdp: Bytes,
-    /// Its client transaction; `None` while it waits to be tried again after glare.
-    pub(super) client: Option<u64>,
+/// What the other side is known to understand.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Peer {
+    pub(super) update: bool,
+    /// Reliable provisional answers, as its INVITE says.
+    pub(super) reliable: bool,
+    pub(super) requires_reliable: bool,
+}
+
+impl Peer {
+    /// Notes what a message of the other side says of its methods.
+    pub(super) fn read(&mut self, message: &Message) {
+        if message.has(HeaderName::Allow) {
+            self.update = message.tokens(HeaderName::Allow).any(|method| method == "UPDATE");
+        }
+    }
+
+    pub(super) fn of_invite(invite: &Message) -> Self {
+        let names = |name| invite.tokens(name).any(|option| option.eq_ignore_ascii_case("100rel"));
+        let requires_reliable = names(HeaderName::Require);
+        let mut peer =
+            Self { reliable: requires_reliable || names(HeaderName::Supported), requires_reliable, update: false };
+        peer.read(invite);
+        peer
+    }
 }
 
 impl Call {
@@ -85,6 +122,14 @@ impl Call {
             ack_wait: None,
             their_offer: None,
             our_offer: None,
+            owed_ack: None,
+            offered: true,
+            local_sdp: None,
+            remote_sdp: None,
+            reliable: None,
+            peer: Peer::default(),
+            session: None,
+            least_s: 0,
             last_ack: None,
             referring: None,
             referred: None,
@@ -99,6 +144,36 @@ impl Call {
         self.dialog.iter_mut().chain(early).find(|dialog| dialog.remote_tag() == remote_tag)
     }
 
+    /// The dialog requests go in: the call's own, or the only early one.
+    pub(super) fn talking(&self) -> Option<&Dialog> {
+        match self.forks.as_slice() {
+            [fork] if self.dialog.is_none() => Some(&fork.dialog),
+            _ => self.dialog.as_ref(),
+        }
+    }
+
+    pub(super) fn talking_mut(&mut self) -> Option<&mut Dialog> {
+        match self.forks.as_mut_slice() {
+            [fork] if self.dialog.is_none() => Some(&mut fork.dialog),
+            _ => self.dialog.as_mut(),
+        }
+    }
+
+    /// True once the first offer is answered by a message that must have arrived, so that a new one may be made.
+    pub(super) fn is_settled(&self) -> bool {
+        match self.phase {
+            Phase::Ringing { .. } => self.reliable.as_ref().is_some_and(|reliable| reliable.settled),
+            Phase::Calling { .. } => matches!(self.forks.as_slice(), [fork] if fork.settled),
+            _ => true,
+        }
+    }
+
+    /// True while an offer, on either side, has no answer yet or an ACK is missing.
+    pub(super) fn is_negotiating(&self) -> bool {
+        let offers = self.our_offer.is_some() || self.their_offer.is_some();
+        offers || self.ack_wait.is_some() || self.owed_ack.is_some()
+    }
+
     pub(super) fn is_pending(&self) -> bool {
         matches!(self.phase, Phase::Ringing { .. } | Phase::Calling { .. })
     }
@@ -106,8 +181,8 @@ impl Call {
     /// The way of a request within the dialog. An open connection is used as it is; otherwise the
     /// route or the target says where, unless it is an address that could only be meant for a
     /// network on the far side of a NAT.
-    pub(super) fn way(&self) -> Flow {
-        let hop = self.dialog.as_ref().and_then(Dialog::next_hop);
+    pub(super) fn way_of(&self, dialog: &Dialog) -> Flow {
+        let hop = dialog.next_hop();
         let Some(hop) = hop.filter(|_| self.flow.connection.is_none()) else { return self.flow };
         let same_family = hop.is_ipv4() == self.flow.remote.is_ipv4();
         if same_family && reach(hop.ip()) >= reach(self.flow.remote.ip()) {

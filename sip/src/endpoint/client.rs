@@ -29,11 +29,13 @@ pub(super) struct Ack {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum User {
     Invite(CallHandle),
-    Reinvite(CallHandle),
+    /// A re-INVITE or UPDATE.
+    Offer(CallHandle),
     Bye(CallHandle),
     Info(CallHandle),
     Refer(CallHandle),
     Notify(CallHandle),
+    Prack,
     /// Nobody: CANCEL, and the BYE of a forked dialog.
     Nobody,
 }

@@ -1,5 +1,6 @@
 //! What an endpoint is told once.
 
+use super::session::SessionTimer;
 use crate::guard::GuardConfig;
 use crate::transaction::Timings;
 use std::time::Duration;
@@ -27,6 +28,9 @@ pub struct EndpointConfig {
     /// Answer to a datagram's source port even where the Via has no `rport` (RFC 3581 asks only
     /// where it has). Callers behind NAT who do not know RFC 3581 need it.
     pub force_rport: bool,
+    /// Reliable provisional answers (RFC 3262). Without them `Require: 100rel` is refused with 420.
+    pub reliable_provisionals: bool,
+    pub session_timer: SessionTimer,
     /// Seconds in Retry-After of a 503 sent for overload.
     pub retry_after_s: u32,
     /// Limits per source for requests that belong to no call yet.
@@ -54,6 +58,8 @@ impl Default for EndpointConfig {
             max_transactions: 20_000,
             ring_limit: Duration::from_secs(185),
             force_rport: true,
+            reliable_provisionals: true,
+            session_timer: SessionTimer::default(),
             retry_after_s: 5,
             guard: GuardConfig::default(),
         }

@@ -17,6 +17,10 @@ pub(super) struct Fork {
     pub(super) dialog: Dialog,
     /// The last session description it sent in a provisional answer.
     pub(super) sdp: Option<Bytes>,
+    /// The last RSeq that was acknowledged.
+    pub(super) rseq: Option<u32>,
+    /// Its answer came in a reliable provisional one.
+    pub(super) settled: bool,
 }
 
 impl Endpoint {
@@ -35,7 +39,7 @@ impl Endpoint {
         let Ok(dialog) = Dialog::caller(response, &seen) else { return Some(0) };
         let number = u32::try_from(call.forks.len()).unwrap_or(u32::MAX).saturating_add(1);
         self.dialogs.insert(dialog.id(), handle);
-        call.forks.push(Fork { number, dialog, sdp: None });
+        call.forks.push(Fork { number, dialog, sdp: None, rseq: None, settled: false });
         Some(number)
     }
 
@@ -80,6 +84,14 @@ impl Endpoint {
         let mut writer = dialog.request(&Method::Bye, &via);
         writer.header(HeaderName::UserAgent, &self.config.user_agent);
         self.open_client(&Method::Bye, &branch, flow, writer.finish(None), User::Nobody);
+    }
+
+    /// The INVITE was refused and goes out anew: where it rang is over.
+    pub(super) fn drop_forks(&mut self, handle: CallHandle) {
+        let Some(call) = self.calls.get_mut(&handle) else { return };
+        for fork in call.forks.drain(..) {
+            self.dialogs.remove(&fork.dialog.id());
+        }
     }
 
     /// The call was answered: what only concerned its ringing is over.

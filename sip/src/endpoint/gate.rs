@@ -47,5 +47,5 @@ impl Endpoint {
 
 /// True where the fields that explain a status are a part of it.
 pub(super) const fn needs_fields(status: u16) -> bool {
-    matches!(status, 401 | 405 | 407 | 415 | 420 | 421 | 423 | 494 | 501 | 503)
+    matches!(status, 401 | 405 | 407 | 415 | 420 | 421 | 422 | 423 | 494 | 501 | 503)
 }

@@ -90,16 +90,26 @@ pub enum Input<'a> {
 
 /// What the application wants. A command for a call that is over is ignored: its end was reported.
 pub enum Command {
-    /// 180, or 183 with early media.
-    Ring { call: CallHandle, early_sdp: Option<Bytes> },
-    /// Take the call: 200 with our answer (or our offer, where the INVITE had none).
+    /// 180, or 183 with early media. `reliable` asks for an acknowledgement (RFC 3262) where the caller knows it; a
+    /// caller that requires it gets it anyway. To an INVITE without an offer `early_sdp` is our offer, and then the
+    /// answer comes as `ReinviteAnswered`.
+    Ring { call: CallHandle, early_sdp: Option<Bytes>, reliable: bool },
+    /// Take the call: 200 with our answer, or our offer where the INVITE had none. What has reliably arrived as early
+    /// media is not said again.
     Answer { call: CallHandle, sdp: Bytes },
     /// Refuse a call that was not answered yet. A status below 300 or above 699 is sent as 500.
     Reject { call: CallHandle, status: u16, headers: Vec<ExtraHeader> },
     /// Answer [`Event::Reinvite`] with SDP or a refusal (488).
     AnswerReinvite { call: CallHandle, answer: Result<Bytes, u16> },
-    /// Offer new media within the call (hold, moved address).
+    /// Offer new media within the call (hold, moved address). Empty: ask for the other side's offer, and answer it by
+    /// `Acknowledge`. Outcome: `ReinviteAnswered`.
     Reinvite { call: CallHandle, sdp: Bytes },
+    /// The same by UPDATE, which also works while a call rings, once its early media is reliably agreed. `None`: only
+    /// refreshes the dialog.
+    Update { call: CallHandle, sdp: Option<Bytes> },
+    /// Answer the offer that came in a 200, after an INVITE or re-INVITE of ours without one. Left out for half a minute,
+    /// the call ends with `NoSdp`.
+    Acknowledge { call: CallHandle, sdp: Bytes },
     /// End the call whatever its state: BYE, CANCEL, or 480.
     Bye { call: CallHandle, reason: Option<ExtraHeader> },
     /// Place a call.
@@ -132,7 +142,7 @@ pub struct OutboundInvite {
     pub target: UriBuf,
     pub from: UriBuf,
     pub from_display: Option<String>,
-    /// Our offer.
+    /// Our offer. Empty: the callee makes it, and [`Event::Answered`] is to be followed by `Acknowledge`.
     pub sdp: Bytes,
     pub headers: Vec<ExtraHeader>,
     /// The call at the other side that this one takes the place of, as [`Event::Referred`] named it.
@@ -155,14 +165,15 @@ pub enum Event {
     /// A provisional answer above 100 to our INVITE. `early` numbers the places where it rings, from 1; 0 where the
     /// answer does not tell.
     Progress { call: CallHandle, early: u32, status: u16, sdp: Option<Bytes> },
-    /// Our INVITE was accepted and acknowledged. `sdp` is that of the 200, or else the last one that the same place sent
-    /// while it rang.
+    /// Our INVITE was accepted. `sdp` is that of the 200, or else the last one that the same place sent while it rang. It
+    /// is an offer where our INVITE had none.
     Answered { call: CallHandle, sdp: Option<Bytes>, remote: Box<Remote> },
-    /// Our 200 was acknowledged; with SDP where the 200 carried the offer.
+    /// Our 200 was acknowledged; with the answer where the 200 carried our offer.
     Confirmed { call: CallHandle, sdp: Option<Bytes> },
     /// The other side offers new media, or asks for our offer. Reply by `AnswerReinvite`.
     Reinvite { call: CallHandle, offer: Option<Bytes> },
-    /// Our re-INVITE was answered, or refused with this status.
+    /// An offer of ours within the call was answered, whichever message carried either, or refused with this status. 491:
+    /// another exchange goes on. After a `Reinvite` that was empty it is their offer.
     ReinviteAnswered { call: CallHandle, answer: Result<Option<Bytes>, u16> },
     /// INFO came and was answered with 200.
     Info { call: CallHandle, content_type: String, body: Pii<Bytes> },
@@ -198,6 +209,12 @@ pub enum EndCause {
     TransactionTimeout,
     /// The other side no longer knows the call (481).
     Forgotten,
+    /// The session timer ran out, or our refresh was not answered; BYE was sent.
+    SessionExpired,
+    /// One side never gave the session description that was its to give; BYE was sent.
+    NoSdp,
+    /// Our reliable provisional answer was never acknowledged.
+    NoPrack,
     /// Another call took its place (RFC 3891).
     Replaced,
     /// The command to place it could not be followed: the handle is in use, or the endpoint is full.

@@ -12,19 +12,23 @@ mod forks;
 mod gate;
 mod indialog;
 mod io;
+mod offer;
 mod outcome;
 mod random;
 mod refer;
+mod reliable;
 mod replaces;
 mod reply;
 mod screen;
 mod server;
+mod session;
 mod uac;
 mod uas;
 
 pub use config::{Advertised, EndpointConfig};
 pub use io::{CallHandle, Command, EndCause, Event, Flow, IncomingInvite, Input, OutboundInvite, Output, Transport};
 pub use outcome::{RefusalKind, Refused, Remote, Warning};
+pub use session::{Refresher, SessionTimer};
 
 use crate::Moment;
 use crate::dialog::DialogId;
@@ -56,6 +60,8 @@ pub struct Endpoint {
     /// Calls not yet answered.
     pending: usize,
     draining: Option<u32>,
+    /// Extensions a peer may require.
+    supported: Vec<&'static str>,
     guard: Guard,
 }
 
@@ -63,6 +69,7 @@ impl Endpoint {
     /// `seed` makes tags, branches and Call-IDs; give it from the system's random source in
     /// production, and a fixed one where a run is to be repeated.
     pub fn new(config: EndpointConfig, seed: u64) -> Self {
+        let supported = screen::supported(&config);
         let guard = Guard::new(config.guard.clone(), seed);
         Self {
             config,
@@ -77,6 +84,7 @@ impl Endpoint {
             last_id: 0,
             pending: 0,
             draining: None,
+            supported,
             guard,
         }
     }
@@ -157,7 +165,7 @@ impl Endpoint {
         if self.find_dialog(&seen).is_none() && !self.passes_gate(&flow, &message, &method) {
             return;
         }
-        if let Err(refusal) = screen::any(&message, &method, &target) {
+        if let Err(refusal) = screen::any(&message, &method, &target, &self.supported) {
             return self.refuse(&flow, &message, refusal);
         }
         let verdict = if seen.to.tag().is_some() {
@@ -180,7 +188,8 @@ impl Endpoint {
     /// balancers that ask this way stop sending calls to a host that drains.
     fn answer_options(&mut self, flow: &Flow, message: &Message) -> Result<(), Refusal> {
         self.check_draining()?;
-        self.answer_stateless(flow, message, 200, fill_capabilities);
+        let supported = self.supported.join(", ");
+        self.answer_stateless(flow, message, 200, |writer| fill_capabilities(writer, &supported));
         Ok(())
     }
 
@@ -255,7 +264,12 @@ impl Endpoint {
             Timer::Cancelled => self.on_cancel_unanswered(call),
             Timer::TheirOffer => self.answer_reinvite(call, Err(500)),
             Timer::OurOffer => self.on_offer_unanswered(call),
-            Timer::Glare => self.send_reinvite(call),
+            Timer::Glare => self.send_offer(call),
+            Timer::OwedAck => self.on_answer_missing(call),
+            Timer::RepeatProvisional => self.repeat_provisional(call),
+            Timer::AwaitPrack => self.on_missing_prack(call),
+            Timer::Refresh => self.on_refresh_due(call),
+            Timer::SessionExpiry => self.end_session(call),
             Timer::TheirRefer => self.answer_refer(call, Err(603)),
             Timer::Referral => self.on_referral_expired(call),
             Timer::Notified => self.on_refer_silence(call),
@@ -265,11 +279,15 @@ impl Endpoint {
 
     fn on_command(&mut self, command: Command) {
         match command {
-            Command::Ring { call, early_sdp } => self.ring(call, early_sdp),
+            Command::Ring { call, early_sdp, reliable } => self.ring(call, early_sdp, reliable),
             Command::Answer { call, sdp } => self.answer(call, &sdp),
             Command::Reject { call, status, headers } => self.reject(call, status, &headers),
             Command::AnswerReinvite { call, answer } => self.answer_reinvite(call, answer),
             Command::Reinvite { call, sdp } => self.reinvite(call, sdp),
+            Command::Update { call, sdp } => self.update(call, sdp),
+            Command::Acknowledge { call, sdp } => {
+                self.send_owed_ack(call, Some(&sdp));
+            }
             Command::Bye { call, reason } => self.hang_up(call, reason),
             Command::Invite(invite) => self.place(*invite),
             Command::Cancel { call } => self.give_up(call, EndCause::Cancelled),
@@ -425,11 +443,11 @@ fn is_secure(request: &Message) -> bool {
 }
 
 /// What an endpoint can do (section 11.2).
-fn fill_capabilities(writer: &mut crate::message::Writer) {
+fn fill_capabilities(writer: &mut crate::message::Writer, supported: &str) {
     writer
         .header(HeaderName::Allow, screen::ALLOW)
         .header(HeaderName::Accept, screen::ACCEPT)
         .header(HeaderName::AcceptEncoding, "identity")
         .header(HeaderName::AcceptLanguage, "en")
-        .header(HeaderName::Supported, screen::SUPPORTED.join(", "));
+        .header(HeaderName::Supported, supported);
 }

@@ -51,7 +51,7 @@ impl Endpoint {
                 writer.header(HeaderName::ReferredBy, format_args!("<{}>", by.as_str()));
             }
         });
-        if let (Some(cseq), Some(call)) = (sent, self.calls.get_mut(&handle)) {
+        if let (Some((_, cseq)), Some(call)) = (sent, self.calls.get_mut(&handle)) {
             call.referring = Some(Referring { cseq, last: 100, done: false });
             self.clock.stop(Owner::Call(handle.as_u64()), Timer::Notified);
         }

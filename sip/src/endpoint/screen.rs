@@ -1,5 +1,6 @@
 //! What a request must pass before it is given to a call (RFC 3261 section 8.2.1 to 8.2.3).
 
+use super::EndpointConfig;
 use crate::message::{Essentials, HeaderName, Message, Method, Scheme, Uri};
 use std::fmt::Write as _;
 
@@ -20,16 +21,25 @@ impl Refusal {
 }
 
 /// Methods an endpoint serves; the text of Allow.
-pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REFER, NOTIFY";
+pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER, NOTIFY";
 /// Body types an INVITE may carry; the text of Accept.
 pub(super) const ACCEPT: &str = "application/sdp";
 /// Extensions a peer may require; the text of Supported.
-pub(super) const SUPPORTED: &[&str] = &["replaces", "norefersub"];
+pub(super) fn supported(config: &EndpointConfig) -> Vec<&'static str> {
+    let mut options = vec!["replaces", "norefersub"];
+    if config.reliable_provisionals {
+        options.push("100rel");
+    }
+    if config.session_timer.enabled {
+        options.push("timer");
+    }
+    options
+}
 
 /// Checks that hold for every request: method, scheme, extensions.
-pub(super) fn any(request: &Message, method: &Method, target: &Uri<'_>) -> Result<(), Refusal> {
-    use Method::{Ack, Bye, Cancel, Info, Invite, Notify, Options, Refer, Update};
-    if !matches!(method, Invite | Ack | Bye | Cancel | Options | Info | Update | Refer | Notify) {
+pub(super) fn any(request: &Message, method: &Method, target: &Uri<'_>, supported: &[&str]) -> Result<(), Refusal> {
+    use Method::{Ack, Bye, Cancel, Info, Invite, Notify, Options, Prack, Refer, Update};
+    if !matches!(method, Invite | Ack | Bye | Cancel | Options | Info | Update | Prack | Refer | Notify) {
         let status = if method.is_known() { 405 } else { 501 };
         return Err(Refusal::with(status, HeaderName::Allow, ALLOW));
     }
@@ -42,7 +52,7 @@ pub(super) fn any(request: &Message, method: &Method, target: &Uri<'_>) -> Resul
         return Err(Refusal::bare(400));
     }
     let mut unknown = String::new();
-    for option in request.tokens(HeaderName::Require).filter(|option| !is_supported(option)) {
+    for option in request.tokens(HeaderName::Require).filter(|option| !is_one_of(supported, option)) {
         let comma = if unknown.is_empty() { "" } else { ", " };
         write!(unknown, "{comma}{option}").ok();
     }
@@ -80,6 +90,6 @@ pub(super) fn contact(seen: &Essentials<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn is_supported(option: &str) -> bool {
-    SUPPORTED.iter().any(|known| known.eq_ignore_ascii_case(option))
+fn is_one_of(supported: &[&str], option: &str) -> bool {
+    supported.iter().any(|known| known.eq_ignore_ascii_case(option))
 }

@@ -4,9 +4,11 @@ use super::call::{Call, Cancel, Phase};
 use super::client::{Silence, User, follow_up};
 use super::io::{CallHandle, EndCause, Event, Flow, OutboundInvite, Output};
 use super::outcome::{Refused, Remote};
+use super::session::SessionFields;
 use super::{Endpoint, screen};
 use crate::message::{HeaderName, Message, Method, Scheme, Writer};
 use crate::transaction::Timer;
+use bytes::Bytes;
 
 impl Endpoint {
     pub(super) fn place(&mut self, invite: OutboundInvite) {
@@ -20,7 +22,9 @@ impl Endpoint {
         let request = self.write_invite(&invite, &via);
         // The phase names the transaction, which can only be opened with the call in place.
         let phase = Phase::Calling { client: 0, cancel: Cancel::No };
-        self.insert_call(handle, Call::new(invite.flow, None, phase));
+        let offered = !invite.sdp.is_empty();
+        let local_sdp = Some(invite.sdp.clone()).filter(|_| offered);
+        self.insert_call(handle, Call { offered, local_sdp, ..Call::new(invite.flow, None, phase) });
         let client = self.open_client(
             &Method::Invite,
             &branch,
@@ -47,13 +51,20 @@ impl Endpoint {
             .header(HeaderName::Contact, self.contact(&invite.flow, invite.target.uri().scheme() == Scheme::Sips))
             .header(HeaderName::Allow, screen::ALLOW)
             .header(HeaderName::Accept, screen::ACCEPT)
-            .header(HeaderName::Supported, screen::SUPPORTED.join(", "))
+            .header(HeaderName::Supported, self.supported_by(invite))
             .header(HeaderName::UserAgent, &self.config.user_agent);
         if let Some(replaces) = &invite.replaces {
             writer.header(HeaderName::Replaces, replaces).header(HeaderName::Require, "replaces");
         }
+        self.ask_session(0).fill(&mut writer);
         writer.extra(&invite.headers);
         writer
+    }
+
+    /// Without an offer of ours a reliable provisional answer would carry one, and its PRACK would owe the answer.
+    fn supported_by(&self, invite: &OutboundInvite) -> String {
+        let options = self.supported.iter().filter(|option| **option != "100rel" || !invite.sdp.is_empty());
+        options.copied().collect::<Vec<_>>().join(", ")
     }
 
     /// An answer to one of our requests.
@@ -63,7 +74,7 @@ impl Endpoint {
             User::Invite(call) => self.on_invite_answer(client, call, flow, status, response),
             User::Refer(call) => self.on_refer_answer(call, status, response),
             User::Notify(call) if status >= 300 => self.forget_referral(call),
-            User::Reinvite(call) => self.on_reinvite_answer(call, status, response),
+            User::Offer(call) => self.on_offer_answer(client, call, status, response),
             User::Bye(call) if status >= 200 => self.forget_call(call),
             User::Info(call) if matches!(status, 408 | 481) => self.lose(call, EndCause::Forgotten),
             _ => {}
@@ -85,7 +96,9 @@ impl Endpoint {
                 }
             }
             User::Bye(call) => self.forget_call(call),
-            User::Reinvite(call) | User::Info(call) if silence == Silence::TimedOut => self.lose(call, cause),
+            User::Offer(call) if silence == Silence::TimedOut => self.lose_offer(call),
+            User::Offer(call) => self.drop_offer(call),
+            User::Info(call) if silence == Silence::TimedOut => self.lose(call, cause),
             User::Refer(call) => {
                 let status = if silence == Silence::TimedOut { 408 } else { 503 };
                 self.event(call, Event::ReferRefused { call, status });
@@ -97,12 +110,7 @@ impl Endpoint {
                 }
             }
             User::Notify(call) => self.forget_referral(call),
-            User::Reinvite(handle) => {
-                if self.calls.get_mut(&handle).and_then(|call| call.our_offer.take()).is_some() {
-                    self.event(handle, Event::ReinviteAnswered { call: handle, answer: Err(503) });
-                }
-            }
-            User::Info(_) | User::Nobody => {}
+            User::Info(_) | User::Prack | User::Nobody => {}
         }
     }
 
@@ -110,6 +118,9 @@ impl Endpoint {
         match status {
             ..200 => self.on_progress(client, handle, flow, status, response),
             200..300 => self.on_accepted(client, handle, flow, response),
+            422 if self.is_calling(handle, client) == Some(Cancel::No) && self.raise_session(handle, response) => {
+                self.place_again(client, handle);
+            }
             _ if self.is_calling(handle, client).is_some() => {
                 let reason = response.text(HeaderName::Reason).map(|reason| reason.into_owned());
                 let refused = Box::new(Refused::read(status, response));
@@ -138,6 +149,9 @@ impl Endpoint {
             Some(Cancel::No) => self.follow_connection(handle, flow),
         }
         let Some(early) = self.early_dialog(handle, response).filter(|_| status > 100) else { return };
+        if !self.take_provisional(handle, early, response) {
+            return;
+        }
         let sdp = Some(response.body().clone()).filter(|body| !body.is_empty());
         let Some(call) = self.calls.get_mut(&handle) else { return };
         let fork = call.forks.iter_mut().find(|fork| fork.number == early);
@@ -160,13 +174,36 @@ impl Endpoint {
         let Some((early, early_sdp)) = self.confirm_dialog(handle, response) else { return };
         self.follow_connection(handle, flow);
         self.establish(handle);
-        self.acknowledge(handle, response);
+        let sdp = Some(response.body().clone()).filter(|body| !body.is_empty()).or(early_sdp);
+        let Some(call) = self.calls.get_mut(&handle) else { return };
+        call.peer.read(response);
+        call.remote_sdp.clone_from(&sdp);
+        if call.offered || cancel != Cancel::No || sdp.is_none() {
+            self.acknowledge(handle, response);
+        } else {
+            self.owe_ack(handle, response, true);
+        }
         if cancel != Cancel::No {
             return self.send_bye(handle, None);
         }
-        let sdp = Some(response.body().clone()).filter(|body| !body.is_empty()).or(early_sdp);
+        if sdp.is_none() {
+            return self.end_without_media(handle, "no session description in 200");
+        }
+        self.on_session_answer(handle, response);
         let remote = Box::new(Remote::read(early, response));
         self.event(handle, Event::Answered { call: handle, sdp, remote });
+    }
+
+    /// Sends the INVITE again with the session interval that a 422 asks for (RFC 4028 section 7.3): the same call, one
+    /// number up.
+    fn place_again(&mut self, client: u64, handle: CallHandle) {
+        let Some((flow, invite)) = self.clients.peek(client).map(|tx| (tx.flow, tx.request.clone())) else { return };
+        let least_s = self.calls.get(&handle).map_or(0, |call| call.least_s);
+        let (via, branch) = self.new_via(&flow);
+        let Some(request) = again(&invite, &via, &self.ask_session(least_s)) else { return };
+        self.drop_forks(handle);
+        let client = self.open_client(&Method::Invite, &branch, flow, request, User::Invite(handle));
+        self.set_phase(handle, Phase::Calling { client, cancel: Cancel::No });
     }
 
     /// True where the response belongs to the call's own dialog.
@@ -214,6 +251,28 @@ impl Endpoint {
         }
         self.forget_call(handle);
     }
+}
+
+/// The same INVITE with a Via, a number and session timer fields of its own.
+fn again(invite: &Bytes, via: &str, timer: &SessionFields) -> Option<Bytes> {
+    let invite = Message::parse(invite.clone()).ok()?;
+    let number = invite.cseq().ok()?.number.checked_add(1)?;
+    let mut writer = Writer::request(&Method::Invite, invite.request_uri().ok()?.as_str());
+    writer.header(HeaderName::Via, via);
+    for (name, spelled, value) in invite.iter() {
+        match name {
+            HeaderName::Via | HeaderName::SessionExpires | HeaderName::MinSe => {}
+            HeaderName::ContentType | HeaderName::ContentLength => {}
+            HeaderName::CSeq => {
+                writer.header(HeaderName::CSeq, format_args!("{number} INVITE"));
+            }
+            _ => {
+                writer.field(&String::from_utf8_lossy(spelled), String::from_utf8_lossy(value));
+            }
+        }
+    }
+    timer.fill(&mut writer);
+    Some(writer.finish(Some((screen::ACCEPT, invite.body().as_ref()))))
 }
 
 fn quoted(display: &str) -> String {

@@ -1,7 +1,7 @@
 //! Calls that come in, until they are answered, refused, cancelled or given up
 //! (RFC 3261 section 13.3, 9.2), and the 2xx that is repeated until its ACK.
 
-use super::call::{AckWait, Call, Phase};
+use super::call::{AckWait, Call, Peer, Phase};
 use super::io::{CallHandle, EndCause, Event, Flow, IncomingInvite, Output};
 use super::outcome::selected;
 use super::screen::{self, Refusal};
@@ -23,6 +23,7 @@ impl Endpoint {
     ) -> Result<(), Refusal> {
         screen::offer(message)?;
         screen::contact(seen)?;
+        self.screen_session(message)?;
         let merge = server::merge_key(seen);
         if merge.as_ref().is_some_and(|merge| self.servers.is_merged(merge)) {
             return Err(Refusal::bare(482));
@@ -37,7 +38,10 @@ impl Endpoint {
         let call = CallHandle::inbound(self.fresh_id());
         let opening = Opening { key, merge, flow: *flow, to_tag, call };
         let server = self.open_server(message.clone(), opening);
-        let state = Call { replaces, ..Call::new(*flow, Some(dialog), Phase::Ringing { server }) };
+        let (peer, remote_sdp) = (Peer::of_invite(message), invite.offer.clone());
+        let offered = remote_sdp.is_some();
+        let state =
+            Call { replaces, peer, offered, remote_sdp, ..Call::new(*flow, Some(dialog), Phase::Ringing { server }) };
         self.insert_call(call, state);
         self.start_call_timer(call, Timer::Ring, self.config.ring_limit);
         let stamp = message.text(HeaderName::Timestamp).map(|stamp| stamp.into_owned());
@@ -64,17 +68,17 @@ impl Endpoint {
         self.draining.map_or(Ok(()), |seconds| Err(retry(seconds)))
     }
 
-    pub(super) fn ring(&mut self, call: CallHandle, early_sdp: Option<Bytes>) {
-        let Some(server) = self.ringing(call) else { return };
-        let status = if early_sdp.is_some() { 183 } else { 180 };
-        let fill = self.fill_dialog(server);
-        self.respond(server, status, early_sdp.as_ref(), fill);
-    }
-
     pub(super) fn answer(&mut self, call: CallHandle, sdp: &Bytes) {
         let Some(server) = self.ringing(call) else { return };
+        if self.holds_answer(call, sdp) {
+            return;
+        }
+        let said = self.calls.get(&call).is_some_and(Call::is_settled);
         self.set_phase(call, Phase::Established);
-        self.accept(call, server, sdp, true);
+        if let Some(state) = self.calls.get_mut(&call).filter(|_| !said) {
+            state.local_sdp = Some(sdp.clone());
+        }
+        self.accept(call, server, Some(sdp).filter(|_| !said), true);
         self.end_replaced(call);
     }
 
@@ -91,20 +95,22 @@ impl Endpoint {
 
     /// Sends a 2xx to an INVITE and repeats it until it is acknowledged (section 13.3.1.4), on
     /// reliable transports too: a proxy behind us may use another.
-    pub(super) fn accept(&mut self, call: CallHandle, server: u64, sdp: &Bytes, initial: bool) {
-        let Some((cseq, flow)) = self.servers.peek(server).and_then(|tx| Some((tx.cseq()?.number, tx.flow))) else {
-            return;
-        };
-        let fill = self.fill_dialog(server);
-        let supported = screen::SUPPORTED.join(", ");
-        let response = self.respond(server, 200, Some(sdp), |writer| {
+    pub(super) fn accept(&mut self, call: CallHandle, server: u64, sdp: Option<&Bytes>, initial: bool) {
+        let tx = self.servers.peek(server);
+        let Some((cseq, flow)) = tx.and_then(|tx| Some((tx.cseq()?.number, tx.flow))) else { return };
+        let bare = tx.and_then(|tx| tx.request.as_ref()).is_some_and(|request| request.body().is_empty());
+        let offered = bare && sdp.is_some();
+        let (fill, timer) = (self.fill_dialog(server), self.agree_session(call, server));
+        let supported = self.supported.join(", ");
+        let response = self.respond(server, 200, sdp, |writer| {
             fill(writer);
             writer.header(HeaderName::Supported, supported);
+            timer.fill(writer);
         });
         let Some(response) = response else { return };
         let interval = self.config.timings.t1;
         if let Some(call) = self.calls.get_mut(&call) {
-            call.ack_wait = Some(AckWait { cseq, flow, response, interval, initial });
+            call.ack_wait = Some(AckWait { cseq, flow, response, interval, initial, offered });
         }
         self.start_call_timer(call, Timer::RepeatOk, interval);
         self.start_call_timer(call, Timer::AwaitAck, self.config.timings.lifetime());
@@ -160,9 +166,18 @@ impl Endpoint {
             let reason = reason.take();
             return self.send_bye(handle, reason);
         }
-        let sdp = Some(message.body().clone()).filter(|body| !body.is_empty());
-        if wait.initial || sdp.is_some() {
+        // What an ACK says without being asked is no answer to anything.
+        let sdp = Some(message.body().clone()).filter(|body| !body.is_empty() && wait.offered);
+        if wait.offered {
+            call.remote_sdp.clone_from(&sdp);
+            if sdp.is_none() {
+                return self.end_without_media(handle, "no answer in ACK");
+            }
+        }
+        if wait.initial {
             self.event(handle, Event::Confirmed { call: handle, sdp });
+        } else if wait.offered {
+            self.event(handle, Event::ReinviteAnswered { call: handle, answer: Ok(sdp) });
         }
     }
 
@@ -186,8 +201,8 @@ impl Endpoint {
             let reason = message.text(HeaderName::Reason).map(|reason| reason.into_owned());
             self.end(call, EndCause::Cancelled, reason);
             self.forget_call(call);
-        } else if let Some(call) = self.calls.get_mut(&call) {
-            call.their_offer = None;
+        } else if self.calls.get(&call).is_some_and(|call| call.their_offer == Some(server)) {
+            self.take_their_offer(call);
         }
     }
 

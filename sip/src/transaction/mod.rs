@@ -87,6 +87,16 @@ pub(crate) enum Timer {
     Glare,
     /// When to refuse a transfer that the application leaves unanswered (32*T1).
     TheirRefer,
+    /// When to send a reliable provisional answer again (T1, doubling; RFC 3262 section 3).
+    RepeatProvisional,
+    /// When to refuse an INVITE whose reliable provisional answer was never acknowledged (64*T1).
+    AwaitPrack,
+    /// When to end a call whose 2xx carried an offer that the application leaves unanswered (32*T1).
+    OwedAck,
+    /// When to refresh the session (half its interval; RFC 4028 section 10).
+    Refresh,
+    /// When to end a session that was not refreshed (a third of the interval early, at most 32 s).
+    SessionExpiry,
     /// When to give up telling about a transfer that we were asked for (the ring limit).
     Referral,
     /// When to give up on a transfer that nothing is heard of (64*T1, then as long as its subscription lasts).

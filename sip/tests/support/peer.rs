@@ -137,3 +137,71 @@ pub fn request(method: &str, changes: &[(&str, &str)], body: &str) -> String {
         .collect();
     format!("{method} {uri} SIP/2.0\r\n{}Content-Length: {}\r\n\r\n{body}", fields.concat(), body.len())
 }
+
+/// A 200 with a session description.
+pub fn accepted(request: &Message, tag: &str, extra: &str) -> String {
+    described(request, "200 OK", tag, extra, super::OFFER)
+}
+
+/// An answer that carries this body as SDP.
+pub fn described(request: &Message, status: &str, tag: &str, extra: &str, sdp: &str) -> String {
+    response(request, status, tag, &format!("{extra}Content-Type: application/sdp\r\n")) + sdp
+}
+
+/// The other end of a call that the endpoint placed or took: writes its requests.
+pub struct Remote {
+    from: String,
+    to: String,
+    call_id: String,
+    cseq: u32,
+}
+
+impl Remote {
+    /// The callee of an INVITE of ours.
+    pub fn callee(invite: &Message, tag: &str) -> Self {
+        let text = |name| invite.text(name).unwrap().into_owned();
+        let from = format!("{};tag={tag}", text(HeaderName::To));
+        Self { from, to: text(HeaderName::From), call_id: text(HeaderName::CallId), cseq: 0 }
+    }
+
+    /// The caller of an INVITE that we answered, as any answer with a To tag tells.
+    pub fn caller(answer: &Message) -> Self {
+        let text = |name| answer.text(name).unwrap().into_owned();
+        let cseq = answer.cseq().unwrap().number;
+        Self { from: text(HeaderName::From), to: text(HeaderName::To), call_id: text(HeaderName::CallId), cseq }
+    }
+
+    /// A new request with the next number.
+    pub fn request(&mut self, method: &str, fields: &[(&str, &str)], body: &str) -> String {
+        self.cseq += 1;
+        self.again(method, self.cseq, fields, body)
+    }
+
+    /// The ACK of the INVITE with this number.
+    pub fn ack(&self, number: u32, body: &str) -> String {
+        self.again("ACK", number, &[("Via", "SIP/2.0/UDP 10.0.0.1:5070;branch=z9hG4bK-ack")], body)
+    }
+
+    pub fn cseq(&self) -> u32 {
+        self.cseq
+    }
+
+    fn again(&self, method: &str, number: u32, fields: &[(&str, &str)], body: &str) -> String {
+        let cseq = format!("{number} {method}");
+        let via = format!("SIP/2.0/UDP 10.0.0.1:5070;branch=z9hG4bK-r{number}{method}");
+        let mut all = vec![
+            ("From", &*self.from),
+            ("To", &*self.to),
+            ("Call-ID", &*self.call_id),
+            ("CSeq", &*cseq),
+            ("Via", &*via),
+        ];
+        for field in fields {
+            match all.iter_mut().find(|(name, _)| *name == field.0) {
+                Some(known) => known.1 = field.1,
+                None => all.push(*field),
+            }
+        }
+        request(method, &all, body)
+    }
+}

@@ -121,6 +121,17 @@ impl Calls {
         vec![Command::AnswerReinvite { call, answer }]
     }
 
+    /// An offer of ours within a call was answered; a refusal leaves the media as they were.
+    pub fn reinvite_answered(&mut self, call: CallHandle, answer: Option<&[u8]>) -> Vec<Command> {
+        if let (Some(live), Some(answer)) = (self.calls.get_mut(&call.as_u64()), answer)
+            && let Stage::Agreed(media) = &mut live.stage
+            && media.answered(answer).is_ok()
+        {
+            live.tell_hold();
+        }
+        Vec::new()
+    }
+
     /// Keys by SIP INFO: `application/dtmf-relay` and `application/dtmf`.
     pub fn info(&mut self, call: CallHandle, content_type: &str, body: &[u8]) -> Vec<Command> {
         let Some(live) = self.calls.get(&call.as_u64()) else { return Vec::new() };

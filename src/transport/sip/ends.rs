@@ -9,6 +9,8 @@ pub(super) const fn end_reason(direction: Direction, answered: bool, cause: EndC
     match (direction, cause) {
         (_, EndCause::LocalBye) => EndReason::FlowHungUp,
         (_, EndCause::NoAck) => EndReason::NoAck,
+        (_, EndCause::SessionExpired) => EndReason::SessionExpired,
+        (_, EndCause::NoSdp) => EndReason::NoMedia,
         (Direction::Outbound, cause) if !answered => unanswered(cause),
         (Direction::Inbound, EndCause::RemoteBye | EndCause::Forgotten | EndCause::Replaced) => EndReason::CallerHungUp,
         (Direction::Outbound, EndCause::RemoteBye | EndCause::Forgotten | EndCause::Replaced) => {
@@ -21,6 +23,7 @@ pub(super) const fn end_reason(direction: Direction, answered: bool, cause: EndC
             | EndCause::NoAnswer
             | EndCause::TransportLost
             | EndCause::TransactionTimeout
+            | EndCause::NoPrack
             | EndCause::NotPlaced,
         ) => EndReason::TransportLost,
     }
