@@ -415,7 +415,11 @@ impl Call {
         self.turn = self.turn.next();
         self.answering = false;
         self.floor.bot_ends();
-        self.mouth.stop(self.unheard)
+        let cut = self.mouth.stop(self.unheard);
+        if self.hold.is_on() {
+            self.mouth.rest();
+        }
+        cut
     }
 
     fn turn_ended(&mut self, now: Moment) {

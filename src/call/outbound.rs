@@ -10,7 +10,7 @@ use super::Moment;
 use super::core::CallInput;
 use super::guard::{Guard, GuardRefusal};
 use super::handover::Targets;
-use super::outgoing::{DialError, Dialers, Outgoing};
+use super::outgoing::{DialError, Dialers, Outgoing, Variables};
 use super::registry::Registry;
 use crate::config::OutboundConfig;
 use crate::dialog::lines::Catalogue;
@@ -232,13 +232,13 @@ fn fingerprint(wish: &CallWish) -> u64 {
 }
 
 /// Every input of the flow has its value, and nothing else has.
-fn variables(flow: &Flow, wish: &CallWish) -> Result<Vec<(Arc<str>, Pii<String>)>, PlaceError> {
+fn variables(flow: &Flow, wish: &CallWish) -> Result<Variables, PlaceError> {
     let sound = |value: &str| (1..=32).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_digit());
     let value = |name: &Arc<str>| {
         let (_, value) = wish.variables.iter().find(|(given, _)| **given == **name)?;
         sound(value.expose()).then(|| (Arc::clone(name), value.clone()))
     };
-    let all: Option<Vec<_>> = flow.inputs().iter().map(value).collect();
+    let all: Option<Variables> = flow.inputs().iter().map(value).collect();
     all.filter(|all| all.len() == wish.variables.len()).ok_or(PlaceError::BadVariables)
 }
 

@@ -29,12 +29,15 @@ pub struct Outgoing {
     pub caller_id: Option<Pii<String>>,
     pub flow: Arc<Flow>,
     /// Values of the flow's variables.
-    pub variables: Vec<(Arc<str>, Pii<String>)>,
+    pub variables: Variables,
     pub ring_timeout: Duration,
     pub wait_for_hello: bool,
     /// The call that this one is placed for, if it is the target of a transfer.
     pub parent: Option<Parent>,
 }
+
+/// Values of a flow's `inputs`.
+pub type Variables = Vec<(Arc<str>, Pii<String>)>;
 
 /// The call that waits for one that is placed for it.
 #[derive(Clone, Debug)]

@@ -14,7 +14,7 @@ use super::actor::{NewCall, Services};
 use super::admission::{Admission, Permit, Refusal};
 use super::core::{Call, CallInput, CallSetup, Opening};
 use super::leg::Leg;
-use super::outgoing::{Outgoing, Parent};
+use super::outgoing::{Outgoing, Parent, Variables};
 use super::registry::LiveCall;
 use super::shard::{CallPort, Shards};
 use crate::config::LimitsConfig;
@@ -165,7 +165,7 @@ struct Start {
     flow: Arc<Flow>,
     people: People,
     opening: Opening,
-    variables: Vec<(Arc<str>, Pii<String>)>,
+    variables: Variables,
     parent: Option<Parent>,
 }
 

@@ -140,7 +140,7 @@ impl Driver {
                 received = self.udp.recv_from(&mut datagram) => self.datagrams(received, &mut datagram).await,
                 Some(message) = inboxes.from_streams.recv() => self.stream(message),
                 Some(message) = inboxes.from_legs.recv() => {
-                    let commands = self.calls.from_leg(message);
+                    let commands = self.calls.leg_says(message);
                     self.command(commands);
                 }
                 Some(dial) = inboxes.dials.recv() => {

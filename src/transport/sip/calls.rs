@@ -173,7 +173,7 @@ impl Calls {
     }
 
     /// A leg says something.
-    pub fn from_leg(&mut self, message: FromLeg) -> Vec<Command> {
+    pub fn leg_says(&mut self, message: FromLeg) -> Vec<Command> {
         match message {
             FromLeg::HangUp(call) => self.hung_up(call),
             FromLeg::Refer { call, to } => self.refer(call, &to),
