@@ -8,6 +8,7 @@ mod kinds;
 mod load;
 mod production;
 mod read;
+mod recording;
 pub mod sip;
 mod tree;
 
@@ -28,6 +29,7 @@ pub use calls::{OutboundConfig, TransferConfig};
 pub use kinds::{PortRange, PublicUrl, Shards, bounded};
 pub use load::{ConfigError, DEFAULT_FILE, Loaded, Sources, load, parse};
 pub use read::Misfit;
+pub use recording::{Consent, RecordingConfig, RecordingFormat};
 pub use sip::SipConfig;
 pub use tree::{Node, Origin};
 
@@ -43,6 +45,7 @@ pub struct Config {
     pub redis: RedisConfig,
     pub data: DataConfig,
     pub store: StoreConfig,
+    pub recording: RecordingConfig,
     pub limits: LimitsConfig,
     pub transfer: TransferConfig,
     pub outbound: OutboundConfig,

@@ -8,6 +8,7 @@ pub mod config;
 pub mod dialog;
 pub mod providers;
 pub mod queue;
+pub mod recording;
 pub mod safety;
 pub mod server;
 pub mod sim;

@@ -4,6 +4,7 @@
 
 mod checks;
 mod files;
+mod recordings;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -30,10 +31,11 @@ use crate::dialog::lines::Catalogue;
 use crate::providers::cache::prewarm;
 use crate::providers::fallback::FallbackTts;
 use crate::providers::{self, Language, SpeakRequest, Tts};
+use crate::recording::{self, Recordings};
 use crate::safety::said::{Cleared, clear};
 use crate::store::record::EndReason;
 use crate::store::shared::Shared;
-use crate::store::{Store, WriterHandle};
+use crate::store::{RecordSink, Store, WriterHandle};
 use crate::telemetry::metrics::Metrics;
 use crate::transport::ports::PortPool;
 use crate::transport::sip::SipServer;
@@ -73,6 +75,7 @@ impl Server {
         let shared = Shared::start(&config.redis)?;
         let (store, records, writer) =
             Store::open(&config.database, &config.data, &config.store, metrics.clone()).await.context("store")?;
+        let recordings = start_recordings(config, &catalogue, &store, &records, &metrics).await?;
         let services = Arc::new(Services {
             runtime: tokio::runtime::Handle::current(),
             voice: Arc::new(FallbackTts::new(built.tts.clone(), config.tts.first_audio())),
@@ -84,6 +87,7 @@ impl Server {
             shared: shared.clone(),
             targets: Arc::new(config.transfer.targets.clone()),
             dialers: Dialers::default(),
+            recordings: recordings.clone(),
         });
         let shards = Shards::start(&config.media, &services).context("media.shards")?;
         let reception = Arc::new(Reception::new(
@@ -106,7 +110,8 @@ impl Server {
         let listener = listener.with_context(|| format!("http.listen: cannot bind {}", config.http.listen))?;
         let http = listener.local_addr()?;
         let readiness = Readiness::default();
-        let checks = Arc::new(checks::ServerChecks::new(store.clone(), shared, services.providers.clone()));
+        let checks =
+            Arc::new(checks::ServerChecks::new(store.clone(), shared, services.providers.clone(), recordings.clone()));
         let encode = {
             let metrics = metrics.clone();
             Arc::new(move || metrics.encode())
@@ -118,7 +123,10 @@ impl Server {
             services.dialers.clone(),
             Arc::clone(&services.targets),
         ));
-        let state = ApiState::new(&config.http, checks, Arc::new(store), desk, encode, readiness.clone());
+        let door =
+            recordings::ServerRecordings::new(config.recording.folder(&config.data.dir), services.registry.clone());
+        let state = ApiState::new(&config.http, checks, Arc::new(store), desk, encode, readiness.clone())
+            .with_recordings(Arc::new(door));
         let base = match &config.http.public_url {
             Some(url) => url.clone(),
             None => format!("http://{http}").parse::<PublicUrl>().map_err(|e| anyhow!("http.listen: {e}"))?,
@@ -163,6 +171,11 @@ impl Server {
         let _ = self.http_task.await;
         self.sip.stop(LAST_WORDS).await;
         self.reception.stop();
+        if let Some(recordings) = &self.reception.services().recordings
+            && !recordings.stop(WRITE_OUT).await
+        {
+            tracing::error!("recordings were not all finished when the server ended; the next start finishes them");
+        }
         if !self.writer.shutdown(WRITE_OUT).await {
             tracing::error!("records were still waiting when the server ended");
         }
@@ -195,6 +208,30 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         () = asked.wait() => tracing::warn!("asked again: ending at once"),
     }
     Ok(())
+}
+
+async fn start_recordings(
+    config: &Config,
+    catalogue: &Catalogue,
+    store: &Store,
+    records: &RecordSink,
+    metrics: &Metrics,
+) -> anyhow::Result<Option<Recordings>> {
+    if !config.recording.enabled {
+        return Ok(None);
+    }
+    let plan = recording::plan(&config.recording);
+    if let Some(flow) = catalogue.flows().find(|flow| !flow.can_tell(&plan)) {
+        let name = flow.name();
+        return Err(anyhow!(
+            "recording.consent: expected phrases.recording in the flow `{name}`, or recording.announcement: there are \
+             no words in its language"
+        ));
+    }
+    let folder = config.recording.folder(&config.data.dir);
+    let left = store.unfinished_recordings().await.context("recording")?;
+    let started = Recordings::start(&config.recording, &folder, left, records.clone(), metrics.clone());
+    started.map(Some).with_context(|| format!("recording.dir: {} cannot be used", folder.display()))
 }
 
 async fn start_sip(config: &Config, reception: &Arc<Reception>) -> anyhow::Result<SipServer> {

@@ -6,8 +6,13 @@ use std::time::Duration;
 
 use offhook::call::Moment;
 use offhook::call::core::{Call, CallInput, CallSetup, Opening};
+use offhook::config::{Consent, RecordingConfig};
 use offhook::dialog::flow::NoAssets;
-use offhook::dialog::{CallFacts, Catalogue, Dialog, Flow};
+use offhook::dialog::{CallFacts, Catalogue, Dialog, Flow, RecordingOrder};
+use offhook::recording::{Recorder, Recordings};
+use offhook::store::record::CallId;
+use offhook::store::{DataConfig, DatabaseConfig, Store, StoreConfig};
+use offhook::telemetry::metrics::Metrics;
 use offhook::telemetry::pii::Pii;
 use offhook::turn::TurnConfig;
 use offhook_media::g711::G711;
@@ -50,6 +55,7 @@ struct Loop {
     phone: RtpOutbound,
     inbound: RtpInbound,
     outbound: RtpOutbound,
+    recorder: Recorder,
     now: Moment,
     audible: usize,
     outputs: usize,
@@ -84,6 +90,7 @@ impl Loop {
             phone: RtpOutbound::new(sending(1)),
             inbound: RtpInbound::new(receiving),
             outbound: RtpOutbound::new(sending(2)),
+            recorder: Recorder::new(CallId::fresh(), None),
             now: Duration::ZERO,
             audible: 0,
             outputs: 0,
@@ -93,6 +100,7 @@ impl Loop {
     fn tick(&mut self, microphone: &Frame) {
         self.now += Duration::from_millis(20);
         let now = self.now;
+        assert_eq!(self.recorder.tick(now), None);
         let mut datagram: Datagram = [0; 200];
         let length = self.phone.frame(microphone, &mut datagram);
         self.inbound.packet(&datagram[..length], now).unwrap();
@@ -102,8 +110,13 @@ impl Loop {
             self.call.tap(&frame, arrival, now);
         }
         self.inbound.pull(now, &mut frame);
+        self.recorder.heard(&frame);
         self.call.timeout(now);
-        self.audible += usize::from(self.call.pull(&mut frame, Duration::from_millis(40), now));
+        let audible = self.call.pull(&mut frame, Duration::from_millis(40), now);
+        if audible {
+            self.recorder.sent(&frame);
+        }
+        self.audible += usize::from(audible);
         self.outbound.frame(&frame, &mut datagram);
         while self.call.poll_output().is_some() {
             self.outputs += 1;
@@ -170,4 +183,30 @@ fn the_bench_line_allocates_only_where_something_is_decided() {
     assert!(allocating <= (FRAMES / 652 + 1) * PER_ROUND, "{allocating} frames; it decides twice in 13 s");
     assert!(call.audible > FRAMES / 2, "{}", call.audible);
     println!("{allocating} of {FRAMES} frames allocated");
+}
+
+/// A recorded call pays a copy of each frame and nothing else, whether the writer keeps up or (as here, on and off) not.
+#[test]
+fn a_recorded_call_allocates_no_more() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let folder = std::env::temp_dir().join(format!("offhook-alloc-{}", CallId::fresh()));
+    runtime.block_on(async {
+        let metrics = Metrics::new();
+        let data = DataConfig { dir: folder.clone() };
+        let opened = Store::open(&DatabaseConfig::default(), &data, &StoreConfig::default(), metrics.clone()).await;
+        let (_store, records, writer) = opened.unwrap();
+        let config = RecordingConfig { enabled: true, consent: Consent::None, min_free_bytes: 0, ..Default::default() };
+        let recordings =
+            Recordings::start(&config, &folder.join("recordings"), Vec::new(), records, metrics.clone()).unwrap();
+        let mut call = Loop::new(parsed(TONE));
+        call.recorder = Recorder::new(CallId::fresh(), Some(recordings.clone()));
+        assert_eq!(call.recorder.obey(RecordingOrder::Begin).unwrap().0, "recording_began");
+        let allocating = call.allocating(hiss);
+        assert!(allocating <= 2 * PER_ROUND, "{allocating} frames; the tone ends once a minute");
+        drop(call);
+        assert!(recordings.stop(Duration::from_secs(20)).await);
+        assert!(metrics.recorded_bytes.get() > 0, "{}", metrics.encode());
+        assert!(writer.shutdown(Duration::from_secs(10)).await);
+    });
+    std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -35,7 +35,8 @@ fn arrows(room: &str) -> &'static [Arrow] {
         // Each room defines its own section; these are put together here. The clock and the queue stand below.
         "config" => &[To("providers"), To("store"), To("turn"), Only("sip", &["guard"])],
         "clock" | "queue" | "telemetry" => &[],
-        "call" => &[To("turn"), To("dialog"), To("providers"), To("safety"), To("store"), To("media")],
+        "call" => &[To("turn"), To("dialog"), To("providers"), To("safety"), To("store"), To("media"), To("recording")],
+        "recording" => &[Only("dialog", RECORDING_ORDERS), To("store"), To("media")],
         "turn" => &[Only("media", &["speech"])],
         "dialog" => &[To("knowledge"), To("safety"), To("providers"), Only("media", &["dtmf"])],
         "knowledge" => &[To("providers")],
@@ -62,6 +63,9 @@ const CALL_DOORS: &[&str] = &[
     "Moment",
 ];
 
+/// What a flow and an operator say about a recording.
+const RECORDING_ORDERS: &[&str] = &["RecordingOrder", "RecordingPlan", "PauseReason"];
+
 /// Audio as vendors give and take it: 20 ms frames, and what turns their rates into ours.
 const FRAME_ITEMS: &[&str] = &["Frame", "FRAME", "FRAME_MS", "RATE_HZ", "SILENCE", "resample", "g711", "wav"];
 
@@ -72,6 +76,7 @@ const EVERYTHING: &[Arrow] = &[
     To("knowledge"),
     To("media"),
     To("providers"),
+    To("recording"),
     To("safety"),
     To("server"),
     To("sip"),
@@ -169,7 +174,10 @@ fn is_pure(path: &str) -> bool {
     let is_call_rule = rules_of_a_call
         .iter()
         .any(|name| path == format!("src/call/{name}.rs") || path.starts_with(&format!("src/call/{name}/")));
-    is_call_rule || ["sip/src/", "media/src/", "src/turn/", "src/dialog/"].iter().any(|room| path.starts_with(room))
+    let is_recording_rule = ["align", "tape", "keys"].iter().any(|name| path == format!("src/recording/{name}.rs"));
+    is_call_rule
+        || is_recording_rule
+        || ["sip/src/", "media/src/", "src/turn/", "src/dialog/"].iter().any(|room| path.starts_with(room))
 }
 
 /// Invariant 2: what a call is carried by is not its business, nor is any vendor's name.

@@ -5,10 +5,11 @@ use std::collections::VecDeque;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use offhook::config::Consent;
 use offhook::dialog::flow::NoAssets;
 use offhook::dialog::{
-    BargeIn, CallFacts, Catalogue, Dialog, DialogInput, DialogOutput, Flow, Listening, Moment, TransferTo, Utterance,
-    transcript,
+    BargeIn, CallFacts, Catalogue, Dialog, DialogInput, DialogOutput, Flow, Listening, Moment, PauseReason,
+    RecordingOrder, RecordingPlan, TransferTo, Utterance, transcript,
 };
 use offhook::providers::{ReplyRequest, Role};
 use offhook::safety::said::clear;
@@ -30,6 +31,7 @@ struct Call {
     listening: Option<Listening>,
     replies: Vec<ReplyRequest>,
     events: Vec<&'static str>,
+    recording: Vec<RecordingOrder>,
     abandoned: usize,
     end: Option<String>,
 }
@@ -44,8 +46,18 @@ impl Call {
 
     fn with(flow: Arc<Flow>, has_ears: bool, has_model: bool) -> Self {
         let facts = CallFacts { called: "1".into(), caller: Pii::new("2".into()), has_ears, has_model };
+        Self::around(Dialog::new(flow, facts))
+    }
+
+    fn recorded(flow: &str, consent: Consent) -> Self {
+        let flow = Flow::parse("test.yaml", flow, &NoAssets).unwrap_or_else(|error| panic!("{error}"));
+        let facts = CallFacts { called: "1".into(), caller: Pii::default(), has_ears: true, has_model: false };
+        Self::around(Dialog::new(Arc::new(flow), facts).recorded(RecordingPlan { consent, announcement: None }))
+    }
+
+    fn around(dialog: Dialog) -> Self {
         let mut call = Self {
-            dialog: Dialog::new(flow, facts),
+            dialog,
             now: Duration::from_secs(100),
             queue: VecDeque::new(),
             playing_since: Duration::ZERO,
@@ -55,6 +67,7 @@ impl Call {
             listening: None,
             replies: Vec::new(),
             events: Vec::new(),
+            recording: Vec::new(),
             abandoned: 0,
             end: None,
         };
@@ -75,6 +88,7 @@ impl Call {
                 }
                 DialogOutput::WakeAt(at) => self.wake = at,
                 DialogOutput::Event { kind, .. } => self.events.push(kind),
+                DialogOutput::Recording(order) => self.recording.push(order),
                 DialogOutput::Transfer(plan) => {
                     self.end = Some(match plan.to {
                         TransferTo::Name(to) | TransferTo::Address(to) => to.to_string(),
@@ -769,6 +783,172 @@ static FLOWS: LazyLock<Vec<Arc<Flow>>> = LazyLock::new(|| {
     let built_in = [catalogue.flow_for("1000"), catalogue.flow_for("1")].map(Arc::clone);
     built_in.into_iter().chain(own).collect()
 });
+
+/// Two statements and a menu between them.
+const RECORDED: &str = "
+name: f
+steps:
+  hello: {say: Hello., goto: main}
+  main:
+    menu:
+      prompt: Press 1.
+      choices: [{key: 1, words: [one], goto: bye}]
+    recording: on
+  bye: {say: Bye., goto: hangup}
+";
+
+use PauseReason::{Sensitive, Step};
+use RecordingOrder::{Begin, Discard, End, Pause, Resume};
+
+#[test]
+fn without_consent_needed_a_call_is_recorded_from_its_first_word() {
+    let call = Call::recorded(RECORDED, Consent::None);
+    assert_eq!(call.recording, [Begin]);
+    assert_eq!(call.said, ["Hello."]);
+}
+
+#[test]
+fn nothing_is_recorded_before_the_announcement_was_heard() {
+    let mut call = Call::recorded(RECORDED, Consent::Announce);
+    assert_eq!(call.said, ["This call is recorded."]);
+    assert_eq!(call.listening.as_ref().unwrap().barge_in, BargeIn::Off);
+    call.key('1');
+    assert!(call.recording.is_empty(), "a key does not skip it");
+    call.wait_ms(200);
+    assert!(call.recording.is_empty());
+    call.hear_out();
+    assert_eq!(call.recording, [Begin]);
+    assert_eq!(call.events, ["recording_announced"], "kept before the beginning");
+    assert_eq!(call.said[1..], ["Bye.", "Goodbye."], "and the key was not lost");
+}
+
+#[test]
+fn an_announcement_that_no_voice_made_is_none() {
+    let mut call = Call::recorded(RECORDED, Consent::Announce);
+    call.feed(DialogInput::SpeechFailed { text: clear("This call is recorded."), in_a_row: 1 });
+    call.queue.clear();
+    call.feed(DialogInput::SpokenOut { heard: String::new() });
+    assert_eq!(call.events, ["recording_refused"]);
+    call.hear_out().key('1').hear_out();
+    assert!(call.recording.is_empty(), "{:?}", call.recording);
+    assert_eq!(call.end.as_deref(), Some("hangup"), "the call goes on without it");
+}
+
+#[test]
+fn a_playout_that_is_lost_has_announced_nothing() {
+    let mut call = Call::recorded(RECORDED, Consent::Announce);
+    call.queue.clear();
+    call.wait_ms(60_000);
+    assert!(call.recording.is_empty() && call.events.contains(&"recording_refused"), "{:?}", call.events);
+}
+
+#[test]
+fn a_caller_who_is_asked_agrees_by_key_or_word() {
+    for agree in ["1", "yes please", "okay", "one"] {
+        let mut call = Call::recorded(RECORDED, Consent::Ask);
+        call.hear_out();
+        assert!(call.recording.is_empty(), "silence is no consent");
+        if agree == "1" {
+            call.key('1')
+        } else {
+            call.says(agree)
+        };
+        assert_eq!(call.recording, [Begin], "{agree}");
+        assert!(call.events.ends_with(&["recording_agreed"]));
+        assert_eq!(call.said.last().unwrap(), "Hello.");
+    }
+}
+
+#[test]
+fn a_caller_who_is_asked_may_answer_over_the_question() {
+    let mut call = Call::recorded(RECORDED, Consent::Ask);
+    call.wait_ms(300).interrupt().key('1');
+    assert_eq!(call.recording, [Begin]);
+}
+
+#[test]
+fn no_and_silence_and_mumbling_are_no_consent() {
+    let refuse: [fn(&mut Call) -> &mut Call; 5] = [
+        |call| call.key('2'),
+        |call| call.says("no thank you"),
+        |call| call.says("that is not okay"),
+        |call| call.wait_ms(6_100).hear_out().wait_ms(6_100),
+        |call| call.says("what").hear_out().mumbles(),
+    ];
+    for (n, refuse) in refuse.into_iter().enumerate() {
+        let mut call = Call::recorded(RECORDED, Consent::Ask);
+        call.hear_out();
+        refuse(&mut call);
+        assert!(call.events.contains(&"recording_refused"), "{n}: {:?}", call.events);
+        assert_eq!(call.said.last().unwrap(), "Hello.", "{n}: the call goes on");
+        call.hear_out().key('1').hear_out();
+        assert!(call.recording.is_empty(), "{n}: {:?}", call.recording);
+        assert_eq!(call.end.as_deref(), Some("hangup"));
+    }
+}
+
+#[test]
+fn steps_steer_the_recording() {
+    let flow = "
+name: f
+recorded: false
+steps:
+  hello: {say: Hello., goto: on}
+  on: {say: On., recording: on, goto: pause}
+  pause: {say: Pause., recording: pause, goto: resume}
+  resume: {say: Resume., recording: resume, goto: off}
+  off: {say: Off., recording: off, goto: again}
+  again: {say: Again., recording: on, goto: discard}
+  discard: {say: Discard., recording: discard, goto: last}
+  last: {say: Last., goto: hangup}
+";
+    let mut call = Call::recorded(flow, Consent::Announce);
+    assert_eq!(call.said, ["Hello."], "nobody is told of a recording that is not made");
+    call.hear_out();
+    assert_eq!(call.said[1..3], ["This call is recorded.", "On."]);
+    assert_eq!(call.recording, [Begin, Pause(Step), Resume(Step), End, Begin, Discard]);
+    assert_eq!(call.said.iter().filter(|said| said.contains("recorded")).count(), 1, "told once");
+}
+
+#[test]
+fn sensitive_digits_are_not_recorded_nor_read_back_into_a_recording() {
+    let flow = "
+name: f
+steps:
+  card:
+    collect: {prompt: Your card number., into: card, min: 4, max: 4, sensitive: true}
+    goto: back
+  back: {say: 'You said {card}.', goto: thanks}
+  thanks: {say: Thanks., goto: hangup}
+";
+    let mut call = Call::recorded(flow, Consent::Announce);
+    call.hear_out();
+    assert_eq!(call.recording, [Pause(Sensitive), Begin], "paused before it begins");
+    call.keys("4711");
+    assert_eq!(call.said.last().unwrap(), "You said four seven one one.");
+    assert_eq!(call.recording.len(), 2, "reading them back is as sensitive");
+    call.hear_out();
+    assert_eq!(call.recording[2..], [Resume(Sensitive)]);
+}
+
+#[test]
+fn a_flow_in_another_language_brings_its_own_words() {
+    let phrases = "filler: F., canned: C., no_input: N., no_match: M., unheard: U., goodbye: G.";
+    let flow = |extra: &str| {
+        let text = format!(
+            "name: f\ndefaults: {{language: rw}}\nphrases: {{{phrases}{extra}}}\nsteps:\n  a: {{say: Muraho., goto: hangup}}\n"
+        );
+        Flow::parse("f.yaml", &text, &NoAssets).unwrap()
+    };
+    let plan = |announcement: Option<&str>| RecordingPlan {
+        consent: Consent::Announce,
+        announcement: announcement.map(str::to_owned),
+    };
+    assert!(!flow("").can_tell(&plan(None)));
+    assert!(flow("").can_tell(&plan(Some("Birafatwa."))));
+    assert!(flow(", recording: Birafatwa.").can_tell(&plan(None)));
+    assert!(flow("").can_tell(&RecordingPlan { consent: Consent::None, announcement: None }));
+}
 
 proptest! {
     // `Call::feed` asserts after every input that the dialog waits for a moment or is over.

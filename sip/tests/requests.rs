@@ -283,6 +283,24 @@ fn a_host_that_drains_says_so_to_options_and_keeps_its_calls() {
 }
 
 #[test]
+fn a_full_host_refuses_calls_without_keeping_anything_and_goes_on_with_the_rest() {
+    let (mut peer, to) = established();
+    peer.command(Command::Full { retry_after_s: Some(7) });
+    let (transactions, calls) = (peer.endpoint.transactions(), peer.endpoint.calls());
+    for n in 0..50 {
+        let (id, via) = (format!("flood{n}"), format!("SIP/2.0/UDP 10.0.0.1:5070;branch=z9hG4bKf{n}"));
+        let busy = peer.send(&request("INVITE", &[("Call-ID", &id), ("Via", &via)], "v=0")).remove(0);
+        assert_eq!((busy.status(), busy.text(HeaderName::RetryAfter).as_deref()), (Some(503), Some("7")));
+    }
+    assert_eq!((peer.endpoint.transactions(), peer.endpoint.calls()), (transactions, calls));
+    assert_eq!(peer.status(&request("OPTIONS", &[("Call-ID", "ping")], "")), 200);
+    assert_eq!(peer.status(&within("INFO", &to, 2, "")), 200);
+    peer.command(Command::Full { retry_after_s: None });
+    let next = [("Call-ID", "next"), ("Via", "SIP/2.0/UDP 10.0.0.1:5070;branch=z9hG4bKnext")];
+    assert_eq!(peer.status(&request("INVITE", &next, "v=0")), 100);
+}
+
+#[test]
 fn tcp_answers_stay_on_their_connection() {
     let mut peer = Peer::new();
     peer.flow.transport = Transport::Tcp;

@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::recordings::{self, RecordingJson};
 use super::{ApiError, ApiState};
 use crate::store::record::{CallId, CallSummary};
 use crate::store::{CallDetail, CallRow, EventRow, MOST_CALLS, Store, StoreError, TurnRow};
@@ -68,7 +69,8 @@ pub async fn one(State(state): State<ApiState>, Path(id): Path<String>) -> Resul
     let progress = progress(&detail);
     let turns = detail.turns.into_iter().map(TurnJson::from).collect();
     let events = detail.events.into_iter().map(EventJson::from).collect();
-    Ok(Json(CallDetailJson { call: detail.call.into(), progress, turns, events }))
+    let recordings = recordings::all(detail.recordings);
+    Ok(Json(CallDetailJson { call: detail.call.into(), progress, turns, events, recordings }))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -93,6 +95,7 @@ pub struct CallDetailJson {
     progress: &'static str,
     turns: Vec<TurnJson>,
     events: Vec<EventJson>,
+    recordings: Vec<RecordingJson>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -234,10 +237,10 @@ impl From<EventRow> for EventJson {
 /// How many calls a list holds unless told.
 const DEFAULT_LIMIT: u32 = 50;
 
-const UNAVAILABLE: ApiError =
+pub(super) const UNAVAILABLE: ApiError =
     ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", "Calls cannot be read at the moment.");
-const NO_CALL: ApiError = ApiError::new(StatusCode::NOT_FOUND, "no_such_call", "No call has this id.");
-const BAD_ID: ApiError = ApiError::new(StatusCode::BAD_REQUEST, "bad_call_id", "A call id is a UUID.");
+pub(super) const NO_CALL: ApiError = ApiError::new(StatusCode::NOT_FOUND, "no_such_call", "No call has this id.");
+pub(super) const BAD_ID: ApiError = ApiError::new(StatusCode::BAD_REQUEST, "bad_call_id", "A call id is a UUID.");
 const BAD_LIMIT: ApiError = ApiError::new(StatusCode::BAD_REQUEST, "bad_limit", "`limit` is from 1 to 500.");
 
 fn page(query: &ListQuery) -> Result<Page, ApiError> {

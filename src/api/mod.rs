@@ -7,6 +7,7 @@ mod calls;
 mod envelope;
 mod health;
 mod outbound;
+mod recordings;
 pub mod serve;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub use calls::{Calls, Page, StoreUnavailable};
 pub use envelope::ApiError;
 pub use health::{Check, CheckResult, Checks};
 pub use outbound::Desk;
+pub use recordings::RecordingDoor;
 
 use crate::config::HttpConfig;
 use crate::telemetry::metrics::CONTENT_TYPE;
@@ -45,6 +47,7 @@ pub struct ApiState {
     pub limits: Limits,
     /// The bearer token of `/v1`; none leaves it open.
     pub secret: Option<SecretString>,
+    recordings: Option<Arc<dyn RecordingDoor>>,
     health: Arc<health::Health>,
 }
 
@@ -62,7 +65,13 @@ impl ApiState {
             max_body_bytes: config.max_body_bytes,
         };
         let secret = config.secret_key.clone();
-        Self { checks, calls, desk, metrics, readiness, limits, secret, health: Arc::default() }
+        Self { checks, calls, desk, metrics, readiness, limits, secret, recordings: None, health: Arc::default() }
+    }
+
+    /// With what stands behind the routes of recordings.
+    #[must_use]
+    pub fn with_recordings(self, recordings: Arc<dyn RecordingDoor>) -> Self {
+        Self { recordings: Some(recordings), ..self }
     }
 }
 
@@ -125,6 +134,9 @@ pub fn router(state: ApiState, more: Router) -> Router {
         .routes(routes!(outbound::hold))
         .routes(routes!(outbound::resume))
         .routes(routes!(outbound::transfer))
+        .routes(routes!(recordings::download))
+        .routes(routes!(recordings::pause))
+        .routes(routes!(recordings::resume))
         .route_layer(middleware::from_fn_with_state(state.clone(), envelope::require_token));
     let (routes, document) = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(health::healthz))

@@ -85,7 +85,7 @@ impl Calls for Fake {
             kind: "digit".to_owned(),
             detail: Some(Pii::new(json!({"key": "7"}))),
         };
-        let detail = CallDetail { call: row(), turns: vec![turn], events: vec![event] };
+        let detail = CallDetail { call: row(), turns: vec![turn], events: vec![event], recordings: Vec::new() };
         async move { Ok((detail.call.id == id).then_some(detail)) }.boxed()
     }
 }

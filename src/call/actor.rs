@@ -25,11 +25,13 @@ use super::transfer::{Order, TransferEvent};
 use super::{Moment, TurnId};
 use crate::dialog::TransferTo;
 use crate::providers::{FrameSender, Language, Providers, SpeakRequest, Tts, frame_queue};
+use crate::recording::{Note, Recorder, Recordings};
 use crate::safety::said::Cleared;
 use crate::store::RecordSink;
 use crate::store::record::{CallEvent, CallId, CallSummary, EndReason, Record, TurnRecord, Via};
 use crate::store::shared::Shared;
 use crate::telemetry::metrics::{BadInput, Metrics};
+use crate::telemetry::pii::Pii;
 
 /// What every call of the process shares.
 #[derive(Clone)]
@@ -50,6 +52,8 @@ pub struct Services {
     pub targets: Targets,
     /// Who places calls.
     pub dialers: Dialers,
+    /// None where nothing is recorded.
+    pub recordings: Option<Recordings>,
 }
 
 /// A call as a transport hands it over.
@@ -74,6 +78,7 @@ pub struct Actor {
     voice: Option<mpsc::Sender<SpeakMsg>>,
     model: Option<mpsc::Sender<AnswerMsg>>,
     ears: Option<FrameSender>,
+    recorder: Recorder,
     overrun: Arc<AtomicBool>,
     started_at: Moment,
     late_ticks: u64,
@@ -86,6 +91,7 @@ pub struct Actor {
 
 impl Actor {
     pub fn new(call: NewCall, port: CallPort, services: Arc<Services>, now: Moment) -> Self {
+        let recorder = Recorder::new(call.id, services.recordings.clone());
         Self {
             id: call.id,
             via: call.via,
@@ -97,6 +103,7 @@ impl Actor {
             voice: None,
             model: None,
             ears: None,
+            recorder,
             started_at: now,
             late_ticks: 0,
             turns: 0,
@@ -110,10 +117,13 @@ impl Actor {
     /// The call's 20 ms: everything that arrived goes in, one frame goes out. `planned` is when this was due.
     pub fn tick(&mut self, planned: Moment, now: Moment) {
         self.watch_pace(planned, now);
-        let Self { core, leg, ears, .. } = self;
+        let note = self.recorder.tick(planned);
+        self.note(note, now);
+        let Self { core, leg, ears, recorder, .. } = self;
         let mut inputs = |event: LegEvent<'_>| match event {
             LegEvent::Tap { frame, arrival } => core.tap(frame, arrival, now),
             LegEvent::Heard { frame, .. } => {
+                recorder.heard(frame);
                 if let Some(ears) = ears {
                     ears.push_newest(*frame);
                 }
@@ -130,6 +140,9 @@ impl Actor {
         for _ in 0..self.leg.wants(now) {
             let mut frame: Frame = [0; FRAME];
             let audible = self.core.pull(&mut frame, self.leg.unheard(now), now);
+            if audible {
+                self.recorder.sent(&frame);
+            }
             self.leg.send(audible.then_some(&frame), now);
         }
         self.obey(now);
@@ -188,7 +201,14 @@ impl Actor {
                 CallOutput::Abandon(turn) => self.abandon(turn),
                 CallOutput::Listen { language, hints } => self.listen(language, hints),
                 CallOutput::Transfer { order, to, brief } => self.hand_over(order, to, brief, now),
-                CallOutput::Clear => self.leg.clear(now),
+                CallOutput::Clear => {
+                    self.leg.clear(now);
+                    self.recorder.cleared();
+                }
+                CallOutput::Recording(order) => {
+                    let note = self.recorder.obey(order);
+                    self.note(note, now);
+                }
                 CallOutput::Turn(turn) => self.keep_turn(turn),
                 CallOutput::Event(event) => self.keep_event(event),
                 CallOutput::HangUp(reason) => self.finish(reason, now),
@@ -245,6 +265,12 @@ impl Actor {
         let way = (&self.services, &self.port);
         if let Err(why) = self.handover.obey(order, (to, brief), &mut *self.leg, way, language) {
             self.core.handle(CallInput::Transfer(TransferEvent::Impossible(why)), now);
+        }
+    }
+
+    fn note(&mut self, note: Option<Note>, now: Moment) {
+        if let Some((kind, detail)) = note {
+            self.core.event(kind, Some(Pii::new(detail)), now);
         }
     }
 

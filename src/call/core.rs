@@ -173,6 +173,7 @@ impl Call {
             // A held telephone's keys are not meant for us.
             CallInput::Digit(_) if self.hold.is_on() => return,
             CallInput::Digit(digit) => self.digit(digit, now),
+            CallInput::Recording(order) => self.outputs.push_back(CallOutput::Recording(order)),
             CallInput::Heard(event) => self.heard(event, now),
             CallInput::Speech { turn, .. }
             | CallInput::SpeechEnded { turn, .. }
@@ -494,6 +495,7 @@ impl Call {
             }
             DialogOutput::WakeAt(at) => self.timers.set(Timer::Dialog, at.map(|at| at + self.hold.total)),
             DialogOutput::Event { kind, detail } => self.event(kind, detail, now),
+            DialogOutput::Recording(order) => self.outputs.push_back(CallOutput::Recording(order)),
             DialogOutput::Transfer(plan) => self.begin_transfer(*plan),
             DialogOutput::HangUp => {
                 self.ending.get_or_insert(EndReason::FlowHungUp);
@@ -544,7 +546,8 @@ impl Call {
         }
     }
 
-    fn event(&mut self, kind: &'static str, detail: Option<Pii<serde_json::Value>>, now: Moment) {
+    /// Keeps something in the record that happened around the call.
+    pub fn event(&mut self, kind: &'static str, detail: Option<Pii<serde_json::Value>>, now: Moment) {
         let answered = self.phase != Phase::Connecting;
         let at_ms = if answered { ms(now.saturating_sub(self.connected_at)) } else { 0.0 };
         self.outputs.push_back(CallOutput::Event(CallEvent { kind, at_ms, detail }));

@@ -9,7 +9,7 @@ use offhook_media::playout::SentenceId;
 use super::TurnId;
 use super::mouth::Wanted;
 use super::transfer::{Order, TransferEvent};
-use crate::dialog::{TransferPlan, TransferTo, Utterance};
+use crate::dialog::{RecordingOrder, TransferPlan, TransferTo, Utterance};
 use crate::providers::{Language, ProviderError, ReplyRequest, SttEvent};
 use crate::safety::said::Cleared;
 use crate::store::record::{CallEvent, EndReason, TurnRecord};
@@ -71,6 +71,8 @@ pub enum CallInput {
     },
     /// What the recogniser heard.
     Heard(SttEvent),
+    /// Whoever watches the call wants its recording paused or resumed.
+    Recording(RecordingOrder),
 }
 
 /// What a call asks for.
@@ -108,6 +110,8 @@ pub enum CallOutput {
     },
     /// What the leg was sent and has not played shall not be heard.
     Clear,
+    /// The call's recording changes.
+    Recording(RecordingOrder),
     Turn(Box<TurnRecord>),
     Event(CallEvent),
     /// The call is over; the last output.

@@ -94,7 +94,7 @@ impl Reception {
         let has_ears = self.services.providers.stt.is_some() && flow.uses_words();
         let has_model = self.services.providers.llm.is_some();
         let facts = CallFacts { called: called.clone(), caller: caller.clone(), has_ears, has_model };
-        let dialog = Dialog::new(flow, facts).with_variables(variables);
+        let dialog = self.recorded(id, parent.is_none(), Dialog::new(flow, facts).with_variables(variables));
         let core = Call::new(self.setup(dialog, has_ears, opening));
         let live = LiveCall {
             id,
@@ -141,6 +141,15 @@ impl Reception {
     /// Ends the media threads; end the calls first.
     pub fn stop(&self) {
         self.shards.stop();
+    }
+
+    /// Where a recording can be made now; callers are not told of one that cannot. What the target of a transfer is told
+    /// is nobody's call.
+    fn recorded(&self, call: CallId, is_callers: bool, dialog: Dialog) -> Dialog {
+        match self.services.recordings.as_ref().filter(|_| is_callers).and_then(|recordings| recordings.plan(call)) {
+            Some(plan) => dialog.recorded(plan),
+            None => dialog,
+        }
     }
 
     fn setup(&self, dialog: Dialog, has_ears: bool, opening: Opening) -> CallSetup {

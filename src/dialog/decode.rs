@@ -12,7 +12,7 @@ use super::flow::{
 use super::transfer::{TransferMode, TransferTo};
 use super::values::{
     DIGIT, barge_in, bounded, digit, identifier, is_identifier, language, millis, no_input_ms, one_digit, phrase_list,
-    phrases, prompt, short_text, wait_ms,
+    phrases, prompt, recording_key, short_text, wait_ms,
 };
 use super::yaml::{At, Fields, FlowError, Node};
 use super::{BargeIn, sound, yaml};
@@ -39,6 +39,7 @@ pub(super) fn flow(file: &str, text: &str, assets: &dyn Assets) -> Result<Draft,
         Some(node) => node.list()?.iter().map(|name| identifier(name).map(Arc::from)).collect::<Result<_, _>>()?,
     };
     let endless = fields.take("endless").map_or(Ok(false), |node| node.truth())?;
+    let recorded = fields.take("recorded").map_or(Ok(true), |node| node.truth())?;
     let entries = fields.need("steps", "the steps")?.entries()?;
     if entries.is_empty() || entries.len() > MAX_STEPS {
         return Err(fields.at.child("steps", fields.at.line).error(format!("1 to {MAX_STEPS} steps")));
@@ -51,7 +52,7 @@ pub(super) fn flow(file: &str, text: &str, assets: &dyn Assets) -> Result<Draft,
             Target::HangUp => return Err(node.at.error("the name of a step")),
         },
     };
-    fields.finish("name, start, inputs, endless, defaults, phrases, steps")?;
+    fields.finish("name, start, inputs, endless, recorded, defaults, phrases, steps")?;
     let mut steps = Vec::with_capacity(entries.len());
     let mut samples = 0;
     for (own, (_, node)) in entries.iter().enumerate() {
@@ -64,8 +65,22 @@ pub(super) fn flow(file: &str, text: &str, assets: &dyn Assets) -> Result<Draft,
         }
         steps.push(step);
     }
+    mark_sensitive(&mut steps);
     let places = entries.into_iter().map(|(_, node)| node.at).collect();
-    Ok(Draft { flow: Flow { name, steps, start, phrases, inputs, endless }, places })
+    Ok(Draft { flow: Flow { name, steps, start, phrases, inputs, endless, recorded }, places })
+}
+
+/// What repeats sensitive digits is as sensitive as what asks for them.
+fn mark_sensitive(steps: &mut [Step]) {
+    let collects = steps.iter().filter_map(|step| match &step.kind {
+        Kind::Collect(collect) if collect.sensitive => Some(Arc::clone(&collect.into)),
+        _ => None,
+    });
+    let secret: Vec<Arc<str>> = collects.collect();
+    for step in steps {
+        let repeats = step.prompts().into_iter().flat_map(Prompt::variables).any(|name| secret.contains(name));
+        step.sensitive = repeats || matches!(&step.kind, Kind::Collect(collect) if collect.sensitive);
+    }
 }
 
 fn names(entries: &[(String, Node)]) -> Result<HashMap<String, usize>, FlowError> {
@@ -129,6 +144,7 @@ impl Reader<'_> {
         let mut fields = node.fields()?;
         let name = self.names.iter().find(|(_, index)| **index == self.own).map(|(name, _)| name.as_str());
         let own = Defaults::settings(&mut fields)?;
+        let recording = fields.take("recording").map(|node| recording_key(&node)).transpose()?;
         let kinds: Vec<&str> = KINDS.into_iter().filter(|kind| fields.has(kind)).collect();
         let (kind, settings) = match kinds.as_slice() {
             ["goto"] => (Kind::Goto(self.goto(&mut fields)?), self.settings(own, "goto")),
@@ -147,7 +163,7 @@ impl Reader<'_> {
             ["goto"] => fields.finish(&format!("{}, {COMMON}", KINDS.join(", ")))?,
             _ => fields.finish(COMMON)?,
         }
-        Ok(Step { name: name.unwrap_or_default().into(), settings, kind })
+        Ok(Step { name: name.unwrap_or_default().into(), settings, kind, recording, sensitive: false })
     }
 
     fn settings(&self, own: Defaults, kind: &str) -> Settings {
@@ -312,10 +328,11 @@ impl Reader<'_> {
             digit_wait: fields
                 .take("digit_ms")
                 .map_or(Ok(Duration::from_secs(3)), |node| millis(&node, 500, 10_000))?,
+            sensitive: fields.take("sensitive").map_or(Ok(false), |node| node.truth())?,
             retry: self.retry(&mut fields, invalid)?,
             next: self.goto(step)?,
         };
-        fields.finish(&format!("prompt, into, min, max, terminator, digit_ms, invalid, {RETRY}"))?;
+        fields.finish(&format!("prompt, into, min, max, terminator, digit_ms, sensitive, invalid, {RETRY}"))?;
         Ok(collect)
     }
 
@@ -426,7 +443,7 @@ fn address(node: &Node) -> Result<Arc<str>, FlowError> {
 }
 
 const KINDS: [&str; 8] = ["say", "menu", "ask", "collect", "play", "transfer", "hangup", "goto"];
-const COMMON: &str = "goto, wait_ms, barge_in, endpoint_ms, language, voice, rate, temperature";
+const COMMON: &str = "goto, wait_ms, barge_in, endpoint_ms, language, voice, rate, temperature, recording";
 const RETRY: &str = "no_input, no_match, no_input_ms, max_tries, give_up";
 const MAX_STEPS: usize = 200;
 const MAX_SYSTEM: usize = 20_000;

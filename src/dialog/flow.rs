@@ -26,6 +26,8 @@ pub struct Flow {
     pub(super) inputs: Vec<Arc<str>>,
     /// Ways that hear nothing from the caller are not cut after [`super::walk::MAX_UNHEARD_STEPS`].
     pub(super) endless: bool,
+    /// Whether its calls are recorded from their beginning, where recording is configured.
+    pub(super) recorded: bool,
 }
 
 /// Where the files that a flow names come from.
@@ -108,7 +110,8 @@ impl Flow {
             temperature: 0.6,
         };
         let prompt = Prompt(words.iter().map(sentence).collect());
-        let step = Step { name: "brief".into(), settings, kind: Kind::Brief { prompt } };
+        let step =
+            Step { name: "brief".into(), settings, kind: Kind::Brief { prompt }, recording: None, sensitive: false };
         Self {
             name: "briefing".into(),
             steps: vec![step],
@@ -116,6 +119,7 @@ impl Flow {
             phrases: Phrases::default(),
             inputs: Vec::new(),
             endless: true,
+            recorded: false,
         }
     }
 
@@ -132,7 +136,7 @@ impl Flow {
     /// Every sentence that can be known before a call, with the way it is spoken: worth making ahead of time.
     pub fn fixed_sentences(&self) -> impl Iterator<Item = (Cleared, &Settings)> {
         self.steps.iter().flat_map(|step| {
-            let own = step.prompts().into_iter().chain(self.phrases.all());
+            let own = step.prompts().into_iter().chain(self.phrases.all()).chain(&self.phrases.recording);
             own.flat_map(|prompt| prompt.fixed(&step.settings.language)).map(|text| (text, &step.settings))
         })
     }
@@ -151,6 +155,20 @@ pub(super) struct Step {
     pub name: Arc<str>,
     pub settings: Settings,
     pub kind: Kind,
+    /// What the step changes about the recording.
+    pub recording: Option<RecordingKey>,
+    /// It asks for or repeats digits that must not be recorded.
+    pub sensitive: bool,
+}
+
+/// The key `recording` of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RecordingKey {
+    On,
+    Off,
+    Pause,
+    Resume,
+    Discard,
 }
 
 /// How a step listens and speaks.
@@ -269,6 +287,8 @@ pub(super) struct Collect {
     pub terminator: Option<Digit>,
     /// The longest pause between two keys.
     pub digit_wait: Duration,
+    /// Card or identity numbers: not recorded.
+    pub sensitive: bool,
     pub retry: Retry,
     pub next: Target,
 }
@@ -323,11 +343,13 @@ pub(super) struct Phrases {
     pub busy: Prompt,
     pub no_answer: Prompt,
     pub not_reached: Prompt,
+    /// Announces a recording, or asks for it; none leaves that to the configuration.
+    pub recording: Option<Prompt>,
 }
 
 impl Phrases {
     pub fn all(&self) -> [&Prompt; 9] {
-        let Self { filler, canned, no_input, no_match, unheard, goodbye, busy, no_answer, not_reached } = self;
+        let Self { filler, canned, no_input, no_match, unheard, goodbye, busy, no_answer, not_reached, .. } = self;
         [filler, canned, no_input, no_match, unheard, goodbye, busy, no_answer, not_reached]
     }
 }

@@ -3,6 +3,7 @@
 mod agent;
 mod check;
 mod collect;
+mod consent;
 mod decode;
 pub mod flow;
 pub mod lines;
@@ -29,6 +30,7 @@ use crate::providers::{Language, ReplyRequest};
 use crate::safety::said::Cleared;
 use crate::telemetry::pii::Pii;
 
+pub use consent::RecordingPlan;
 pub use flow::Flow;
 pub use lines::Catalogue;
 pub use runner::{CallFacts, Dialog};
@@ -131,10 +133,46 @@ pub enum DialogOutput {
     WakeAt(Option<Moment>),
     /// Something worth keeping in the record.
     Event { kind: &'static str, detail: Option<Pii<serde_json::Value>> },
+    /// The recording of the call changes. Pauses may come before a beginning.
+    Recording(RecordingOrder),
     /// Hand the call over. Ends the call when it comes about; otherwise [`DialogInput::TransferFailed`] follows.
     Transfer(Box<TransferPlan>),
     /// Once all is spoken: end the call.
     HangUp,
+}
+
+/// What shall happen to the recording of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordingOrder {
+    /// What consent asks for was done and is in the record before this.
+    Begin,
+    End,
+    /// Ends it and keeps nothing of it.
+    Discard,
+    /// Silence takes the place of both sides until every reason is gone.
+    Pause(PauseReason),
+    Resume(PauseReason),
+}
+
+/// Why a recording is paused; it goes on once no reason is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PauseReason {
+    /// A step said so.
+    Step,
+    /// The step asks for or repeats digits that must not be recorded.
+    Sensitive,
+    /// Whoever watches the call.
+    Operator,
+}
+
+impl PauseReason {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Step => "step",
+            Self::Sensitive => "sensitive",
+            Self::Operator => "operator",
+        }
+    }
 }
 
 impl fmt::Debug for DialogInput {

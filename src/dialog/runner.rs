@@ -11,6 +11,7 @@ use std::time::Duration;
 use offhook_media::dtmf::Digit;
 
 use super::agent::{Answer, History};
+use super::consent::Recording;
 use super::flow::{Flow, Kind, Prompt, Settings, Target};
 use super::transfer::TransferFailure;
 use super::walk::Failure;
@@ -61,6 +62,7 @@ pub struct Dialog {
     pub(super) unheard_steps: u32,
     /// Made for the first transfer of the call.
     pub(super) ring_tone: Option<Arc<[i16]>>,
+    pub(super) recording: Recording,
     outputs: VecDeque<DialogOutput>,
     wake: Option<Moment>,
 }
@@ -95,6 +97,7 @@ impl Dialog {
     pub fn new(flow: Arc<Flow>, facts: CallFacts) -> Self {
         Self {
             step: flow.start,
+            recording: Recording::new(flow.recorded),
             flow,
             facts,
             phase: Phase::Idle,
@@ -210,6 +213,9 @@ impl Dialog {
 
     /// A key at the step that is current; nothing is being said.
     pub(super) fn use_key(&mut self, digit: Digit, now: Moment) {
+        if self.recording.is_asking() {
+            return self.consent_key(digit, now);
+        }
         let flow = Arc::clone(&self.flow);
         let Some(step) = flow.steps.get(self.step) else { return };
         match &step.kind {
@@ -272,6 +278,9 @@ impl Dialog {
 
     fn use_turn(&mut self, words: Option<Pii<String>>, now: Moment) {
         self.unheard_steps = 0;
+        if self.recording.is_asking() {
+            return self.consent_turn(words.as_ref(), now);
+        }
         match &words {
             Some(words) => {
                 self.deaf_turns = 0;
@@ -307,6 +316,7 @@ impl Dialog {
     // ---- what was played
 
     fn heard(&mut self, text: &str) {
+        self.recording.heard(text);
         if !text.trim().is_empty() {
             self.history.assistant(text);
         }
@@ -327,6 +337,9 @@ impl Dialog {
     }
 
     fn after_speaking(&mut self, now: Moment) {
+        if self.recording.is_asking() {
+            return self.consent_spoken(now);
+        }
         let flow = Arc::clone(&self.flow);
         let Some(step) = flow.steps.get(self.step) else { return };
         // Whatever comes next is decided while nothing is being said.
@@ -354,6 +367,7 @@ impl Dialog {
     }
 
     fn speech_failed(&mut self, in_a_row: u32) {
+        self.recording.unheard();
         if in_a_row < MAX_SPEECH_FAILURES {
             return;
         }
@@ -373,6 +387,7 @@ impl Dialog {
         match &self.phase {
             Phase::Speaking { .. } => {
                 self.event("playout_lost", None);
+                self.recording.unheard();
                 self.after_speaking(now);
             }
             Phase::Listening { .. } => self.no_input(now),
@@ -387,6 +402,9 @@ impl Dialog {
     }
 
     fn no_input(&mut self, now: Moment) {
+        if self.recording.is_asking() {
+            return self.consent_unanswered(now);
+        }
         let flow = Arc::clone(&self.flow);
         let Some(step) = flow.steps.get(self.step) else { return };
         match &step.kind {
@@ -472,6 +490,9 @@ impl Dialog {
     }
 
     fn barge_in(&self) -> BargeIn {
+        if let Some(barge_in) = self.recording.barge_in() {
+            return barge_in;
+        }
         self.settings().map_or(BargeIn::Speech, |settings| settings.barge_in)
     }
 

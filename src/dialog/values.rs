@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use offhook_media::dtmf::Digit;
 
-use super::flow::{Phrases, Piece, Prompt, Template};
+use super::flow::{Phrases, Piece, Prompt, RecordingKey, Template};
 use super::yaml::{At, Fields, FlowError, Node};
 use super::{BargeIn, sentence, words};
 use crate::providers::Language;
@@ -31,6 +31,7 @@ pub(super) fn phrases(fields: &mut Fields, language: &Language) -> Result<Phrase
         no_match: take("no_match", "I am sorry, I did not get that.")?,
         unheard: take("unheard", "I can't understand words on this line. Please use the keys of your phone.")?,
         goodbye: take("goodbye", "Goodbye.")?,
+        recording: own.as_mut().and_then(|fields| fields.take("recording")).map(|n| fixed_prompt(&n)).transpose()?,
         busy: Prompt::default(),
         no_answer: Prompt::default(),
         not_reached: Prompt::default(),
@@ -48,7 +49,7 @@ pub(super) fn phrases(fields: &mut Fields, language: &Language) -> Result<Phrase
         not_reached: outcome("not_reached", "I am sorry, I could not connect you.")?,
         ..phrases
     };
-    let known = "filler, canned, no_input, no_match, unheard, goodbye, busy, no_answer, not_reached";
+    let known = "filler, canned, no_input, no_match, unheard, goodbye, busy, no_answer, not_reached, recording";
     own.map_or(Ok(()), |fields| fields.finish(known))?;
     Ok(phrases)
 }
@@ -127,6 +128,17 @@ pub(super) fn barge_in(node: &Node) -> Result<BargeIn, FlowError> {
         "digits" => Ok(BargeIn::Digits),
         "off" => Ok(BargeIn::Off),
         other => Err(node.at.error(format!("speech, words, digits or off, found `{other}`"))),
+    }
+}
+
+pub(super) fn recording_key(node: &Node) -> Result<RecordingKey, FlowError> {
+    match node.text()? {
+        "on" => Ok(RecordingKey::On),
+        "off" => Ok(RecordingKey::Off),
+        "pause" => Ok(RecordingKey::Pause),
+        "resume" => Ok(RecordingKey::Resume),
+        "discard" => Ok(RecordingKey::Discard),
+        other => Err(node.at.error(format!("on, off, pause, resume or discard, found `{other}`"))),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::consent::CONSENT_WAIT;
 use super::flow::{Kind, Retry, Step, Target};
 use super::runner::{Dialog, Phase};
 use super::{BargeIn, DialogOutput, Moment, Utterance};
@@ -37,8 +38,12 @@ impl Dialog {
         self.digits.clear();
         self.held = None;
         self.cut.clear();
+        self.recording_step(step);
         if let Kind::Goto(next) = &step.kind {
             return Some(*next);
+        }
+        if self.consent_comes_first(index, now) {
+            return None;
         }
         self.push(DialogOutput::Listen(step.listening()));
         self.phase = Phase::Speaking { until: now };
@@ -146,6 +151,9 @@ impl Dialog {
 
     /// How long this step waits for the caller.
     pub(super) fn wait(&self) -> Option<Duration> {
+        if self.recording.is_asking() {
+            return Some(CONSENT_WAIT);
+        }
         let step = self.flow.steps.get(self.step)?;
         match &step.kind {
             Kind::Say { wait, .. } | Kind::Play { wait, .. } => *wait,

@@ -6,6 +6,7 @@ use futures_util::FutureExt;
 
 use crate::api::{Check, CheckResult, Checks};
 use crate::providers::{ProviderError, Providers};
+use crate::recording::Recordings;
 use crate::store::Store;
 use crate::store::shared::Shared;
 
@@ -14,11 +15,12 @@ pub struct ServerChecks {
     store: Store,
     shared: Shared,
     providers: Providers,
+    recordings: Option<Recordings>,
 }
 
 impl ServerChecks {
-    pub const fn new(store: Store, shared: Shared, providers: Providers) -> Self {
-        Self { store, shared, providers }
+    pub const fn new(store: Store, shared: Shared, providers: Providers, recordings: Option<Recordings>) -> Self {
+        Self { store, shared, providers, recordings }
     }
 }
 
@@ -31,6 +33,7 @@ impl Checks for ServerChecks {
         let mut checks = vec![
             Check { name: "database".into(), run: database.boxed() },
             Check { name: "redis".into(), run: redis(self.shared.clone()).boxed() },
+            Check { name: "recording".into(), run: std::future::ready(recording(self.recordings.as_ref())).boxed() },
         ];
         checks.extend(
             self.providers
@@ -64,6 +67,15 @@ async fn redis(shared: Shared) -> CheckResult {
         None => CheckResult::NotConfigured,
         Some(Ok(())) => CheckResult::Ok,
         Some(Err(error)) => CheckResult::Error(error.to_string()),
+    }
+}
+
+/// Calls go on without recordings, so that this never takes the server out of service.
+fn recording(recordings: Option<&Recordings>) -> CheckResult {
+    match recordings.map(Recordings::can_begin) {
+        None => CheckResult::NotConfigured,
+        Some(Ok(())) => CheckResult::Ok,
+        Some(Err(fault)) => CheckResult::Error(format!("no new recordings: {}", fault.as_str())),
     }
 }
 

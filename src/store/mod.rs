@@ -8,6 +8,7 @@ mod error;
 mod migrate;
 mod read;
 pub mod record;
+mod recordings;
 mod row;
 pub mod shared;
 mod sink;
@@ -27,11 +28,11 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 pub use error::StoreError;
-pub use read::{CallDetail, CallRow, EventRow, MOST_CALLS, MOST_EVENTS, MOST_TURNS, TurnRow};
+pub use read::{CallDetail, CallRow, EventRow, MOST_CALLS, MOST_EVENTS, MOST_TURNS, RecordingRow, TurnRow};
 pub use sink::{QUEUE, RecordSink};
 pub use writer::WriterHandle;
 
-use self::record::CallId;
+use self::record::{CallId, RecordingName};
 use self::sqlite::Sqlite;
 use crate::telemetry::metrics::Metrics;
 
@@ -114,6 +115,16 @@ impl Store {
     pub async fn call(&self, id: CallId) -> Result<Option<CallDetail>, StoreError> {
         match &self.db {
             Db::Sqlite(db) => db.call(id).await,
+        }
+    }
+
+    /// Recordings whose end is in no record: of a process before this one, as long as none has begun.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn unfinished_recordings(&self) -> Result<Vec<(CallId, RecordingName)>, StoreError> {
+        match &self.db {
+            Db::Sqlite(db) => db.unfinished_recordings().await,
         }
     }
 

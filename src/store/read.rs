@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::record::{CallId, CallSummary};
+use super::record::{CallId, CallSummary, RecordedPause, RecordingName};
 use crate::telemetry::pii::Pii;
 
 /// A call in a list.
@@ -38,6 +38,29 @@ pub struct CallDetail {
     pub turns: Vec<TurnRow>,
     /// As they came; the first [`MOST_EVENTS`].
     pub events: Vec<EventRow>,
+    /// By number.
+    pub recordings: Vec<RecordingRow>,
+}
+
+/// A recording as the record knows it. Times in ms.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordingRow {
+    pub name: RecordingName,
+    /// `recording`, or a `RecordingState::as_str`.
+    pub state: String,
+    /// A `Consent::as_str`.
+    pub consent: String,
+    /// Absent when it could not be made.
+    pub began_at: Option<Timestamp>,
+    /// Absent while it goes on, as are the next two.
+    pub ended_at: Option<Timestamp>,
+    pub ms: Option<u64>,
+    pub bytes: Option<u64>,
+    /// Only where there is a complete file.
+    pub sha256: Option<String>,
+    pub dropped_frames: Option<u64>,
+    pub pauses: Vec<RecordedPause>,
+    pub fault: Option<String>,
 }
 
 /// A turn as it is kept. Times in ms.

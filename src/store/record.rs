@@ -4,8 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::config::{Consent, RecordingFormat};
 use crate::telemetry::pii::Pii;
 
 /// Names a call in logs, records, metrics events and the API alike. Time-ordered (UUID version 7).
@@ -224,6 +226,117 @@ pub enum Record {
         reason: EndReason,
         summary: CallSummary,
     },
+    RecordingBegan {
+        call: CallId,
+        at: Timestamp,
+        began: RecordingBegan,
+    },
+    RecordingEnded {
+        call: CallId,
+        at: Timestamp,
+        ended: Box<RecordingEnded>,
+    },
+}
+
+/// Which recording of a call it is; its file is named after both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RecordingName {
+    /// Counts from 1 within the call.
+    pub number: u32,
+    pub format: RecordingFormat,
+}
+
+impl RecordingName {
+    /// The plain name of the file.
+    pub fn file(&self, call: CallId) -> String {
+        format!("{call}-{}.{}", self.number, self.format.extension())
+    }
+
+    /// The call and the recording that a file is named after.
+    pub fn parse(file: &str) -> Option<(CallId, Self)> {
+        let (stem, extension) = file.rsplit_once('.')?;
+        let (call, number) = stem.rsplit_once('-')?;
+        let name = Self { number: number.parse().ok()?, format: RecordingFormat::of_extension(extension)? };
+        let call = CallId::parse(call).ok()?;
+        // Only what this program would call it.
+        (name.number > 0 && name.file(call) == file).then_some((call, name))
+    }
+}
+
+/// A recording's file was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordingBegan {
+    pub name: RecordingName,
+    pub consent: Consent,
+}
+
+/// A recording is over, or was never made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordingEnded {
+    pub name: RecordingName,
+    pub state: RecordingState,
+    /// With any but `none` the caller was told of a recording.
+    pub consent: Consent,
+    pub ms: u64,
+    pub bytes: u64,
+    /// Of the whole file, in hexadecimal.
+    pub sha256: Option<String>,
+    /// Frames of 20 ms that were lost on the way to the file, and are silence in it.
+    pub dropped_frames: u64,
+    pub pauses: Vec<RecordedPause>,
+    /// Why it is not whole, or not there: short, closed names.
+    pub fault: Option<&'static str>,
+}
+
+impl RecordingEnded {
+    /// Nothing but its name and how it ended.
+    pub const fn new(name: RecordingName, state: RecordingState) -> Self {
+        Self {
+            name,
+            state,
+            consent: Consent::None,
+            ms: 0,
+            bytes: 0,
+            sha256: None,
+            dropped_frames: 0,
+            pauses: Vec::new(),
+            fault: None,
+        }
+    }
+}
+
+/// Silence in a recording because nothing was to be recorded; ms from its beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedPause {
+    pub from_ms: u64,
+    pub to_ms: u64,
+}
+
+/// What became of a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordingState {
+    /// Its file is complete; with a fault it ended before its call.
+    Finished,
+    /// The process died; the file was made whole at the next start.
+    Recovered,
+    /// The caller did not want it, or the flow: nothing of it was kept.
+    Discarded,
+    /// It could not be made.
+    Failed,
+    /// The process died and no file was found.
+    Lost,
+}
+
+impl RecordingState {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Recovered => "recovered",
+            Self::Discarded => "discarded",
+            Self::Failed => "failed",
+            Self::Lost => "lost",
+        }
+    }
 }
 
 /// Figures of a whole call.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use sha2::Sha256;
 use uuid::Uuid;
 
-use super::record::{CallEvent, CallId, CallSummary, Record, TurnRecord};
+use super::record::{CallEvent, CallId, CallSummary, Record, RecordingEnded, TurnRecord};
 use crate::telemetry::pii::Pii;
 use crate::telemetry::scrub::{DIGITS, NUMBER, scrub};
 
@@ -43,22 +43,38 @@ pub(super) enum Row {
         reason: String,
         summary: Summary,
     },
+    RecordingBegan {
+        call: String,
+        at: String,
+        number: u32,
+        format: String,
+        consent: String,
+    },
+    RecordingEnded(Box<Recording>),
 }
 
 impl Row {
     /// The call that the row belongs to.
     pub(super) fn call(&self) -> &str {
         match self {
-            Self::Started { call, .. } | Self::Event { call, .. } | Self::Ended { call, .. } => call,
+            Self::Started { call, .. }
+            | Self::Event { call, .. }
+            | Self::Ended { call, .. }
+            | Self::RecordingBegan { call, .. } => call,
             Self::Turn(turn) => &turn.call,
+            Self::RecordingEnded(recording) => &recording.call,
         }
     }
 
     /// When what the row tells happened.
     pub(super) fn at(&self) -> &str {
         match self {
-            Self::Started { at, .. } | Self::Event { at, .. } | Self::Ended { at, .. } => at,
+            Self::Started { at, .. }
+            | Self::Event { at, .. }
+            | Self::Ended { at, .. }
+            | Self::RecordingBegan { at, .. } => at,
             Self::Turn(turn) => &turn.at,
+            Self::RecordingEnded(recording) => &recording.at,
         }
     }
 }
@@ -81,6 +97,23 @@ pub(super) struct Turn {
     pub total_ms: Option<f64>,
     pub barge_in_ms: Option<f64>,
     pub error: Option<String>,
+}
+
+/// A recording that is over, as the table keeps it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Recording {
+    pub call: String,
+    pub at: String,
+    pub number: u32,
+    pub state: String,
+    pub format: String,
+    pub consent: String,
+    pub ms: i64,
+    pub bytes: i64,
+    pub sha256: Option<String>,
+    pub dropped_frames: i64,
+    pub pauses: String,
+    pub fault: Option<String>,
 }
 
 /// [`CallSummary`] in the database's integers.
@@ -137,6 +170,16 @@ impl Privacy {
                 reason: reason.as_str().to_owned(),
                 summary: summary_row(&summary),
             },
+            Record::RecordingBegan { call, at, began } => Row::RecordingBegan {
+                call: call.to_string(),
+                at: time(at),
+                number: began.name.number,
+                format: began.name.format.as_str().to_owned(),
+                consent: began.consent.as_str().to_owned(),
+            },
+            Record::RecordingEnded { call, at, ended } => {
+                Row::RecordingEnded(Box::new(recording_row(call, at, *ended)))
+            }
         }
     }
 
@@ -240,8 +283,29 @@ fn scrub_json(value: Value) -> Value {
     }
 }
 
+fn recording_row(call: CallId, at: Timestamp, ended: RecordingEnded) -> Recording {
+    Recording {
+        call: call.to_string(),
+        at: time(at),
+        number: ended.name.number,
+        state: ended.state.as_str().to_owned(),
+        format: ended.name.format.as_str().to_owned(),
+        consent: ended.consent.as_str().to_owned(),
+        ms: whole(ended.ms),
+        bytes: whole(ended.bytes),
+        sha256: ended.sha256,
+        dropped_frames: whole(ended.dropped_frames),
+        // Numbers in a list: nothing that JSON cannot say.
+        pauses: serde_json::to_string(&ended.pauses).unwrap_or_default(),
+        fault: ended.fault.map(str::to_owned),
+    }
+}
+
+fn whole(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
 fn summary_row(summary: &CallSummary) -> Summary {
-    let whole = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     Summary {
         duration_ms: figure(Some(summary.duration_ms)).unwrap_or_default(),
         turns: summary.turns.into(),

@@ -16,7 +16,8 @@ use sqlx::{Pool, Row as _};
 use super::StoreError;
 use super::migrate::{MIGRATIONS, migrate};
 use super::read::{CallDetail, CallRow, EventRow, MOST_CALLS, MOST_EVENTS, MOST_TURNS, TurnRow};
-use super::record::{CallId, CallSummary, EndReason};
+use super::record::{CallId, CallSummary, EndReason, RecordingName};
+use super::recordings;
 use super::row::{Row, Summary, Turn};
 use crate::telemetry::pii::Pii;
 
@@ -101,11 +102,20 @@ impl Sqlite {
         let Some(call) = sqlx::query(CALL).bind(id).fetch_optional(&mut *read).await? else { return Ok(None) };
         let turns = sqlx::query(TURNS).bind(id).bind(MOST_TURNS).fetch_all(&mut *read).await?;
         let events = sqlx::query(EVENTS).bind(id).bind(MOST_EVENTS).fetch_all(&mut *read).await?;
+        let recordings = sqlx::query(recordings::OF_CALL).bind(id).fetch_all(&mut *read).await?;
         Ok(Some(CallDetail {
             call: call_row(&call)?,
             turns: turns.iter().map(turn_row).collect::<Result<_, _>>()?,
             events: events.iter().map(event_row).collect::<Result<_, _>>()?,
+            recordings: recordings.iter().map(recordings::row).collect::<Result<_, _>>()?,
         }))
+    }
+
+    /// Recordings that a process before this one left unfinished.
+    pub(super) async fn unfinished_recordings(&self) -> Result<Vec<(CallId, RecordingName)>, StoreError> {
+        let rows = sqlx::query(recordings::UNFINISHED).fetch_all(&self.writer).await;
+        let rows = rows.map_err(|error| self.unreadable(&error))?;
+        rows.iter().map(recordings::named).collect::<Result<_, _>>().map_err(|error| self.unreadable(&error))
     }
 
     /// The turns of one UTC day (`2026-11-21`) in the order they were written.
@@ -199,11 +209,15 @@ async fn put(batch: &mut SqliteConnection, row: &Row) -> Result<bool, sqlx::Erro
             sqlx::query(ADD_EVENT).bind(id).bind(call).bind(at).bind(at_ms).bind(kind).bind(detail)
         }
         Row::Ended { call, at, reason, summary } => bind_end(call, at, reason, summary),
+        Row::RecordingBegan { call, at, number, format, consent } => {
+            recordings::begin(call, at, *number, format, consent)
+        }
+        Row::RecordingEnded(recording) => recordings::end(recording),
     };
     Ok(statement.execute(batch).await?.rows_affected() > 0)
 }
 
-type Statement<'a> = sqlx::query::Query<'a, Engine, <Engine as sqlx::Database>::Arguments>;
+pub(super) type Statement<'a> = sqlx::query::Query<'a, Engine, <Engine as sqlx::Database>::Arguments>;
 
 fn bind_turn(turn: &Turn) -> Statement<'_> {
     sqlx::query(ADD_TURN)
@@ -330,12 +344,12 @@ fn event_row(row: &SqliteRow) -> Result<EventRow, sqlx::Error> {
     })
 }
 
-fn moment(row: &SqliteRow, column: &str) -> Result<Timestamp, sqlx::Error> {
+pub(super) fn moment(row: &SqliteRow, column: &str) -> Result<Timestamp, sqlx::Error> {
     let text: String = row.try_get(column)?;
     text.parse().map_err(|error: jiff::Error| unexpected(format!("{column}: {error}")))
 }
 
-fn unexpected(what: String) -> sqlx::Error {
+pub(super) fn unexpected(what: String) -> sqlx::Error {
     sqlx::Error::Decode(what.into())
 }
 

@@ -265,7 +265,16 @@ fn log(record: &Record) {
             error = turn.error,
             "turn"
         ),
-        Record::Event { .. } => {}
+        Record::Event { .. } | Record::RecordingBegan { .. } => {}
+        Record::RecordingEnded { call, ended, .. } => tracing::info!(
+            session_id = %call,
+            recording = ended.name.number,
+            state = ended.state.as_str(),
+            ms = ended.ms,
+            bytes = ended.bytes,
+            fault = ended.fault,
+            "recording ended"
+        ),
         Record::CallEnded { call, reason, summary, .. } => tracing::info!(
             session_id = %call,
             reason = reason.as_str(),

@@ -62,6 +62,11 @@ impl Metrics {
         self.guardrails.get_or_create(&RuleLabel { rule }).inc();
     }
 
+    /// Recordings that were not made or not whole, `more` of them. `why` is a recording fault's name.
+    pub fn recording_failures(&self, why: &'static str, more: u64) {
+        self.recording_failures.get_or_create(&WhyLabel { why }).inc_by(more);
+    }
+
     /// Something malformed or unlawful came from outside and was turned away.
     pub fn bad_input(&self, kind: BadInput) {
         self.bad_input_total.get_or_create(&KindLabel { kind: kind.as_str() }).inc();
@@ -116,6 +121,15 @@ pub struct Handles {
     pub rtp_packets_lost: Counter,
     /// Audio made up for lost packets, ms.
     pub concealed_ms: Counter,
+    /// Recordings that go on.
+    pub recordings_active: Gauge,
+    /// Bytes of audio written to recordings.
+    pub recorded_bytes: Counter,
+    /// Frames that were lost on the way to a recording.
+    pub recording_frames_dropped: Counter,
+    /// 1 while no new recording is begun for want of room.
+    pub recording_alarm: Gauge,
+    recording_failures: Family<WhyLabel, Counter>,
     asr_ms: LocalHistogram,
     llm_ms: LocalHistogram,
     tts_ms: LocalHistogram,
@@ -233,6 +247,11 @@ impl Handles {
             frames_dropped: add(r, "offhook_frames_dropped", "Audio frames a slow reader missed."),
             rtp_packets_lost: add(r, "offhook_rtp_packets_lost", "RTP packets that never came."),
             concealed_ms: add(r, "offhook_concealed_ms", "Audio made up for lost packets, ms."),
+            recordings_active: add(r, "offhook_recordings_active", "Recordings that go on."),
+            recorded_bytes: add(r, "offhook_recorded_bytes", "Bytes of audio written to recordings."),
+            recording_frames_dropped: add(r, "offhook_recording_frames_dropped", "Frames lost on the way to a file."),
+            recording_alarm: add(r, "offhook_recording_alarm", "1 while there is no room for new recordings."),
+            recording_failures: add(r, "offhook_recording_failures", "Recordings not made or not whole, by reason."),
             calls_active: add(r, "offhook_calls_active", "Calls in progress."),
             calls_total: add(r, "offhook_calls", "Calls that ended, by reason."),
             provider_failures: add(r, "offhook_provider_failures", "Times a vendor did not serve."),
@@ -264,6 +283,11 @@ fn histogram(registry: &mut Registry, name: &str, help: &str, bounds: &'static [
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ViaLabel {
     via: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WhyLabel {
+    why: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -168,7 +168,7 @@ impl Driver {
             // An error here is an ICMP answer to something sent earlier; the endpoint's timers see to that.
             if let Ok((length, remote)) = received {
                 let bytes = Bytes::copy_from_slice(datagram.get(..length).unwrap_or_default());
-                self.drain_if_asked();
+                self.mind_the_door();
                 let flow = Flow { transport: Transport::Udp, local: self.address, remote, connection: None };
                 self.endpoint.handle(Input::Message { flow, bytes }, clock::now());
                 self.drain().await;
@@ -180,14 +180,14 @@ impl Driver {
         }
     }
 
-    fn drain_if_asked(&mut self) {
-        if let Some(command) = self.calls.drain() {
+    fn mind_the_door(&mut self) {
+        if let Some(command) = self.calls.door() {
             self.endpoint.handle(Input::Command(command), clock::now());
         }
     }
 
     fn stream(&mut self, message: FromStream) {
-        self.drain_if_asked();
+        self.mind_the_door();
         let input = match message {
             FromStream::Message { flow, bytes } => Input::Message { flow, bytes },
             FromStream::Closed { connection } => {

@@ -29,12 +29,15 @@ steps:
   bye: {hangup: Goodbye.}
 ";
 
-fn blind(events: &[(f64, TransferEvent)]) -> Script {
+/// Seconds from the asking, and what happens then.
+type Events<'a, T> = &'a [(f64, T)];
+
+fn blind(events: Events<'_, TransferEvent>) -> Script {
     let events = events.iter().map(|(after, event)| (at(*after), event.clone())).collect();
     script("blind").flow(&DESK.replace("MODE", "blind")).far_side(events)
 }
 
-fn attended(events: &[(f64, TargetEvent)]) -> Script {
+fn attended(events: Events<'_, TargetEvent>) -> Script {
     let events = events.iter().map(|(after, event)| (at(*after), TransferEvent::Target(event.clone()))).collect();
     let flow =
         DESK.replace("MODE", "attended").replace("      on_busy", "      announce: A caller for you.\n      on_busy");
@@ -67,7 +70,7 @@ fn whoever_waits_hears_it_ring() {
 
 #[test]
 fn each_failure_is_spoken_and_has_its_way_back_into_the_flow() {
-    let cases: [(&[(f64, TransferEvent)], &str, &str, &str); 6] = [
+    let cases: [(Events<'_, TransferEvent>, &str, &str, &str); 6] = [
         (&[(0.1, TransferEvent::Accepted), (2.0, TransferEvent::Finished(486))], "line is busy", "engaged", "busy"),
         (
             &[(0.1, TransferEvent::Accepted), (0.2, TransferEvent::Progress(180)), (9.0, TransferEvent::Finished(480))],
@@ -136,7 +139,7 @@ fn an_attended_transfer_calls_briefs_and_joins() {
 
 #[test]
 fn a_target_that_does_not_come_is_let_go_and_the_caller_is_back() {
-    let cases: [(&[(f64, TargetEvent)], &str, &str, bool); 4] = [
+    let cases: [(Events<'_, TargetEvent>, &str, &str, bool); 4] = [
         (&[(2.0, TargetEvent::Gone(EndReason::Busy))], "engaged", "busy", false),
         (&[(1.0, TargetEvent::Ringing)], "nobody", "no_answer", true),
         (

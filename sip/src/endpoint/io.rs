@@ -128,6 +128,9 @@ pub enum Command {
     /// Refuse new calls, and OPTIONS that ask for them, with 503 and Retry-After (`Some`), or take them
     /// again (`None`). Calls that are known go on.
     Drain { retry_after_s: Option<u32> },
+    /// Refuse new calls, and nothing else, with 503 and Retry-After (`Some`): every place is taken; or take them again
+    /// (`None`). Refused so, a flood of calls leaves nothing behind.
+    Full { retry_after_s: Option<u32> },
     /// Replace the networks the guard trusts.
     SetTrusted(Vec<Cidr>),
 }

@@ -60,6 +60,7 @@ pub struct Endpoint {
     /// Calls not yet answered.
     pending: usize,
     draining: Option<u32>,
+    full: Option<u32>,
     /// Extensions a peer may require.
     supported: Vec<&'static str>,
     guard: Guard,
@@ -84,6 +85,7 @@ impl Endpoint {
             last_id: 0,
             pending: 0,
             draining: None,
+            full: None,
             supported,
             guard,
         }
@@ -296,6 +298,7 @@ impl Endpoint {
             Command::AnswerRefer { call, answer } => self.answer_refer(call, answer),
             Command::NotifyRefer { call, status } => self.notify_refer(call, status),
             Command::Drain { retry_after_s } => self.draining = retry_after_s,
+            Command::Full { retry_after_s } => self.full = retry_after_s,
             Command::SetTrusted(trusted) => self.guard.trust(trusted),
         }
     }

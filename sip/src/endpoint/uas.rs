@@ -57,6 +57,7 @@ impl Endpoint {
     /// Whether there is room for one more call.
     fn admit(&self) -> Result<(), Refusal> {
         self.check_draining()?;
+        self.full.map_or(Ok(()), |seconds| Err(retry(seconds)))?;
         let full = self.calls.len() >= self.config.max_calls
             || self.pending >= self.config.max_calls_pending
             || self.servers.len() >= self.config.max_transactions;
@@ -64,7 +65,6 @@ impl Endpoint {
     }
 
     pub(super) fn check_draining(&self) -> Result<(), Refusal> {
-        let retry = |seconds: u32| Refusal { status: 503, field: Some((HeaderName::RetryAfter, seconds.to_string())) };
         self.draining.map_or(Ok(()), |seconds| Err(retry(seconds)))
     }
 
@@ -224,6 +224,10 @@ impl Endpoint {
             _ => None,
         }
     }
+}
+
+fn retry(seconds: u32) -> Refusal {
+    Refusal { status: 503, field: Some((HeaderName::RetryAfter, seconds.to_string())) }
 }
 
 fn describe(message: &Message, seen: &Essentials<'_>) -> Result<IncomingInvite, crate::message::ParseError> {

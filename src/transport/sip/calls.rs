@@ -33,6 +33,7 @@ pub struct Calls {
     pub(super) routes: Box<dyn Routes>,
     retry_after_s: u32,
     draining: bool,
+    full: bool,
     /// By the number of the endpoint's handle.
     pub(super) calls: HashMap<u64, Live>,
     /// The handle of a call of ours that had to be tried again, by the number that its leg knows.
@@ -85,6 +86,7 @@ impl Calls {
             routes,
             retry_after_s,
             draining: false,
+            full: false,
             calls: HashMap::new(),
             retried: HashMap::new(),
             last_retry: 0,
@@ -157,14 +159,20 @@ impl Calls {
         Vec::new()
     }
 
-    /// What the endpoint is to be told once the server takes no new calls: OPTIONS are answered 503 too, so that
-    /// balancers send their calls elsewhere.
-    pub fn drain(&mut self) -> Option<Command> {
-        if self.draining || !self.reception.admission().is_draining() {
+    /// What the endpoint is to be told before the next message: that the server takes no new calls any more (OPTIONS are
+    /// answered 503 too, so that balancers send their calls elsewhere), that every place is taken, or that one is free.
+    pub fn door(&mut self) -> Option<Command> {
+        let admission = self.reception.admission();
+        if !self.draining && admission.is_draining() {
+            self.draining = true;
+            return Some(Command::Drain { retry_after_s: Some(self.retry_after_s) });
+        }
+        let full = admission.is_full();
+        if full == self.full {
             return None;
         }
-        self.draining = true;
-        Some(Command::Drain { retry_after_s: Some(self.retry_after_s) })
+        self.full = full;
+        Some(Command::Full { retry_after_s: full.then_some(self.retry_after_s) })
     }
 
     /// Whether no call goes on.
