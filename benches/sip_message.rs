@@ -13,7 +13,7 @@
 use bytes::Bytes;
 use offhook_sip::guard::GuardConfig;
 use offhook_sip::message::{HeaderName, Message};
-use offhook_sip::sdp::{Codec, Direction, LocalMedia, Session, SessionDescription, negotiate};
+use offhook_sip::sdp::{Codec, LocalMedia, Session, SessionDescription, negotiate};
 use offhook_sip::{CallHandle, Command, Endpoint, EndpointConfig, Event, Flow, Input, Moment, Output, Transport};
 
 fn main() {
@@ -40,13 +40,7 @@ fn index_invite_and_typed_headers(bencher: divan::Bencher<'_, '_>) {
 
 #[divan::bench]
 fn parse_and_negotiate_sdp(bencher: divan::Bencher<'_, '_>) {
-    let local = LocalMedia {
-        address: [10, 0, 0, 2].into(),
-        port: 20_000,
-        codecs: &[Codec::Pcmu, Codec::Pcma],
-        ptime_ms: 20,
-        direction: Direction::SendRecv,
-    };
+    let local = LocalMedia::new([10, 0, 0, 2].into(), 20_000, [Codec::Pcmu, Codec::Pcma]);
     bencher.bench(|| {
         let offer = SessionDescription::parse(divan::black_box(SDP.as_bytes())).ok()?;
         negotiate(&offer, &local, Session { id: 1, version: 1 }).ok()

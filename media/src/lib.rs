@@ -2,7 +2,7 @@
 //!
 //! Pure rules: no socket, no clock, no async, and no allocation per frame once a value is built.
 //! Time is an argument (a [`Moment`]), so a thousand hours of calls run in minutes of virtual time.
-//! Encryption, echo cancellation and wide-band codecs are deliberately absent.
+//! Echo cancellation is deliberately absent.
 #![forbid(unsafe_code)]
 
 pub mod conceal;
@@ -13,9 +13,12 @@ pub mod jitter;
 pub mod level;
 pub mod outbound;
 pub mod playout;
+pub mod quality;
 pub mod resample;
+pub mod rtcp;
 pub mod rtp;
 pub mod speech;
+pub mod srtp;
 pub mod tone;
 pub mod vad;
 pub mod voicing;

@@ -50,6 +50,9 @@ pub struct GuardConfig {
 pub enum Unknown {
     /// They are served like anybody's.
     Accept,
+    /// They are served once they prove who they are; OPTIONS are served without. Where nobody can (no users are set),
+    /// this is `Forbid`.
+    Challenge,
     /// They get 403.
     Forbid,
     /// They get no answer.
@@ -168,6 +171,8 @@ impl GuardCounts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     Pass,
+    /// Serve it if it proves who it comes from.
+    Challenge,
     /// Answer with this status.
     Refuse(u16),
     /// Do not answer.
@@ -208,6 +213,8 @@ impl Guard {
         }
         match self.config.unknown {
             Unknown::Accept => Verdict::Pass,
+            Unknown::Challenge if matches!(method, Method::Options | Method::Cancel) => Verdict::Pass,
+            Unknown::Challenge => Verdict::Challenge,
             Unknown::Forbid => self.refuse(Verdict::Refuse(403), GuardReason::Unknown),
             Unknown::Silent => self.refuse(Verdict::Silence, GuardReason::Unknown),
         }
@@ -227,6 +234,11 @@ impl Guard {
             return self.refuse(Verdict::Silence, GuardReason::Malformed);
         }
         Verdict::Pass
+    }
+
+    /// Counts a stranger who is refused for not being known.
+    pub fn note_unknown(&mut self) {
+        self.counts.count(GuardReason::Unknown);
     }
 
     /// Notes wrong credentials or a refusal; too many ban the source.

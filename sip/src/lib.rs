@@ -17,6 +17,7 @@
 )]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod auth;
 mod dialog;
 mod endpoint;
 pub mod guard;
@@ -29,7 +30,8 @@ mod transaction;
 pub use dialog::{BadReplaces, Replaces};
 pub use endpoint::{
     Advertised, CallHandle, Command, EndCause, Endpoint, EndpointConfig, Event, Flow, IncomingInvite, Input,
-    OutboundInvite, Output, Refresher, RefusalKind, Refused, Remote, SessionTimer, Transport, Warning,
+    OutboundInvite, Output, PingId, PingOutcome, Refresher, RefusalKind, Refused, Registration, RegistrationFailure,
+    RegistrationId, RegistrationState, Remote, SessionTimer, Transport, Warning,
 };
 pub use pii::Pii;
 pub use stream::{Framed, PONG, StreamFramer};

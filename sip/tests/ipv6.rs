@@ -4,7 +4,7 @@
 mod support;
 
 use offhook_sip::message::{HeaderName, Host, Message, Uri};
-use offhook_sip::sdp::{Codec, Direction, LocalMedia, SdpProblem, Session, SessionDescription, negotiate};
+use offhook_sip::sdp::{Codec, LocalMedia, SdpProblem, Session, SessionDescription, negotiate};
 use support::peer::{Peer, request};
 
 fn peer() -> Peer {
@@ -83,13 +83,7 @@ fn an_offer_of_both_families_is_answered_for_the_stream_we_reach() {
                 m=audio 22334 RTP/AVP 0\r\nc=IN IP4 192.0.2.10\r\nm=video 6024 RTP/AVP 107\r\nc=IN IP6 2001:db8::1\r\n\
                 a=rtpmap:107 H263-1998/90000\r\n";
     let offer = SessionDescription::parse(text.as_bytes()).unwrap();
-    let local = |address: &str| LocalMedia {
-        address: address.parse().unwrap(),
-        port: 4000,
-        codecs: &[Codec::Pcmu],
-        ptime_ms: 20,
-        direction: Direction::SendRecv,
-    };
+    let local = |address: &str| LocalMedia::new(address.parse().unwrap(), 4000, [Codec::Pcmu]);
     let session = Session { id: 1, version: 1 };
     let taken = negotiate(&offer, &local("192.0.2.2"), session).unwrap();
     assert_eq!(taken.agreed.remote_rtp, Some("192.0.2.10:22334".parse().unwrap()));

@@ -3,7 +3,6 @@
 
 use bytes::Bytes;
 use offhook_sip::message::{HeaderName, Message, Method, Uri, Writer};
-use offhook_sip::sdp::{Codec, Direction, LocalMedia, Session, SessionDescription, negotiate, read_answer};
 use offhook_sip::{Endpoint, EndpointConfig, Flow, Framed, Input, Moment, StreamFramer, Transport};
 use proptest::prelude::*;
 
@@ -160,42 +159,6 @@ proptest! {
             uri.user_decoded();
             uri.param("x");
         }
-    }
-
-    #[test]
-    fn no_description_panics_and_every_answer_is_lawful(bytes in shards()) {
-        let local = LocalMedia {
-            address: "10.0.0.1".parse().unwrap(),
-            port: 4000,
-            codecs: &[Codec::Pcmu, Codec::Pcma],
-            ptime_ms: 20,
-            direction: Direction::SendRecv,
-        };
-        let Ok(offer) = SessionDescription::parse(&bytes) else { return Ok(()) };
-        let Ok(taken) = negotiate(&offer, &local, Session { id: 1, version: 1 }) else { return Ok(()) };
-        let answer = SessionDescription::parse(taken.answer.as_bytes()).unwrap();
-        prop_assert_eq!(answer.media.len(), offer.media.len());
-        prop_assert_eq!(answer.media.iter().filter(|media| media.port != 0).count(), 1);
-        prop_assert!((10..=60).contains(&taken.agreed.ptime_ms));
-    }
-
-    #[test]
-    fn both_sides_agree(port in 1024_u16.., ptime in any::<u32>(), swap: bool, hold in 0_usize..4) {
-        let codecs = if swap { [Codec::Pcma, Codec::Pcmu] } else { [Codec::Pcmu, Codec::Pcma] };
-        let direction = [Direction::SendRecv, Direction::SendOnly, Direction::RecvOnly, Direction::Inactive][hold];
-        let caller = LocalMedia { address: "10.0.0.1".parse().unwrap(), port, codecs: &codecs, ptime_ms: ptime, direction };
-        let callee = LocalMedia { address: "10.0.0.2".parse().unwrap(), direction: Direction::SendRecv, ..caller };
-        let session = Session { id: 1, version: 1 };
-        let offer = SessionDescription::parse(caller.offer(session).as_bytes()).unwrap();
-        let taken = negotiate(&offer, &callee, session).unwrap();
-        let answer = SessionDescription::parse(taken.answer.as_bytes()).unwrap();
-        let agreed = read_answer(&answer, &caller).unwrap();
-        prop_assert_eq!(agreed.codec, taken.agreed.codec);
-        prop_assert_eq!(agreed.codec, codecs[0]);
-        prop_assert_eq!(agreed.ptime_ms, taken.agreed.ptime_ms);
-        prop_assert_eq!(agreed.direction, direction);
-        prop_assert_eq!(taken.agreed.direction, direction.reversed());
-        prop_assert_eq!(agreed.dtmf_payload_type, Some(101));
     }
 }
 

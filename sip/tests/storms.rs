@@ -83,6 +83,7 @@ fn handle_of(event: &Event) -> CallHandle {
         | Event::ReferRefused { call, .. }
         | Event::Referred { call, .. }
         | Event::Ended { call, .. } => *call,
+        Event::Registration { .. } | Event::Pong { .. } => unreachable!("nothing registers or pings here"),
     }
 }
 

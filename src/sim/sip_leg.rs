@@ -74,6 +74,7 @@ impl SipLeg {
             from_display: None,
             sdp: sdp.clone(),
             headers: Vec::new(),
+            credentials: None,
             replaces: None,
         };
         let mut leg = Self {

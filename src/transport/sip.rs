@@ -237,6 +237,7 @@ impl Driver {
             Event::ReinviteAnswered { call, answer } => {
                 self.calls.reinvite_answered(call, answer.ok().flatten().as_deref())
             }
+            Event::Registration { .. } | Event::Pong { .. } => Vec::new(),
         }
     }
 }

@@ -112,12 +112,18 @@ impl Dialog {
 
     /// A new request within the dialog (section 12.2.1.1) with the next number.
     pub(crate) fn request(&mut self, method: &Method, via: &str) -> Writer {
-        self.local_cseq = self.local_cseq.saturating_add(1);
-        self.write(method, self.local_cseq, via)
+        let number = self.next_cseq();
+        self.write(method, number, via)
     }
 
     /// The number of our last request.
     pub(crate) fn last_cseq(&self) -> u32 {
+        self.local_cseq
+    }
+
+    /// The number of a request that is sent again as a new one.
+    pub(crate) fn next_cseq(&mut self) -> u32 {
+        self.local_cseq = self.local_cseq.saturating_add(1);
         self.local_cseq
     }
 

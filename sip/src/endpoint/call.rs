@@ -1,5 +1,6 @@
 //! What an endpoint remembers of one call.
 
+use super::digest::Proof;
 use super::forks::Fork;
 use super::io::{CallHandle, Flow};
 use super::offer::{OurOffer, OwedAck};
@@ -42,6 +43,8 @@ pub(super) struct Call {
     pub(super) referred: Option<Referred>,
     /// The call that ends when this one is answered.
     pub(super) replaces: Option<CallHandle>,
+    /// What challenges are answered with, in a call that we placed.
+    pub(super) proof: Option<Box<Proof>>,
     /// The end was reported; the call only lives on to finish its exchanges.
     pub(super) ended: bool,
 }
@@ -134,6 +137,7 @@ impl Call {
             referring: None,
             referred: None,
             replaces: None,
+            proof: None,
             ended: false,
         }
     }

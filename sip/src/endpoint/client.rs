@@ -3,17 +3,26 @@
 use super::Endpoint;
 use super::clock::Owner;
 use super::io::{CallHandle, Flow, Output};
+use super::ping::PingId;
+use super::register::RegistrationId;
+use crate::Moment;
+use crate::auth::Answerer;
 use crate::message::{HeaderName, Message, Method, Writer};
 use crate::transaction::{ClientMachine, Effect, Effects, InviteClient, NonInviteClient, Timer};
 use bytes::Bytes;
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 pub(super) struct ClientTx {
     key: String,
     pub(super) flow: Flow,
     pub(super) request: Bytes,
     machine: ClientMachine,
-    user: User,
+    pub(super) user: User,
+    /// The challenges this request was sent with answers to.
+    pub(super) answerer: Option<Box<Answerer>>,
+    /// Where the last response came from.
+    pub(super) heard_from: Option<IpAddr>,
     /// What acknowledged 2xx answers that made no call.
     pub(super) acks: Vec<Ack>,
 }
@@ -34,10 +43,28 @@ pub(super) enum User {
     Bye(CallHandle),
     Info(CallHandle),
     Refer(CallHandle),
-    Notify(CallHandle),
-    Prack,
+    /// NOTIFY of the transfer with this CSeq number.
+    Notify(CallHandle, u32),
+    Prack(CallHandle),
+    Register(RegistrationId),
+    /// Sent at this time.
+    Ping {
+        id: PingId,
+        at: Moment,
+    },
     /// Nobody: CANCEL, and the BYE of a forked dialog.
     Nobody,
+}
+
+impl User {
+    /// The call a request belongs to, if the call is known.
+    pub(super) const fn call(self) -> Option<CallHandle> {
+        match self {
+            Self::Invite(call) | Self::Offer(call) | Self::Bye(call) | Self::Prack(call) => Some(call),
+            Self::Info(call) | Self::Refer(call) | Self::Notify(call, _) => Some(call),
+            Self::Register(_) | Self::Ping { .. } | Self::Nobody => None,
+        }
+    }
 }
 
 impl ClientTx {
@@ -60,6 +87,10 @@ impl Clients {
 
     pub(super) fn peek(&self, id: u64) -> Option<&ClientTx> {
         self.table.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut ClientTx> {
+        self.table.get_mut(&id)
     }
 
     pub(super) fn where_flow(&self, lost: impl Fn(&Flow) -> bool) -> Vec<u64> {
@@ -99,7 +130,10 @@ impl Endpoint {
         };
         let (id, key) = (self.fresh_id(), format!("{branch}|{method}"));
         self.clients.by_key.insert(key.clone(), id);
-        self.clients.table.insert(id, ClientTx { key, flow, request, machine, user, acks: Vec::new() });
+        self.clients.table.insert(
+            id,
+            ClientTx { key, flow, request, machine, user, acks: Vec::new(), answerer: None, heard_from: None },
+        );
         self.apply_client(id, effects, None);
         id
     }
@@ -115,6 +149,7 @@ impl Endpoint {
         let key = format!("{branch}|{}", seen.cseq.method);
         let Some(id) = self.clients.by_key.get(&key).copied() else { return };
         let Some(tx) = self.clients.table.get_mut(&id) else { return };
+        tx.heard_from = Some(flow.remote.ip().to_canonical());
         if flow.connection.is_some() {
             // The driver has chosen or made a connection: what follows stays on it.
             tx.flow = *flow;
@@ -167,7 +202,9 @@ impl Endpoint {
                 Effect::Start(timer, after) => self.start_timer(Owner::Client(id), timer, after),
                 Effect::Stop(timer) => self.clock.stop(Owner::Client(id), timer),
                 Effect::Deliver => {
-                    if let Some(response) = response {
+                    if let Some(response) = response
+                        && !self.answer_challenge(id, response)
+                    {
                         self.on_answer(id, user, flow, response);
                     }
                 }

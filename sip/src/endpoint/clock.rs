@@ -10,6 +10,7 @@ pub(super) enum Owner {
     Server(u64),
     Client(u64),
     Call(u64),
+    Registration(u64),
 }
 
 /// Starting, stopping and taking the next one each cost O(log n).

@@ -1,6 +1,7 @@
 //! What an endpoint is told once.
 
 use super::session::SessionTimer;
+use crate::auth::ServerAuth;
 use crate::guard::GuardConfig;
 use crate::transaction::Timings;
 use std::time::Duration;
@@ -35,6 +36,8 @@ pub struct EndpointConfig {
     pub retry_after_s: u32,
     /// Limits per source for requests that belong to no call yet.
     pub guard: GuardConfig,
+    /// Users that may prove themselves where strangers are challenged.
+    pub server_auth: Option<ServerAuth>,
 }
 
 /// A host that peers reach us at.
@@ -62,6 +65,7 @@ impl Default for EndpointConfig {
             session_timer: SessionTimer::default(),
             retry_after_s: 5,
             guard: GuardConfig::default(),
+            server_auth: None,
         }
     }
 }

@@ -4,9 +4,19 @@
 use super::Endpoint;
 use super::io::{CallHandle, Flow, Transport};
 use super::screen::Refusal;
+use crate::auth::Identity;
 use crate::guard::{GuardCounts, Verdict};
 use crate::message::{HeaderName, Message, Method};
+use crate::pii::Pii;
 use bytes::Bytes;
+
+/// Whether a request is served.
+pub(super) enum Gate {
+    /// It is; with the user it comes from, if it proved that.
+    Open(Option<Pii<String>>),
+    /// It is not, and all is said.
+    Shut,
+}
 
 impl Endpoint {
     /// What the guard refused, and whom it remembers.
@@ -14,15 +24,45 @@ impl Endpoint {
         self.guard.counts()
     }
 
-    /// Whether a request outside every known dialog and transaction is served; where not, all is said.
-    pub(super) fn passes_gate(&mut self, flow: &Flow, message: &Message, method: &Method) -> bool {
+    /// Whether a request outside every known dialog and transaction is served. Where not, all is said.
+    pub(super) fn passes_gate(&mut self, flow: &Flow, message: &Message, method: &Method) -> Gate {
         let agent = message.text(HeaderName::UserAgent);
         match self.guard.check(flow.remote.ip(), method, agent.as_deref(), self.now) {
-            Verdict::Pass => return true,
+            Verdict::Pass => return Gate::Open(None),
+            // Within a dialog that is not known there is nothing to protect: 481 whoever asks.
+            Verdict::Challenge if message.address(HeaderName::To).is_ok_and(|to| to.tag().is_some()) => {
+                return Gate::Open(None);
+            }
+            Verdict::Challenge => return self.identify(flow, message),
             Verdict::Refuse(status) => self.refuse(flow, message, Refusal::bare(status)),
             Verdict::Silence => {}
         }
-        false
+        Gate::Shut
+    }
+
+    /// Asks a stranger who it is. Whoever is not known hears the same, whatever is wrong.
+    fn identify(&mut self, flow: &Flow, message: &Message) -> Gate {
+        let (source, now) = (flow.remote.ip(), self.now);
+        let Some(verifier) = &mut self.verifier else {
+            self.guard.note_unknown();
+            self.refuse(flow, message, Refusal::bare(403));
+            return Gate::Shut;
+        };
+        let identity = verifier.verify(message, source, now);
+        if let Identity::User(user) = identity {
+            return Gate::Open(Some(Pii::new(user)));
+        }
+        let challenges = verifier.challenges(identity == Identity::Stale, source, now);
+        if identity == Identity::Wrong {
+            self.guard.failure(source, now);
+            self.guard.note_unknown();
+        }
+        self.answer_stateless(flow, message, 401, |writer| {
+            for challenge in &challenges {
+                writer.header(HeaderName::WwwAuthenticate, challenge);
+            }
+        });
+        Gate::Shut
     }
 
     /// Whether the sender of a malformed message is told so.

@@ -207,10 +207,14 @@ impl Endpoint {
             return self.outputs.push_back(Output::Transmit { flow, bytes });
         }
         let Some((flow, via, _)) = self.prepare(handle) else { return };
+        let proof = self.proof_of(handle, cseq.number);
         let Some(call) = self.calls.get_mut(&handle) else { return };
         let Some(dialog) = call.dialog.as_ref() else { return };
-        let body = sdp.map(|sdp| (screen::ACCEPT, sdp.as_ref()));
-        let bytes = dialog.ack(cseq.number, &via).finish(body);
+        let mut writer = dialog.ack(cseq.number, &via);
+        for answer in &proof {
+            writer.header(answer.name, &answer.value);
+        }
+        let bytes = writer.finish(sdp.map(|sdp| (screen::ACCEPT, sdp.as_ref())));
         call.last_ack = Some((cseq.number, flow, bytes.clone()));
         self.outputs.push_back(Output::Transmit { flow, bytes });
     }

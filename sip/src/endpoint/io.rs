@@ -1,6 +1,9 @@
 //! What goes into an endpoint and what comes out.
 
 use super::outcome::{Refused, Remote};
+use super::ping::{PingId, PingOutcome};
+use super::register::{Registration, RegistrationId, RegistrationState};
+use crate::auth::Credentials;
 use crate::dialog::Replaces;
 use crate::guard::Cidr;
 use crate::message::{ExtraHeader, UriBuf};
@@ -131,6 +134,12 @@ pub enum Command {
     /// Refuse new calls, and nothing else, with 503 and Retry-After (`Some`): every place is taken; or take them again
     /// (`None`). Refused so, a flood of calls leaves nothing behind.
     Full { retry_after_s: Option<u32> },
+    /// Register with somebody, and stay registered.
+    Register(Box<Registration>),
+    /// Take a registration back.
+    Unregister { id: RegistrationId },
+    /// Ask by OPTIONS whether a host is there.
+    Ping { id: PingId, flow: Flow, target: UriBuf },
     /// Replace the networks the guard trusts.
     SetTrusted(Vec<Cidr>),
 }
@@ -148,6 +157,8 @@ pub struct OutboundInvite {
     /// Our offer. Empty: the callee makes it, and [`Event::Answered`] is to be followed by `Acknowledge`.
     pub sdp: Bytes,
     pub headers: Vec<ExtraHeader>,
+    /// What 401 and 407 are answered with. It is said to the host of `flow` only.
+    pub credentials: Option<Credentials>,
     /// The call at the other side that this one takes the place of, as [`Event::Referred`] named it.
     pub replaces: Option<Replaces>,
 }
@@ -160,7 +171,7 @@ pub enum Output {
     Event(Event),
 }
 
-/// What happened to a call. After `Ended` nothing more is said of it.
+/// What happened, mostly to a call. After `Ended` nothing more is said of that one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// Somebody calls. 100 was sent.
@@ -188,6 +199,10 @@ pub enum Event {
     /// The other side asks us to call somebody else, in place of the call `replaces` where that is given. Nothing is done
     /// about it here. Reply by `AnswerRefer`.
     Referred { call: CallHandle, to: Pii<UriBuf>, replaces: Option<Replaces>, referred_by: Option<Pii<String>> },
+    /// What became of a registration.
+    Registration { id: RegistrationId, state: RegistrationState },
+    /// What became of a ping.
+    Pong { id: PingId, outcome: PingOutcome },
     /// The call is over. `reason` is the text of a Reason header, such as `Q.850;cause=16`. `refused` explains a call of
     /// ours that was refused.
     Ended { call: CallHandle, cause: EndCause, reason: Option<String>, refused: Option<Box<Refused>> },
@@ -238,6 +253,8 @@ pub struct IncomingInvite {
     pub offer: Option<Bytes>,
     /// The call of ours whose place this one takes if it is answered; that one then ends by itself.
     pub replaces: Option<CallHandle>,
+    /// Who the caller proved to be, where strangers are challenged.
+    pub authenticated: Option<Pii<String>>,
     /// Values of the header fields an application may ask for, by canonical name: identity, diversion,
     /// subject, and every extension field, in order. At most 64.
     pub headers: Vec<(String, Pii<String>)>,

@@ -8,14 +8,17 @@ mod call;
 mod client;
 mod clock;
 mod config;
+mod digest;
 mod forks;
 mod gate;
 mod indialog;
 mod io;
 mod offer;
 mod outcome;
+mod ping;
 mod random;
 mod refer;
+mod register;
 mod reliable;
 mod replaces;
 mod reply;
@@ -28,9 +31,12 @@ mod uas;
 pub use config::{Advertised, EndpointConfig};
 pub use io::{CallHandle, Command, EndCause, Event, Flow, IncomingInvite, Input, OutboundInvite, Output, Transport};
 pub use outcome::{RefusalKind, Refused, Remote, Warning};
+pub use ping::{PingId, PingOutcome};
+pub use register::{Registration, RegistrationFailure, RegistrationId, RegistrationState};
 pub use session::{Refresher, SessionTimer};
 
 use crate::Moment;
+use crate::auth::Verifier;
 use crate::dialog::DialogId;
 use crate::guard::Guard;
 use crate::message::{Essentials, HeaderName, Message, Method, ParseError, Scheme, salvage};
@@ -39,7 +45,9 @@ use bytes::Bytes;
 use call::{Call, Phase};
 use client::Clients;
 use clock::{Clock, Owner};
+use gate::Gate;
 use random::Random;
+use register::Binding;
 use screen::Refusal;
 use server::Servers;
 use std::collections::{HashMap, VecDeque};
@@ -56,6 +64,7 @@ pub struct Endpoint {
     clients: Clients,
     calls: HashMap<CallHandle, Call>,
     dialogs: HashMap<DialogId, CallHandle>,
+    bindings: HashMap<RegistrationId, Binding>,
     last_id: u64,
     /// Calls not yet answered.
     pending: usize,
@@ -64,12 +73,15 @@ pub struct Endpoint {
     /// Extensions a peer may require.
     supported: Vec<&'static str>,
     guard: Guard,
+    /// Knows who may prove who they are.
+    verifier: Option<Verifier>,
 }
 
 impl Endpoint {
     /// `seed` makes tags, branches and Call-IDs; give it from the system's random source in
     /// production, and a fixed one where a run is to be repeated.
     pub fn new(config: EndpointConfig, seed: u64) -> Self {
+        let verifier = config.server_auth.clone().map(Verifier::new);
         let supported = screen::supported(&config);
         let guard = Guard::new(config.guard.clone(), seed);
         Self {
@@ -82,12 +94,14 @@ impl Endpoint {
             clients: Clients::default(),
             calls: HashMap::new(),
             dialogs: HashMap::new(),
+            bindings: HashMap::new(),
             last_id: 0,
             pending: 0,
             draining: None,
             full: None,
             supported,
             guard,
+            verifier,
         }
     }
 
@@ -164,9 +178,13 @@ impl Endpoint {
         if let Some(id) = self.servers.find(&key) {
             return self.repeat_server(id);
         }
-        if self.find_dialog(&seen).is_none() && !self.passes_gate(&flow, &message, &method) {
-            return;
-        }
+        let user = match self.find_dialog(&seen) {
+            Some(_) => None,
+            None => match self.passes_gate(&flow, &message, &method) {
+                Gate::Open(user) => user,
+                Gate::Shut => return,
+            },
+        };
         if let Err(refusal) = screen::any(&message, &method, &target, &self.supported) {
             return self.refuse(&flow, &message, refusal);
         }
@@ -174,7 +192,7 @@ impl Endpoint {
             self.on_dialog_request(&flow, &message, &seen, &method, key)
         } else {
             match method {
-                Method::Invite => self.on_new_invite(&flow, &message, &seen, key),
+                Method::Invite => self.on_new_invite(&flow, &message, &seen, key, user),
                 Method::Options => self.answer_options(&flow, &message),
                 // Nobody without a call may send us anywhere.
                 Method::Refer => Err(Refusal::bare(403)),
@@ -254,6 +272,7 @@ impl Endpoint {
                 Owner::Server(id) => self.on_server_timer(id, timer),
                 Owner::Client(id) => self.on_client_timer(id, timer),
                 Owner::Call(number) => self.on_call_timer(CallHandle::from_u64(number), timer),
+                Owner::Registration(number) => self.begin_register(RegistrationId(number)),
             }
         }
     }
@@ -299,6 +318,9 @@ impl Endpoint {
             Command::NotifyRefer { call, status } => self.notify_refer(call, status),
             Command::Drain { retry_after_s } => self.draining = retry_after_s,
             Command::Full { retry_after_s } => self.full = retry_after_s,
+            Command::Register(registration) => self.register(*registration),
+            Command::Unregister { id } => self.unregister(id),
+            Command::Ping { id, flow, target } => self.ping(id, flow, &target),
             Command::SetTrusted(trusted) => self.guard.trust(trusted),
         }
     }
@@ -326,6 +348,7 @@ impl Endpoint {
         for id in self.servers.on_connection(connection) {
             self.forget_server(id);
         }
+        self.on_register_stream_closed(connection);
     }
 
     fn event(&mut self, call: CallHandle, event: Event) {
@@ -421,13 +444,17 @@ impl Endpoint {
 
     /// Our Contact. `secure` asks for a SIPS URI, as a request that was made to one does (section 8.1.1.8 and 12.1.1).
     fn contact(&self, flow: &Flow, secure: bool) -> String {
+        self.contact_as(&self.config.contact_user, flow, secure)
+    }
+
+    fn contact_as(&self, user: &str, flow: &Flow, secure: bool) -> String {
         let (scheme, transport) = match flow.transport {
             _ if secure => ("sips", ""),
             Transport::Udp => ("sip", ""),
             Transport::Tcp => ("sip", ";transport=tcp"),
             Transport::Tls => ("sip", ";transport=tls"),
         };
-        format!("<{scheme}:{}@{}{transport}>", self.config.contact_user, self.sent_by(flow))
+        format!("<{scheme}:{user}@{}{transport}>", self.sent_by(flow))
     }
 
     /// A Via for a new request, and the branch in it.

@@ -232,7 +232,7 @@ impl Endpoint {
         writer
             .header(HeaderName::RAck, format_args!("{rseq} {cseq} INVITE"))
             .header(HeaderName::UserAgent, &self.config.user_agent);
-        self.open_client(&Method::Prack, &branch, flow, writer.finish(None), User::Prack);
+        self.open_client(&Method::Prack, &branch, flow, writer.finish(None), User::Prack(handle));
     }
 }
 

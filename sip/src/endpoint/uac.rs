@@ -2,6 +2,7 @@
 
 use super::call::{Call, Cancel, Phase};
 use super::client::{Silence, User, follow_up};
+use super::digest::Proof;
 use super::io::{CallHandle, EndCause, Event, Flow, OutboundInvite, Output};
 use super::outcome::{Refused, Remote};
 use super::session::SessionFields;
@@ -24,7 +25,8 @@ impl Endpoint {
         let phase = Phase::Calling { client: 0, cancel: Cancel::No };
         let offered = !invite.sdp.is_empty();
         let local_sdp = Some(invite.sdp.clone()).filter(|_| offered);
-        self.insert_call(handle, Call { offered, local_sdp, ..Call::new(invite.flow, None, phase) });
+        let proof = invite.credentials.clone().map(|known| Box::new(Proof::new(known, invite.flow.remote.ip())));
+        self.insert_call(handle, Call { offered, local_sdp, proof, ..Call::new(invite.flow, None, phase) });
         let client = self.open_client(
             &Method::Invite,
             &branch,
@@ -73,7 +75,9 @@ impl Endpoint {
         match user {
             User::Invite(call) => self.on_invite_answer(client, call, flow, status, response),
             User::Refer(call) => self.on_refer_answer(call, status, response),
-            User::Notify(call) if status >= 300 => self.forget_referral(call),
+            User::Notify(call, refer) if status >= 300 => self.on_notify_refused(call, refer),
+            User::Register(id) => self.on_register_answer(client, id, status, response),
+            User::Ping { id, at } => self.on_pong(id, at, status),
             User::Offer(call) => self.on_offer_answer(client, call, status, response),
             User::Bye(call) if status >= 200 => self.forget_call(call),
             User::Info(call) if matches!(status, 408 | 481) => self.lose(call, EndCause::Forgotten),
@@ -96,6 +100,8 @@ impl Endpoint {
                 }
             }
             User::Bye(call) => self.forget_call(call),
+            User::Register(id) => self.on_register_silence(id, silence),
+            User::Ping { id, .. } => self.on_ping_silence(id, silence),
             User::Offer(call) if silence == Silence::TimedOut => self.lose_offer(call),
             User::Offer(call) => self.drop_offer(call),
             User::Info(call) if silence == Silence::TimedOut => self.lose(call, cause),
@@ -109,8 +115,8 @@ impl Endpoint {
                     self.lose(call, cause);
                 }
             }
-            User::Notify(call) => self.forget_referral(call),
-            User::Info(_) | User::Prack | User::Nobody => {}
+            User::Notify(call, refer) => self.on_notify_refused(call, refer),
+            User::Info(_) | User::Prack(_) | User::Nobody => {}
         }
     }
 
@@ -262,6 +268,8 @@ fn again(invite: &Bytes, via: &str, timer: &SessionFields) -> Option<Bytes> {
     for (name, spelled, value) in invite.iter() {
         match name {
             HeaderName::Via | HeaderName::SessionExpires | HeaderName::MinSe => {}
+            // A nonce is not to be counted twice: whoever wants credentials asks again.
+            HeaderName::Authorization | HeaderName::ProxyAuthorization => {}
             HeaderName::ContentType | HeaderName::ContentLength => {}
             HeaderName::CSeq => {
                 writer.header(HeaderName::CSeq, format_args!("{number} INVITE"));

@@ -2,6 +2,7 @@
 //! (RFC 3261 section 13.3, 9.2), and the 2xx that is repeated until its ACK.
 
 use super::call::{AckWait, Call, Peer, Phase};
+use super::gate::Gate;
 use super::io::{CallHandle, EndCause, Event, Flow, IncomingInvite, Output};
 use super::outcome::selected;
 use super::screen::{self, Refusal};
@@ -20,6 +21,7 @@ impl Endpoint {
         message: &Message,
         seen: &Essentials<'_>,
         key: String,
+        user: Option<Pii<String>>,
     ) -> Result<(), Refusal> {
         screen::offer(message)?;
         screen::contact(seen)?;
@@ -35,6 +37,7 @@ impl Endpoint {
         let dialog = Dialog::callee(message, seen, &to_tag).map_err(bad)?;
         let mut invite = describe(message, seen).map_err(bad)?;
         invite.replaces = replaces;
+        invite.authenticated = user;
         let call = CallHandle::inbound(self.fresh_id());
         let opening = Opening { key, merge, flow: *flow, to_tag, call };
         let server = self.open_server(message.clone(), opening);
@@ -187,7 +190,7 @@ impl Endpoint {
         let key = server::key(message, seen, &Method::Invite);
         let found = self.servers.find(&key).and_then(|id| Some((id, self.servers.peek(id)?.call)));
         let Some((server, call)) = found else {
-            if self.passes_gate(flow, message, &Method::Cancel) {
+            if let Gate::Open(_) = self.passes_gate(flow, message, &Method::Cancel) {
                 self.refuse(flow, message, Refusal::bare(481));
             }
             return;
@@ -242,6 +245,7 @@ fn describe(message: &Message, seen: &Essentials<'_>) -> Result<IncomingInvite, 
         call_id: seen.call_id.to_owned(),
         offer: Some(message.body().clone()).filter(|body| !body.is_empty()),
         replaces: None,
+        authenticated: None,
         headers: selected(message),
     })
 }

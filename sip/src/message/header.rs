@@ -66,6 +66,7 @@ pub enum HeaderName {
     InfoPackage,
     RecvInfo,
     Path,
+    ServiceRoute,
     /// A name this library has no rule for.
     Other,
 }
@@ -135,6 +136,7 @@ impl HeaderName {
             Self::InfoPackage => "Info-Package",
             Self::RecvInfo => "Recv-Info",
             Self::Path => "Path",
+            Self::ServiceRoute => "Service-Route",
             Self::Other => "",
         }
     }
@@ -194,7 +196,7 @@ const fn candidates(length: usize) -> &'static [HeaderName] {
         12 => {
             &[MaxForwards, ContentType, RecordRoute, AllowEvents, HistoryInfo, Organization, MimeVersion, InfoPackage]
         }
-        13 => &[ProxyRequire, Authorization],
+        13 => &[ProxyRequire, Authorization, ServiceRoute],
         14 => &[ContentLength],
         15 => &[AcceptEncoding, AcceptLanguage, SessionExpires],
         16 => &[ContentEncoding, ContentLanguage, WwwAuthenticate],
@@ -217,7 +219,7 @@ mod tests {
             assert_eq!(HeaderName::from_wire(name.as_str().to_ascii_uppercase().as_bytes()), name);
             count += 1;
         }
-        assert_eq!(count, 61);
+        assert_eq!(count, 62);
     }
 
     #[test]

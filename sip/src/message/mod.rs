@@ -9,6 +9,7 @@ mod header;
 mod method;
 mod name_addr;
 mod params;
+pub(crate) use params::unescape;
 pub(crate) use parse::{head, salvage};
 mod parse;
 pub(crate) mod scan;

@@ -49,6 +49,15 @@ impl Writer {
         self
     }
 
+    /// Copies a field as it came under its own spelling.
+    pub(crate) fn copy_field(&mut self, spelled: &[u8], value: &[u8]) -> &mut Self {
+        self.raw(spelled);
+        self.raw(b": ");
+        self.raw(value);
+        self.raw(b"\r\n");
+        self
+    }
+
     pub fn extra(&mut self, headers: &[ExtraHeader]) -> &mut Self {
         for header in headers {
             self.field(&header.name, &header.value);

@@ -49,6 +49,10 @@ pub enum SdpProblem {
     BadPtime,
     #[error("rtcp attribute is malformed")]
     BadRtcp,
+    #[error("fmtp of the chosen codec is malformed")]
+    BadFmtp,
+    #[error("crypto is malformed")]
+    BadCrypto,
     #[error("address is a host name, which is never resolved")]
     NamedAddress,
     #[error("address is not that of one host")]
@@ -57,10 +61,18 @@ pub enum SdpProblem {
     ForbiddenPort,
     #[error("address family is not ours")]
     OtherFamily,
-    #[error("no audio stream over RTP/AVP")]
+    #[error("no audio stream over RTP/AVP or RTP/SAVP")]
     NoAudio,
-    #[error("audio only over a secure profile, which is not supported")]
+    #[error("audio only over a secure profile that is not taken here")]
     SecureOnly,
+    #[error("audio only in the clear, and encryption is required here")]
+    ClearOnly,
+    #[error("no crypto suite in common")]
+    NoCrypto,
+    #[error("the crypto answered is none of those offered")]
+    OtherCrypto,
+    #[error("the answer has fewer streams than the offer")]
+    MissingStream,
     #[error("no codec in common")]
     NoCodec,
 }

@@ -1,16 +1,25 @@
-//! SDP for telephony: one audio stream, offers and answers (RFC 8866, RFC 3264, RFC 4733).
+//! SDP for telephony: one audio stream, offers and answers (RFC 8866, RFC 3264, RFC 4733, RFC 4568).
 //!
-//! Deliberately absent: ICE, bundles, SRTP keys, and any name resolution. An address that is a name is
+//! Deliberately absent: ICE, bundles, DTLS, and any name resolution. An address that is a name is
 //! refused, and so is one that could aim our media at many hosts or at none.
 
 mod codec;
+mod crypto;
 mod error;
+mod exchange;
 mod negotiate;
+mod opus;
 mod parse;
+mod write;
 
 pub use codec::Codec;
+pub use crypto::{Crypto, CryptoSuite, LONGEST as LONGEST_KEY, LocalKey, MasterKey, Mki};
 pub use error::{SdpError, SdpProblem};
-pub use negotiate::{Agreed, LocalMedia, Negotiated, Session, negotiate, read_answer};
+pub use exchange::Exchange;
+pub use negotiate::{
+    Agreed, AgreedCrypto, LocalMedia, Negotiated, RtcpMode, Session, SrtpPolicy, TelephoneEvent, negotiate, read_answer,
+};
+pub use opus::OpusParameters;
 pub use parse::{Connection, Media, Origin, RtpMap, SessionDescription};
 
 /// Which way media flows, from the point of view of whoever states it (RFC 3264 section 5.1).

@@ -4,6 +4,7 @@
 //! that mean nothing here are skipped, but every line must have the form `type=value`.
 
 use super::Direction;
+use super::crypto::{self, Crypto};
 use super::error::{SdpError, SdpProblem};
 use std::net::IpAddr;
 
@@ -57,6 +58,25 @@ pub struct Media {
     pub maxptime_ms: Option<u32>,
     /// `a=rtcp` port and address (RFC 3605).
     pub rtcp: Option<(u16, Option<Connection>)>,
+    /// `a=rtcp-mux` (RFC 5761).
+    pub rtcp_mux: bool,
+    /// Payload type and parameters of each `a=fmtp`.
+    pub formats_parameters: Vec<(u8, String)>,
+    /// Each `a=crypto` that can be used (RFC 4568).
+    pub crypto: Vec<Crypto>,
+}
+
+impl Media {
+    /// Whether the profile is encrypted by keys in the description: RTP/SAVP or RTP/SAVPF.
+    pub fn is_secure(&self) -> bool {
+        matches!(self.protocol.as_str(), "RTP/SAVP" | "RTP/SAVPF")
+    }
+
+    /// Whether the profile is one of ours: RTP/AVP, RTP/SAVP, or one of these with feedback (RFC 4585), which we
+    /// never send but need not be spared.
+    pub(super) fn is_rtp(&self) -> bool {
+        self.is_secure() || matches!(self.protocol.as_str(), "RTP/AVP" | "RTP/AVPF")
+    }
 }
 
 /// `a=rtpmap` (RFC 8866 section 6.6).
@@ -138,13 +158,25 @@ impl Draft {
             }
             return Ok(());
         }
-        let (Some((name, value)), Some(media)) = (value.split_once(':'), self.media.last_mut()) else { return Ok(()) };
+        let Some(media) = self.media.last_mut() else { return Ok(()) };
+        if value.trim_end() == "rtcp-mux" {
+            media.rtcp_mux = true;
+        }
+        let Some((name, value)) = value.split_once(':') else { return Ok(()) };
         match name {
             "rtpmap" if media.rtpmaps.len() >= MAX_FORMATS => return Err(SdpProblem::TooMany),
             "rtpmap" => media.rtpmaps.push(rtpmap(value).ok_or(SdpProblem::BadRtpMap)?),
             "ptime" => media.ptime_ms = Some(value.trim().parse().map_err(|_| SdpProblem::BadPtime)?),
             "maxptime" => media.maxptime_ms = Some(value.trim().parse().map_err(|_| SdpProblem::BadPtime)?),
             "rtcp" => media.rtcp = Some(rtcp(value)?),
+            "fmtp" if media.formats_parameters.len() >= MAX_FORMATS => return Err(SdpProblem::TooMany),
+            "fmtp" => media.formats_parameters.extend(fmtp(value)),
+            "crypto" if media.crypto.len() >= MAX_CRYPTO => return Err(SdpProblem::TooMany),
+            "crypto" => match crypto::parse(value) {
+                crypto::Read::Usable(crypto) => media.crypto.push(crypto),
+                crypto::Read::Foreign => {}
+                crypto::Read::Malformed => return Err(SdpProblem::BadCrypto),
+            },
             _ => {}
         }
         Ok(())
@@ -228,6 +260,9 @@ fn media(line: usize, value: &str) -> Result<Media, SdpProblem> {
         ptime_ms: None,
         maxptime_ms: None,
         rtcp: None,
+        rtcp_mux: false,
+        formats_parameters: Vec::new(),
+        crypto: Vec::new(),
     })
 }
 
@@ -246,6 +281,12 @@ fn rtpmap(value: &str) -> Option<RtpMap> {
     (!name.is_empty()).then(|| RtpMap { payload_type, name: name.to_owned(), clock_hz, channels })
 }
 
+/// Parameters of formats that are no payload types mean nothing here.
+fn fmtp(value: &str) -> Option<(u8, String)> {
+    let (format, parameters) = value.trim().split_once(' ')?;
+    Some((format.parse().ok()?, parameters.trim().to_owned()))
+}
+
 fn rtcp(value: &str) -> Result<(u16, Option<Connection>), SdpProblem> {
     let value = value.trim();
     let (port, address) = value.split_once(' ').map_or((value, None), |(port, rest)| (port, Some(rest)));
@@ -257,3 +298,4 @@ fn rtcp(value: &str) -> Result<(u16, Option<Connection>), SdpProblem> {
 const MAX_SIZE: usize = 64 * 1024;
 const MAX_MEDIA: usize = 32;
 const MAX_FORMATS: usize = 128;
+const MAX_CRYPTO: usize = 32;

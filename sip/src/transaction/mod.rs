@@ -51,7 +51,7 @@ pub(crate) enum Timer {
     A,
     /// When to give up on an INVITE that nobody answered (64*T1).
     B,
-    /// When to forget a refused INVITE whose refusal may still be repeated (64*T1).
+    /// When to forget a refused INVITE whose refusal may still be repeated (64*T1, at least 32 s).
     D,
     /// When to send an unanswered request other than INVITE again (T1, doubling to T2).
     E,
@@ -93,7 +93,7 @@ pub(crate) enum Timer {
     AwaitPrack,
     /// When to end a call whose 2xx carried an offer that the application leaves unanswered (32*T1).
     OwedAck,
-    /// When to refresh the session (half its interval; RFC 4028 section 10).
+    /// When to refresh the session (half its interval; RFC 4028 section 10), or a registration.
     Refresh,
     /// When to end a session that was not refreshed (a third of the interval early, at most 32 s).
     SessionExpiry,

@@ -106,6 +106,7 @@ impl Net {
             from_display: Some("Alice \"A\"".into()),
             sdp: Bytes::from_static(OFFER.as_bytes()),
             headers: Vec::new(),
+            credentials: None,
             replaces: None,
         };
         self.command(CALLER, Command::Invite(Box::new(invite)));

@@ -63,6 +63,7 @@ impl Peer {
             from_display: None,
             sdp: super::sdp(),
             headers: Vec::new(),
+            credentials: None,
             replaces: None,
         };
         adjust(&mut invite);

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use offhook_media::g711::G711;
 use offhook_media::inbound::InboundConfig;
 use offhook_media::outbound::{OutboundConfig, RtpOutbound};
-use offhook_sip::sdp::{Agreed, Codec, Direction, LocalMedia, Session, SessionDescription, negotiate, read_answer};
+use offhook_sip::sdp::{Agreed, Codec, Direction, Exchange, LocalMedia, SdpError};
 use rand::RngExt;
 
 use crate::queue::{Sender, bounded};
@@ -38,11 +38,10 @@ impl MediaDesk {
     /// # Errors
     /// [`MediaRefusal`]: with which status to refuse the call.
     pub fn answer(&self, call: u64, reached_at: IpAddr, offer: &[u8]) -> Result<Answered, MediaRefusal> {
-        let offer = parse(offer)?;
-        let (mut port, local, session) = self.open(reached_at)?;
-        let negotiated = negotiate(&offer, &local, session).map_err(|error| MediaRefusal::Sdp(error.status()))?;
+        let (mut port, mut exchange) = self.open(reached_at)?;
+        let negotiated = exchange.answer(offer)?;
         port.announce();
-        let (leg, media) = start(port, &negotiated.agreed, local, session, &self.signalling, call)?;
+        let (leg, media) = start(port, &negotiated.agreed, exchange, &self.signalling, call)?;
         Ok(Answered { leg, media, sdp: negotiated.answer.into() })
     }
 
@@ -51,18 +50,19 @@ impl MediaDesk {
     /// # Errors
     /// [`MediaRefusal::NoPort`].
     pub fn offer(&self, call: u64, reached_at: IpAddr) -> Result<Offered, MediaRefusal> {
-        let (mut port, local, session) = self.open(reached_at)?;
+        let (mut port, mut exchange) = self.open(reached_at)?;
         port.announce();
-        let sdp = local.offer(session).into();
-        Ok(Offered { sdp, port, local, session, signalling: self.signalling.clone(), call })
+        let sdp = exchange.offer().into();
+        Ok(Offered { sdp, port, exchange, signalling: self.signalling.clone(), call })
     }
 
-    fn open(&self, reached_at: IpAddr) -> Result<(RtpPort, LocalMedia<'static>, Session), MediaRefusal> {
+    fn open(&self, reached_at: IpAddr) -> Result<(RtpPort, Exchange), MediaRefusal> {
         let port = self.ports.bind().map_err(|_| MediaRefusal::NoPort)?;
         // A wildcard bind is described by the address that the far side reached us at.
         let address = if self.address.is_unspecified() { reached_at } else { self.address };
-        let local = local_media(address, port.number());
-        Ok((port, local, Session { id: rand::rng().random::<u32>().into(), version: 1 }))
+        let exchange =
+            Exchange::new(LocalMedia::new(address, port.number(), CODECS), rand::rng().random::<u32>().into());
+        Ok((port, exchange))
     }
 }
 
@@ -79,8 +79,7 @@ pub struct Offered {
     /// Our offer.
     pub sdp: Bytes,
     port: RtpPort,
-    local: LocalMedia<'static>,
-    session: Session,
+    exchange: Exchange,
     signalling: Signalling,
     call: u64,
 }
@@ -90,17 +89,16 @@ impl Offered {
     ///
     /// # Errors
     /// When the answer cannot be read or takes nothing of what was offered.
-    pub fn answered(self, answer: &[u8]) -> Result<(RtpLeg, CallMedia), MediaRefusal> {
-        let agreed = read_answer(&parse(answer)?, &self.local).map_err(|error| MediaRefusal::Sdp(error.status()))?;
-        start(self.port, &agreed, self.local, self.session, &self.signalling, self.call)
+    pub fn answered(mut self, answer: &[u8]) -> Result<(RtpLeg, CallMedia), MediaRefusal> {
+        let agreed = self.exchange.answered(answer)?;
+        start(self.port, &agreed, self.exchange, &self.signalling, self.call)
     }
 }
 
 /// The media of a call that is going on, as the signalling sees it.
 pub struct CallMedia {
     changes: Sender<Turnabout>,
-    local: LocalMedia<'static>,
-    session: Session,
+    exchange: Exchange,
     sends: bool,
 }
 
@@ -110,19 +108,15 @@ impl CallMedia {
     /// # Errors
     /// [`MediaRefusal`]: the call goes on as it was.
     pub fn reoffered(&mut self, offer: &[u8]) -> Result<Bytes, MediaRefusal> {
-        let session = self.next_session();
-        let negotiated =
-            negotiate(&parse(offer)?, &self.local, session).map_err(|error| MediaRefusal::Sdp(error.status()))?;
+        let negotiated = self.exchange.answer(offer)?;
         self.change(&negotiated.agreed)?;
-        self.session = session;
         Ok(negotiated.answer.into())
     }
 
     /// Our own offer for a call that is going on; `direction` is what we want from now on.
     pub fn offer(&mut self, direction: Direction) -> Bytes {
-        self.local.direction = direction;
-        self.session = self.next_session();
-        self.local.offer(self.session).into()
+        self.exchange.want(direction);
+        self.exchange.offer().into()
     }
 
     /// Reads the answer to [`CallMedia::offer`], or another answer to the first offer.
@@ -130,12 +124,8 @@ impl CallMedia {
     /// # Errors
     /// [`MediaRefusal`]: the media go on as they were.
     pub fn answered(&mut self, answer: &[u8]) -> Result<(), MediaRefusal> {
-        let agreed = read_answer(&parse(answer)?, &self.local).map_err(|error| MediaRefusal::Sdp(error.status()))?;
+        let agreed = self.exchange.answered(answer)?;
         self.change(&agreed)
-    }
-
-    const fn next_session(&self) -> Session {
-        Session { version: self.session.version + 1, ..self.session }
     }
 
     /// Whether the far side takes audio now: not while it holds the call.
@@ -170,21 +160,22 @@ impl MediaRefusal {
     }
 }
 
+impl From<SdpError> for MediaRefusal {
+    fn from(error: SdpError) -> Self {
+        Self::Sdp(error.status())
+    }
+}
+
 /// In order of preference.
 const CODECS: [Codec; 2] = [Codec::Pcmu, Codec::Pcma];
 
 /// Media changes that may wait for a tick.
 const TURNABOUTS: usize = 4;
 
-fn parse(sdp: &[u8]) -> Result<SessionDescription, MediaRefusal> {
-    SessionDescription::parse(sdp).map_err(|error| MediaRefusal::Sdp(error.status()))
-}
-
 fn start(
     port: RtpPort,
     agreed: &Agreed,
-    local: LocalMedia<'static>,
-    session: Session,
+    exchange: Exchange,
     signalling: &Signalling,
     call: u64,
 ) -> Result<(RtpLeg, CallMedia), MediaRefusal> {
@@ -192,29 +183,26 @@ fn start(
     let outbound = RtpOutbound::new(outbound(agreed));
     let leg = RtpLeg::new(port, &turnabout(agreed), outbound, turnabouts, signalling.clone(), call)
         .map_err(|_| MediaRefusal::NoPort)?;
-    Ok((leg, CallMedia { changes, local, session, sends: agreed.direction.may_send() }))
+    Ok((leg, CallMedia { changes, exchange, sends: agreed.direction.may_send() }))
 }
 
-const fn local_media(address: IpAddr, port: u16) -> LocalMedia<'static> {
-    LocalMedia { address, port, codecs: &CODECS, ptime_ms: 20, direction: Direction::SendRecv }
-}
-
+/// Only codecs of [`CODECS`] are agreed on.
 const fn codec(agreed: &Agreed) -> G711 {
     match agreed.codec {
-        Codec::Pcmu => G711::Ulaw,
         Codec::Pcma => G711::Alaw,
+        Codec::Pcmu | Codec::G722 | Codec::Opus => G711::Ulaw,
     }
 }
 
-const fn turnabout(agreed: &Agreed) -> Turnabout {
+fn turnabout(agreed: &Agreed) -> Turnabout {
     Turnabout { remote: agreed.remote_rtp, sends: agreed.direction.may_send(), inbound: inbound(agreed) }
 }
 
-const fn inbound(agreed: &Agreed) -> InboundConfig {
+fn inbound(agreed: &Agreed) -> InboundConfig {
     InboundConfig {
         codec: codec(agreed),
         payload_type: agreed.payload_type,
-        dtmf_payload_type: agreed.dtmf_payload_type,
+        dtmf_payload_type: agreed.telephone_event.map(|event| event.payload_type),
     }
 }
 
@@ -223,7 +211,7 @@ fn outbound(agreed: &Agreed) -> OutboundConfig {
     OutboundConfig {
         codec: codec(agreed),
         payload_type: agreed.payload_type,
-        dtmf_payload_type: agreed.dtmf_payload_type,
+        dtmf_payload_type: agreed.telephone_event.map(|event| event.payload_type),
         ssrc: random.random(),
         first_seq: random.random(),
         first_ts: random.random(),

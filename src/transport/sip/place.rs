@@ -135,7 +135,7 @@ impl Calls {
     }
 
     fn attempt(&mut self, mut live: Live, slot: LegSlot, route: Route) -> Vec<Command> {
-        let Route { flow, target, from, trunk } = route;
+        let Route { flow, target, from, credentials, trunk } = route;
         let address = source_address(flow.local, flow.remote);
         let Ok(offered) = self.media.offer(live.name, address) else {
             live.port.signal(CallInput::HungUp(EndReason::Unreachable));
@@ -158,6 +158,7 @@ impl Calls {
             sdp,
             headers: Vec::new(),
             replaces: None,
+            credentials,
         };
         self.calls.insert(live.handle.as_u64(), live);
         vec![Command::Invite(Box::new(invite))]

@@ -5,6 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use offhook_sip::auth::Credentials;
 use offhook_sip::message::UriBuf;
 use offhook_sip::{Flow, Transport};
 
@@ -16,6 +17,8 @@ pub struct Route {
     pub target: UriBuf,
     /// The number that we show.
     pub from: UriBuf,
+    /// For a next hop that asks who we are.
+    pub credentials: Option<Credentials>,
     /// Where the route is a trunk's.
     pub trunk: Option<Arc<str>>,
 }
@@ -53,7 +56,7 @@ impl Routes for Direct {
         let flow = Flow { transport: Transport::Udp, local: self.local, remote, connection: None };
         let user = wanted.caller_id.unwrap_or(&self.user);
         let Ok(from) = UriBuf::parse(format!("sip:{user}@{}", self.local)) else { return Vec::new() };
-        vec![Route { flow, target, from, trunk: None }]
+        vec![Route { flow, target, from, credentials: None, trunk: None }]
     }
 }
 

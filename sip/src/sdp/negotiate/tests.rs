@@ -2,13 +2,10 @@
 
 use super::*;
 
-const LOCAL: LocalMedia<'static> = LocalMedia {
-    address: IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2)),
-    port: 20_000,
-    codecs: &[Codec::Pcma, Codec::Pcmu],
-    ptime_ms: 20,
-    direction: Direction::SendRecv,
-};
+fn local() -> LocalMedia {
+    LocalMedia::new([10, 0, 0, 2].into(), 20_000, [Codec::Pcma, Codec::Pcmu])
+}
+
 const SESSION: Session = Session { id: 7, version: 1 };
 
 fn offer(body: &str) -> String {
@@ -16,7 +13,11 @@ fn offer(body: &str) -> String {
 }
 
 fn take(text: &str) -> Result<Negotiated, SdpError> {
-    negotiate(&SessionDescription::parse(text.as_bytes())?, &LOCAL, SESSION)
+    negotiate(&SessionDescription::parse(text.as_bytes())?, &local(), SESSION)
+}
+
+fn events(agreed: &Agreed) -> Option<(u8, u32)> {
+    agreed.telephone_event.map(|event| (event.payload_type, event.clock_hz))
 }
 
 fn problem(body: &str) -> SdpProblem {
@@ -28,14 +29,14 @@ fn a_plain_offer_is_answered_in_its_own_order() {
     let body = "m=audio 4000 RTP/AVP 0 8 101\r\na=rtpmap:101 telephone-event/8000\r\na=ptime:30\r\n";
     let taken = take(&offer(body)).unwrap();
     let agreed = taken.agreed;
-    assert_eq!((agreed.codec, agreed.payload_type, agreed.dtmf_payload_type), (Codec::Pcmu, 0, Some(101)));
+    assert_eq!((agreed.codec, agreed.payload_type, events(&agreed)), (Codec::Pcmu, 0, Some((101, 8000))));
     assert_eq!((agreed.ptime_ms, agreed.direction), (30, Direction::SendRecv));
     assert_eq!(agreed.remote_rtp, Some("10.0.0.1:4000".parse().unwrap()));
     assert_eq!(agreed.remote_rtcp, Some("10.0.0.1:4001".parse().unwrap()));
     assert_eq!(
         taken.answer,
         "v=0\r\no=- 7 1 IN IP4 10.0.0.2\r\ns=-\r\nc=IN IP4 10.0.0.2\r\nt=5 0\r\nm=audio 20000 RTP/AVP 0 101\r\n\
-         a=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\na=ptime:30\r\na=sendrecv\r\n"
+         a=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\na=ptime:30\r\na=maxptime:60\r\na=sendrecv\r\n"
     );
 }
 
@@ -73,15 +74,15 @@ fn payload_types_are_read_by_their_maps() {
     let body = "m=audio 4000 RTP/AVP 96 97 98\r\na=rtpmap:96 opus/48000/2\r\na=rtpmap:97 pcma/8000/1\r\n\
                 a=rtpmap:98 telephone-event/48000\r\n";
     let agreed = take(&offer(body)).unwrap().agreed;
-    assert_eq!((agreed.codec, agreed.payload_type, agreed.dtmf_payload_type), (Codec::Pcma, 97, None));
+    assert_eq!((agreed.codec, agreed.payload_type, events(&agreed)), (Codec::Pcma, 97, None));
     let body = "m=audio 4000 RTP/AVP 0 8\r\na=rtpmap:0 PCMU/16000\r\na=rtpmap:101 telephone-event/8000\r\n";
     let agreed = take(&offer(body)).unwrap().agreed;
-    assert_eq!((agreed.codec, agreed.dtmf_payload_type), (Codec::Pcma, None), "101 is mapped but not listed");
+    assert_eq!((agreed.codec, agreed.telephone_event), (Codec::Pcma, None), "101 is mapped but not listed");
 }
 
 #[test]
 fn packet_times_are_clamped() {
-    let cases = [("5", 10), ("0", 10), ("20", 20), ("25", 20), ("60", 60), ("4294967295", 60)];
+    let cases = [("5", 10), ("0", 10), ("20", 20), ("25", 20), ("50", 40), ("60", 60), ("4294967295", 60)];
     for (stated, wanted) in cases {
         let body = format!("m=audio 4000 RTP/AVP 0\r\na=ptime:{stated}\r\n");
         assert_eq!(take(&offer(&body)).unwrap().agreed.ptime_ms, wanted);
@@ -139,30 +140,8 @@ fn errors_name_the_line() {
 }
 
 #[test]
-fn an_offer_of_ours_is_answered_and_the_answer_read() {
-    let caller = LocalMedia { address: "10.0.0.1".parse().unwrap(), port: 4000, ..LOCAL };
-    let taken = take(&caller.offer(SESSION)).unwrap();
-    let answer = SessionDescription::parse(taken.answer.as_bytes()).unwrap();
-    let agreed = read_answer(&answer, &caller).unwrap();
-    assert_eq!((agreed.codec, agreed.dtmf_payload_type), (Codec::Pcma, Some(101)));
-    assert_eq!(agreed.remote_rtp, Some("10.0.0.2:20000".parse().unwrap()));
-    let refused = taken.answer.replace("m=audio 20000", "m=audio 0");
-    let refused = SessionDescription::parse(refused.as_bytes()).unwrap();
-    assert_eq!(read_answer(&refused, &caller).unwrap_err().problem, SdpProblem::NoAudio);
-}
-
-#[test]
-fn our_hold_is_answered_by_recvonly() {
-    let holding = LocalMedia { direction: Direction::SendOnly, ..LOCAL };
-    let taken = take(&holding.offer(SESSION)).unwrap();
-    assert_eq!(taken.agreed.direction, Direction::RecvOnly);
-    let answer = SessionDescription::parse(taken.answer.as_bytes()).unwrap();
-    assert_eq!(read_answer(&answer, &holding).unwrap().direction, Direction::SendOnly);
-}
-
-#[test]
 fn ipv6_streams_are_taken_by_ipv6_hosts() {
-    let local = LocalMedia { address: "2001:db8::2".parse().unwrap(), ..LOCAL };
+    let local = LocalMedia { address: "2001:db8::2".parse().unwrap(), ..local() };
     let text = offer("m=audio 4000 RTP/AVP 0\r\n").replace("IP4 10.0.0.1\r\nt", "IP6 2001:db8::1\r\nt");
     let taken = negotiate(&SessionDescription::parse(text.as_bytes()).unwrap(), &local, SESSION).unwrap();
     assert_eq!(taken.agreed.remote_rtp, Some("[2001:db8::1]:4000".parse().unwrap()));
