@@ -138,6 +138,19 @@ struct SummaryJson {
     holds: u32,
     /// All holds together.
     held_ms: f64,
+    /// Of the packets that should have come, percent.
+    loss_percent: Option<f64>,
+    /// Of our packets, by the far side's RTCP, percent.
+    far_loss_percent: Option<f64>,
+    /// By RTCP.
+    round_trip_ms: Option<f64>,
+    /// Transmission rating of ITU-T G.107, 0 to 93.2.
+    r_factor: Option<f64>,
+    /// Mean opinion score of the same, 1.0 to 4.5.
+    mos: Option<f64>,
+    codec: Option<String>,
+    /// The crypto suite; null for audio in the clear.
+    srtp: Option<String>,
 }
 
 impl From<CallRow> for CallJson {
@@ -174,6 +187,13 @@ impl From<CallSummary> for SummaryJson {
             late_ticks: summary.late_ticks,
             holds: summary.holds,
             held_ms: summary.held_ms,
+            loss_percent: summary.quality.loss_percent,
+            far_loss_percent: summary.quality.far_loss_percent,
+            round_trip_ms: summary.quality.round_trip_ms,
+            r_factor: summary.quality.r_factor,
+            mos: summary.quality.mos,
+            codec: summary.quality.codec,
+            srtp: summary.quality.srtp,
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod messages;
 pub mod mouth;
 pub mod outbound;
 pub mod outgoing;
+pub mod quality;
 pub mod reception;
 pub mod registry;
 pub mod shard;

@@ -227,7 +227,10 @@ impl Dialog {
                 self.keep_key(digit);
                 self.go(*next, now);
             }
-            Kind::Goto(_) | Kind::Transfer(_) | Kind::HangUp { .. } | Kind::Brief { .. } => {}
+            // Its words were cut: it begins all the same.
+            Kind::Transfer(transfer) => self.begin_transfer(transfer, now),
+            Kind::Brief { .. } => self.phase = Phase::Listening { until: now + JOINED_WITHIN },
+            Kind::Goto(_) | Kind::HangUp { .. } => {}
         }
     }
 
@@ -299,7 +302,10 @@ impl Dialog {
                 self.carried = words;
                 self.go(*next, now);
             }
-            Kind::Goto(_) | Kind::Transfer(_) | Kind::HangUp { .. } | Kind::Brief { .. } => {}
+            // Its words were cut: it begins all the same.
+            Kind::Transfer(transfer) => self.begin_transfer(transfer, now),
+            Kind::Brief { .. } => self.phase = Phase::Listening { until: now + JOINED_WITHIN },
+            Kind::Goto(_) | Kind::HangUp { .. } => {}
         }
     }
 
@@ -413,7 +419,8 @@ impl Dialog {
             Kind::Menu(_) | Kind::Collect(_) | Kind::Ask(_) => self.try_again(Failure::NoInput, now),
             // Nobody took the line away.
             Kind::Brief { .. } => self.end(),
-            Kind::Goto(_) | Kind::Transfer(_) | Kind::HangUp { .. } => {}
+            Kind::Transfer(transfer) => self.begin_transfer(transfer, now),
+            Kind::Goto(_) | Kind::HangUp { .. } => {}
         }
     }
 

@@ -18,9 +18,9 @@ use super::ports::PortPool;
 use super::signalling::{FromLeg, Signalling};
 use crate::call::reception::Reception;
 use crate::clock;
-use crate::config::SipConfig;
+use crate::config::{RtpConfig, SipConfig};
 use calls::Calls;
-use media::MediaDesk;
+use media::{MediaDesk, MediaSettings};
 use place::{Dial, SipDialer};
 use routes::Direct;
 use streams::{FromStream, Streams};
@@ -51,6 +51,7 @@ impl SipServer {
         config: &SipConfig,
         ports: PortPool,
         media_address: IpAddr,
+        rtp: &RtpConfig,
         reception: Arc<Reception>,
         seed: u64,
     ) -> Result<Self, String> {
@@ -60,7 +61,8 @@ impl SipServer {
         let (signalling, from_legs) = Signalling::new(FROM_LEGS);
         let (dialer, dials) = SipDialer::new(Arc::clone(&reception), signalling.clone());
         reception.services().dialers.set(Arc::new(dialer));
-        let media = MediaDesk::new(ports, media_address, signalling.clone());
+        let settings = MediaSettings::new(rtp, config.external_address);
+        let media = MediaDesk::new(ports, media_address, signalling.clone(), settings);
         let routes = Box::new(Direct { local: address, user: config.user_agent.to_lowercase() });
         let calls = Calls::new(reception, media, signalling, routes, config.retry_after_s);
         let driver = Driver {

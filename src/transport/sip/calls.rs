@@ -220,11 +220,11 @@ impl Calls {
         let id = CallId::fresh();
         let (leg, stage, sdp): (Box<dyn crate::call::leg::Leg>, Stage, Bytes) = match invite.offer.as_deref() {
             Some(offer) => {
-                let answered = self.media.answer(name, flow.local.ip(), offer)?;
+                let answered = self.media.answer(name, flow, offer)?;
                 (Box::new(answered.leg), Stage::Agreed(Box::new(answered.media)), answered.sdp)
             }
             None => {
-                let offered = self.media.offer(name, flow.local.ip())?;
+                let offered = self.media.offer(name, flow)?;
                 let (leg, slot) = PendingLeg::new(self.signalling.clone(), name);
                 let sdp = offered.sdp.clone();
                 (Box::new(leg), Stage::Offered { offered: Box::new(offered), slot }, sdp)

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::calls::{Calls, Live, Stage};
 use super::ends::is_worth_another_way;
+use super::media::Reach;
 use super::routes::{Route, Wanted, source_address};
 use crate::call::core::CallInput;
 use crate::call::outgoing::{DialError, Dialer, Outgoing};
@@ -136,8 +137,8 @@ impl Calls {
 
     fn attempt(&mut self, mut live: Live, slot: LegSlot, route: Route) -> Vec<Command> {
         let Route { flow, target, from, credentials, trunk } = route;
-        let address = source_address(flow.local, flow.remote);
-        let Ok(offered) = self.media.offer(live.name, address) else {
+        let reach = Reach { local: source_address(flow.local, flow.remote), ..Reach::from(&flow) };
+        let Ok(offered) = self.media.offer(live.name, reach) else {
             live.port.signal(CallInput::HungUp(EndReason::Unreachable));
             return Vec::new();
         };
