@@ -6,6 +6,9 @@
 # `--ulimit rtprio=10` (or `--cap-add SYS_NICE`) lets media threads have real-time priority.
 
 FROM rust:1.95-bookworm AS build
+# libopus is built by cmake.
+RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends cmake \
+    && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \

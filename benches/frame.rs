@@ -12,11 +12,12 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use divan::Bencher;
+use offhook_media::codec::opus::OpusSettings;
+use offhook_media::codec::{CodecKind, Decoder, Encoder};
 use offhook_media::conceal::Concealer;
-use offhook_media::g711::G711;
 use offhook_media::inbound::{InboundConfig, RtpInbound};
 use offhook_media::jitter::JitterBuffer;
-use offhook_media::outbound::{OutboundConfig, RtpOutbound};
+use offhook_media::outbound::{DATAGRAM, Datagram, OutboundConfig, RtpOutbound};
 use offhook_media::playout::{Playout, PlayoutConfig, SentenceId};
 use offhook_media::resample::{Rate, Resampler};
 use offhook_media::rtp::Packet;
@@ -55,16 +56,17 @@ struct Inbound {
 }
 
 impl Inbound {
-    fn new(frames: Vec<Frame>) -> Self {
-        let config = InboundConfig { codec: G711::Ulaw, payload_type: 0, dtmf_payload_type: Some(101) };
+    fn new(codec: CodecKind, frames: Vec<Frame>) -> Self {
+        let config = InboundConfig { dtmf_payload_type: Some(101), ..InboundConfig::new(codec, 96) };
         let detector = SpeechDetector::new(Box::new(Earshot::new()), SpeechConfig::default());
-        Self { frames, sender: sender(), inbound: RtpInbound::new(config), detector, tick: 0 }
+        Self { frames, sender: sender(codec), inbound: RtpInbound::new(config), detector, tick: 0 }
     }
 
-    fn datagram(&mut self) -> ([u8; 200], usize) {
-        let mut room = [0; 200];
+    fn datagram(&mut self) -> (Datagram, usize) {
+        let mut room = DATAGRAM;
         let frame = self.frames[self.tick as usize % self.frames.len()];
-        let length = self.sender.frame(&frame, &mut room);
+        self.sender.frame(&frame);
+        let length = self.sender.poll(&mut room).unwrap();
         (room, length)
     }
 
@@ -81,19 +83,12 @@ impl Inbound {
     }
 }
 
-fn sender() -> RtpOutbound {
-    RtpOutbound::new(OutboundConfig {
-        codec: G711::Ulaw,
-        payload_type: 0,
-        dtmf_payload_type: None,
-        ssrc: 1,
-        first_seq: 0,
-        first_ts: 0,
-    })
+fn sender(codec: CodecKind) -> RtpOutbound {
+    RtpOutbound::new(OutboundConfig::new(codec, 96))
 }
 
-fn run_inbound(bencher: Bencher<'_, '_>, frames: Vec<Frame>) {
-    let mut line = Inbound::new(frames);
+fn run_inbound(bencher: Bencher<'_, '_>, codec: CodecKind, frames: Vec<Frame>) {
+    let mut line = Inbound::new(codec, frames);
     // Datagrams are made beforehand, a second at a time; a sample of the bench is one second.
     let line = std::cell::RefCell::new(&mut line);
     bencher
@@ -118,48 +113,58 @@ fn run_inbound(bencher: Bencher<'_, '_>, frames: Vec<Frame>) {
         });
 }
 
-#[divan::bench(sample_size = 1, sample_count = 400)]
-fn second_of_inbound_speech(bencher: Bencher<'_, '_>) {
-    run_inbound(bencher, speech());
+#[divan::bench(sample_size = 1, sample_count = 400, args = CodecKind::ALL)]
+fn second_of_inbound_speech(bencher: Bencher<'_, '_>, codec: CodecKind) {
+    run_inbound(bencher, codec, speech());
 }
 
 #[divan::bench(sample_size = 1, sample_count = 400)]
 fn second_of_inbound_silence(bencher: Bencher<'_, '_>) {
-    run_inbound(bencher, noise());
+    run_inbound(bencher, CodecKind::Pcmu, noise());
 }
 
 #[divan::bench]
 fn outbound_pull_encode_packetise(bencher: Bencher<'_, '_>) {
     let mut playout = Playout::new(PlayoutConfig::default());
-    let (chunk, mut sender): (Arc<[i16]>, _) = (vec![1000; 8000].into(), sender());
-    let (mut frame, mut room, mut id) = (SILENCE, [0; 200], 0);
+    let (chunk, mut sender): (Arc<[i16]>, _) = (vec![1000; 8000].into(), sender(CodecKind::Pcmu));
+    let (mut frame, mut room, mut id) = (SILENCE, DATAGRAM, 0);
     bencher.bench_local(|| {
         if playout.queued_ms() < 20 {
             id += 1;
             let _ = playout.push(SentenceId(id), Arc::clone(&chunk), true);
         }
         black_box(playout.pull(&mut frame));
-        sender.frame(&frame, &mut room)
+        sender.frame(&frame);
+        sender.poll(&mut room)
     });
 }
 
 #[divan::bench]
 fn stage_rtp_parse(bencher: Bencher<'_, '_>) {
-    let mut room = [0; 200];
-    let length = sender().frame(&SILENCE, &mut room);
+    let (mut room, mut sender) = (DATAGRAM, sender(CodecKind::Pcmu));
+    sender.frame(&SILENCE);
+    let length = sender.poll(&mut room).unwrap();
     bencher.bench_local(|| Packet::parse(black_box(&room[..length])).map(|packet| packet.sequence));
 }
 
-#[divan::bench(args = [G711::Ulaw, G711::Alaw])]
-fn stage_g711_decode(bencher: Bencher<'_, '_>, law: &G711) {
-    let (octets, mut pcm) = ([0x55; FRAME], SILENCE);
-    bencher.bench_local(|| law.decode(black_box(&octets), black_box(&mut pcm)));
+#[divan::bench(args = CodecKind::ALL)]
+fn stage_decode(bencher: Bencher<'_, '_>, codec: CodecKind) {
+    let (mut encoder, mut decoder) = (Encoder::new(codec, OpusSettings::default()), Decoder::new(codec));
+    let mut room = [0; 480];
+    let mut packet = |frame: &Frame| {
+        let length = encoder.encode(frame, &mut room).unwrap();
+        room[..length].to_vec()
+    };
+    let packets: Vec<Vec<u8>> = speech().iter().map(&mut packet).collect();
+    let (mut next, mut pcm) = (packets.iter().cycle(), SILENCE);
+    bencher.bench_local(|| decoder.decode(black_box(next.next().unwrap()), black_box(&mut pcm)));
 }
 
-#[divan::bench(args = [G711::Ulaw, G711::Alaw])]
-fn stage_g711_encode(bencher: Bencher<'_, '_>, law: &G711) {
-    let (pcm, mut octets) = ([1234; FRAME], [0; FRAME]);
-    bencher.bench_local(|| law.encode(black_box(&pcm), black_box(&mut octets)));
+#[divan::bench(args = CodecKind::ALL)]
+fn stage_encode(bencher: Bencher<'_, '_>, codec: CodecKind) {
+    let (mut encoder, frames) = (Encoder::new(codec, OpusSettings::default()), speech());
+    let (mut next, mut octets) = (frames.iter().cycle(), [0; 480]);
+    bencher.bench_local(|| encoder.encode(black_box(next.next().unwrap()), black_box(&mut octets)));
 }
 
 #[divan::bench]

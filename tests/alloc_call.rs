@@ -15,9 +15,9 @@ use offhook::store::{DataConfig, DatabaseConfig, Store, StoreConfig};
 use offhook::telemetry::metrics::Metrics;
 use offhook::telemetry::pii::Pii;
 use offhook::turn::TurnConfig;
-use offhook_media::g711::G711;
+use offhook_media::codec::CodecKind;
 use offhook_media::inbound::{InboundConfig, RtpInbound};
-use offhook_media::outbound::{Datagram, OutboundConfig, RtpOutbound};
+use offhook_media::outbound::{DATAGRAM, OutboundConfig, RtpOutbound};
 use offhook_media::speech::SpeechConfig;
 use offhook_media::vad::Earshot;
 use offhook_media::{FRAME, Frame};
@@ -75,14 +75,12 @@ impl Loop {
         });
         call.handle(CallInput::Connected, Duration::ZERO);
         let sending = |ssrc| OutboundConfig {
-            codec: G711::Ulaw,
-            payload_type: 0,
             dtmf_payload_type: Some(101),
             ssrc,
             first_seq: 1,
-            first_ts: 0,
+            ..OutboundConfig::new(CodecKind::Pcmu, 0)
         };
-        let receiving = InboundConfig { codec: G711::Ulaw, payload_type: 0, dtmf_payload_type: Some(101) };
+        let receiving = InboundConfig { dtmf_payload_type: Some(101), ..InboundConfig::new(CodecKind::Pcmu, 0) };
         Self {
             call,
             phone: RtpOutbound::new(sending(1)),
@@ -99,9 +97,11 @@ impl Loop {
         self.now += Duration::from_millis(20);
         let now = self.now;
         assert_eq!(self.recorder.tick(now), None);
-        let mut datagram: Datagram = [0; 200];
-        let length = self.phone.frame(microphone, &mut datagram);
-        self.inbound.packet(&datagram[..length], now).unwrap();
+        let mut datagram = DATAGRAM;
+        self.phone.frame(microphone);
+        while let Some(length) = self.phone.poll(&mut datagram) {
+            self.inbound.packet(&datagram[..length], now).unwrap();
+        }
         self.inbound.tick(now);
         let mut frame: Frame = [0; FRAME];
         while let Some(arrival) = self.inbound.tap(&mut frame) {
@@ -115,7 +115,8 @@ impl Loop {
             self.recorder.sent(&frame);
         }
         self.audible += usize::from(audible);
-        self.outbound.frame(&frame, &mut datagram);
+        self.outbound.frame(&frame);
+        while self.outbound.poll(&mut datagram).is_some() {}
         while self.call.poll_output().is_some() {
             self.outputs += 1;
         }

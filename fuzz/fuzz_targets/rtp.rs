@@ -5,14 +5,20 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use offhook_media::FRAME;
-use offhook_media::g711::G711;
+use offhook_media::codec::CodecKind;
 use offhook_media::inbound::{InboundConfig, RtpInbound};
 use offhook_media::rtp::Packet;
 
 fuzz_target!(|data: &[u8]| {
     let _ = Packet::parse(data);
-    let config = InboundConfig { codec: G711::Ulaw, payload_type: 0, dtmf_payload_type: Some(101) };
-    let (mut inbound, mut now, mut rest) = (RtpInbound::new(config), Duration::ZERO, data);
+    let Some((&first, rest)) = data.split_first() else { return };
+    let codec = CodecKind::ALL[usize::from(first) % CodecKind::ALL.len()];
+    let config = InboundConfig {
+        dtmf_payload_type: Some(101),
+        comfort_noise_payload_type: Some(13),
+        ..InboundConfig::new(codec, 0)
+    };
+    let (mut inbound, mut now, mut rest) = (RtpInbound::new(config), Duration::ZERO, rest);
     let mut frame = [0; FRAME];
     while let [length, wait, tail @ ..] = rest {
         let (packet, tail) = tail.split_at(tail.len().min(usize::from(*length)));

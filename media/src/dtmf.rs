@@ -5,7 +5,7 @@
 
 use core::fmt;
 
-use crate::{Moment, lasting};
+use crate::Moment;
 
 /// A key of the telephone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -289,17 +289,25 @@ pub struct EventPacket {
 pub struct DtmfSender {
     digit: Digit,
     timestamp: u32,
+    /// Timestamp units of one packet.
+    step: u16,
     sent: u16,
     length: u16,
     ends: u8,
+    lasts: Moment,
 }
 
 impl DtmfSender {
-    /// A press of `digit` for `duration_ms` (taken to be 40 ms to 8 s), beginning at `timestamp`.
-    pub fn new(digit: Digit, duration_ms: u32, timestamp: u32) -> Self {
-        let bounded = duration_ms.clamp(SHORTEST_MS, LONGEST_MS);
-        let length = u16::try_from(bounded * crate::PER_MS as u32).unwrap_or(u16::MAX);
-        Self { digit, timestamp, sent: 0, length, ends: 0 }
+    /// A press of `digit` for `duration_ms` (taken to be 40 ms to 8 s, or what the duration field holds: 1.3 s at
+    /// 48 kHz), beginning at `timestamp`; durations count at `clock_hz`.
+    pub fn new(digit: Digit, duration_ms: u32, timestamp: u32, clock_hz: u32) -> Self {
+        let per_ms = (clock_hz / 1000).clamp(1, MOST_PER_MS);
+        let longest = LONGEST_MS.min(u32::from(u16::MAX) / per_ms / crate::FRAME_MS * crate::FRAME_MS);
+        let bounded = duration_ms.clamp(SHORTEST_MS, longest);
+        let length = u16::try_from(bounded * per_ms).unwrap_or(u16::MAX);
+        let step = u16::try_from(crate::FRAME_MS * per_ms).unwrap_or(u16::MAX);
+        let lasts = Moment::from_millis(u64::from(bounded) + 40);
+        Self { digit, timestamp, step, sent: 0, length, ends: 0, lasts }
     }
 
     /// The packet for this tick; `None` when the press is over.
@@ -308,7 +316,7 @@ impl DtmfSender {
             return None;
         }
         let marker = self.sent == 0;
-        self.sent = self.sent.saturating_add(crate::FRAME as u16).min(self.length);
+        self.sent = self.sent.saturating_add(self.step).min(self.length);
         let end = self.sent == self.length;
         self.ends += u8::from(end);
         let event = Event { code: self.digit.code(), end, volume: VOLUME, duration: self.sent };
@@ -317,7 +325,7 @@ impl DtmfSender {
 
     /// How long the press lasts from its first packet to its last, for pacing.
     pub fn lasts(&self) -> Moment {
-        lasting(u64::from(self.length)) + Moment::from_millis(40)
+        self.lasts
     }
 }
 
@@ -326,6 +334,8 @@ const VOLUME: u8 = 10;
 /// RFC 4733 section 2.5.1.4: the final packet is sent three times.
 const ENDS: u8 = 3;
 const SHORTEST_MS: u32 = 40;
+/// 96 kHz, beyond every audio clock.
+const MOST_PER_MS: u32 = 96;
 const LONGEST_MS: u32 = 8000;
 
 #[cfg(test)]
@@ -345,7 +355,7 @@ mod tests {
         timestamp: u32,
         arrives: impl Fn(usize) -> bool,
     ) -> Vec<KeyEdge> {
-        let mut sender = DtmfSender::new(digit, length, timestamp);
+        let mut sender = DtmfSender::new(digit, length, timestamp, 8000);
         let mut edges = Vec::new();
         for index in 0.. {
             let Some(packet) = sender.next_packet() else { break };

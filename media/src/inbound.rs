@@ -3,12 +3,12 @@
 //! A packet goes to the tap (speech detection, at once) and to the jitter buffer (speech recognition and
 //! recording, in order); telephone events go to the digits. Decryption happens before, echo cancelling after.
 
+use crate::codec::{CodecKind, Decoder};
 use crate::dtmf::{Digit, DtmfError, DtmfReceiver, KeyEdge};
-use crate::g711::G711;
 use crate::jitter::{Inserted, JitterBuffer, JitterStats, MAX_SAMPLES};
-use crate::rtp::{HEADER_LEN, Packet, RtpError, is_rtcp};
+use crate::rtp::{HEADER_LEN, Packet, RtpError, is_rtcp, timestamp_distance};
 use crate::tap::Tap;
-use crate::{Frame, Moment};
+use crate::{Frame, Moment, RATE_HZ};
 
 pub use crate::jitter::FrameKind;
 
@@ -16,11 +16,31 @@ pub use crate::jitter::FrameKind;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InboundConfig {
     /// Codec of the audio.
-    pub codec: G711,
+    pub codec: CodecKind,
     /// Its payload type.
     pub payload_type: u8,
-    /// Payload type of telephone events at 8 kHz, if agreed.
+    /// Packet length that was agreed, ms; other lengths are taken all the same.
+    pub ptime_ms: u32,
+    /// Payload type of telephone events, if agreed.
     pub dtmf_payload_type: Option<u8>,
+    /// Clock of the telephone events, Hz.
+    pub dtmf_clock: u32,
+    /// Payload type of comfort noise (RFC 3389), if agreed.
+    pub comfort_noise_payload_type: Option<u8>,
+}
+
+impl InboundConfig {
+    /// 20 ms per packet, no events, no comfort noise.
+    pub const fn new(codec: CodecKind, payload_type: u8) -> Self {
+        Self {
+            codec,
+            payload_type,
+            ptime_ms: crate::FRAME_MS,
+            dtmf_payload_type: None,
+            dtmf_clock: RATE_HZ,
+            comfort_noise_payload_type: None,
+        }
+    }
 }
 
 /// What a datagram was.
@@ -72,6 +92,8 @@ pub struct InboundStats {
 #[derive(Debug)]
 pub struct RtpInbound {
     config: InboundConfig,
+    decoder: Decoder,
+    timeline: Timeline,
     source: Source,
     tap: Tap,
     jitter: JitterBuffer,
@@ -85,6 +107,8 @@ impl RtpInbound {
     pub fn new(config: InboundConfig) -> Self {
         Self {
             config,
+            decoder: Decoder::new(config.codec),
+            timeline: Timeline::default(),
             source: Source::default(),
             tap: Tap::new(),
             jitter: JitterBuffer::new(),
@@ -108,8 +132,17 @@ impl RtpInbound {
         outcome
     }
 
-    /// Takes what a new offer and answer agreed on; the audio that has come so far stays.
+    /// Takes what a new offer and answer agreed on; the audio that has come so far stays, unless the new codec's
+    /// timestamps count at another rate.
     pub fn reconfigure(&mut self, config: InboundConfig) {
+        if config.codec != self.config.codec {
+            self.decoder = Decoder::new(config.codec);
+        }
+        if config.codec.clock_hz() != self.config.codec.clock_hz() {
+            self.timeline = Timeline::default();
+            self.jitter.reset();
+            self.tap.reset();
+        }
         self.config = config;
     }
 
@@ -158,19 +191,18 @@ impl RtpInbound {
     }
 
     fn audio(&mut self, packet: &Packet<'_>, arrival: Moment) -> Result<Arrival, RtpError> {
-        let octets = packet.payload;
         let mut room = [0; MAX_SAMPLES];
-        let offset = HEADER_LEN + packet.csrcs.len() + packet.extension.map_or(0, |extension| 4 + extension.data.len());
-        let too_long = RtpError::TooLong { offset, found: octets.len(), limit: MAX_SAMPLES };
-        let samples = room.get_mut(..octets.len()).ok_or(too_long)?;
-        self.config.codec.decode(octets, samples);
-        match self.jitter.insert(packet.sequence, packet.timestamp, samples, arrival) {
+        let decoded = self.decoder.decode(packet.payload, &mut room);
+        let samples = decoded.map_err(|source| RtpError::Payload { offset: offset(packet), source })?;
+        let samples = room.get(..samples).unwrap_or_default();
+        let timestamp = self.timeline.place_8_khz(packet.timestamp, self.config.codec.clock_hz());
+        match self.jitter.insert(packet.sequence, timestamp, samples, arrival) {
             Inserted::Duplicate => return Ok(Arrival::Ignored(Ignored::Duplicate)),
             Inserted::Held => return Ok(Arrival::Ignored(Ignored::Jump)),
             Inserted::Refused => return Ok(Arrival::Ignored(Ignored::Empty)),
             Inserted::Stored | Inserted::Late | Inserted::Resynchronised => {}
         }
-        self.tap.packet(packet.timestamp, samples, arrival);
+        self.tap.packet(timestamp, samples, arrival);
         Ok(Arrival::Audio)
     }
 
@@ -201,9 +233,34 @@ impl RtpInbound {
 
     fn follow_source(&mut self) {
         self.counts.source_changes += 1;
+        self.decoder = Decoder::new(self.config.codec);
+        self.timeline = Timeline::default();
         self.jitter.reset();
         self.tap.reset();
         self.dtmf.reset();
+    }
+}
+
+fn offset(packet: &Packet<'_>) -> usize {
+    HEADER_LEN + packet.csrcs.len() + packet.extension.map_or(0, |extension| 4 + extension.data.len())
+}
+
+/// Timestamps of any clock as samples of 8 kHz, through their wraps.
+#[derive(Debug, Default)]
+struct Timeline {
+    /// The newest timestamp, and its place on an endless line.
+    newest: Option<(u32, i64)>,
+}
+
+impl Timeline {
+    fn place_8_khz(&mut self, timestamp: u32, clock_hz: u32) -> u32 {
+        let place = match self.newest {
+            Some((newest, place)) => place + i64::from(timestamp_distance(timestamp, newest)),
+            None => i64::from(timestamp),
+        };
+        self.newest = Some((timestamp, place));
+        // The low half of the line: distances are what counts.
+        (place.div_euclid(i64::from(clock_hz / RATE_HZ).max(1)) & i64::from(u32::MAX)) as u32
     }
 }
 

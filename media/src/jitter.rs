@@ -367,8 +367,8 @@ impl Default for JitterBuffer {
     }
 }
 
-/// The most samples that one packet may carry: 60 ms.
-pub const MAX_SAMPLES: usize = 60 * PER_MS;
+/// The most samples that one packet may carry: 120 ms, the longest of Opus.
+pub const MAX_SAMPLES: usize = 120 * PER_MS;
 
 #[derive(Clone, Copy, Debug)]
 struct Held {

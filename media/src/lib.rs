@@ -2,9 +2,10 @@
 //!
 //! Pure rules: no socket, no clock, no async, and no allocation per frame once a value is built.
 //! Time is an argument (a [`Moment`]), so a thousand hours of calls run in minutes of virtual time.
-//! Echo cancellation is deliberately absent.
+//! Echo cancellation and wide-band frames are deliberately absent.
 #![forbid(unsafe_code)]
 
+pub mod codec;
 pub mod conceal;
 pub mod dtmf;
 pub mod g711;
@@ -51,11 +52,6 @@ pub(crate) fn samples_at(moment: Moment) -> i64 {
     let whole = moment.as_secs().saturating_mul(u64::from(RATE_HZ));
     let part = u64::from(moment.subsec_nanos() / 125_000);
     i64::try_from(whole.saturating_add(part)).unwrap_or(i64::MAX)
-}
-
-/// The time that `samples` last.
-pub(crate) fn lasting(samples: u64) -> Moment {
-    Moment::from_micros(samples.saturating_mul(125))
 }
 
 /// A sample value from a computation in floating point, rounded and kept in range.

@@ -1,21 +1,34 @@
 //! From frames to datagrams: the agent's audio and digits on their way out.
 //!
-//! Pacing is the caller's: one call to [`RtpOutbound::frame`] or [`RtpOutbound::skip`] per 20 ms tick.
+//! Pacing is the caller's: one call to [`RtpOutbound::frame`] or [`RtpOutbound::skip`] per 20 ms tick, and after it
+//! [`RtpOutbound::poll`] until it has nothing more: a tick makes two datagrams at 10 ms per packet, one or none at 30.
 
-use crate::dtmf::{Digit, DtmfSender, Event};
-use crate::g711::G711;
+use crate::codec::opus::OpusSettings;
+use crate::codec::{CodecKind, Encoder};
+use crate::dtmf::{Digit, DtmfSender, EventPacket};
 use crate::rtp::{HEADER_LEN, Header, write_header};
-use crate::{FRAME, Frame};
+use crate::{FRAME, Frame, PER_MS, RATE_HZ};
 
 /// What was agreed for the stream, and where its numbers begin (RFC 3550 asks for random ones).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutboundConfig {
     /// Codec of the audio.
-    pub codec: G711,
+    pub codec: CodecKind,
     /// Its payload type.
     pub payload_type: u8,
-    /// Payload type of telephone events at 8 kHz, if agreed.
+    /// Length of a packet, ms: 10, 20, 30, 40 or 60; what lies between is taken as the next one below. Opus has no 30 and
+    /// sends 20.
+    pub ptime_ms: u32,
+    /// Payload type of telephone events, if agreed.
     pub dtmf_payload_type: Option<u8>,
+    /// Clock of the telephone events, Hz.
+    pub dtmf_clock: u32,
+    /// Payload type of comfort noise (RFC 3389), if agreed.
+    pub comfort_noise_payload_type: Option<u8>,
+    /// Whether to stop sending in silence: comfort noise in its place if that was agreed, by the codec itself for Opus.
+    pub dtx: bool,
+    /// What the far side's `a=fmtp` asks of Opus.
+    pub opus: OpusSettings,
     /// Synchronisation source.
     pub ssrc: u32,
     /// First sequence number.
@@ -24,8 +37,47 @@ pub struct OutboundConfig {
     pub first_ts: u32,
 }
 
-/// Room for one datagram; 172 octets are used for audio, 16 for digits.
-pub type Datagram = [u8; 200];
+impl OutboundConfig {
+    /// 20 ms per packet, no events, no comfort noise, no gaps in silence, numbers from zero.
+    pub const fn new(codec: CodecKind, payload_type: u8) -> Self {
+        Self {
+            codec,
+            payload_type,
+            ptime_ms: 20,
+            dtmf_payload_type: None,
+            dtmf_clock: RATE_HZ,
+            comfort_noise_payload_type: None,
+            dtx: false,
+            opus: OpusSettings::STANDARD,
+            ssrc: 0,
+            first_seq: 0,
+            first_ts: 0,
+        }
+    }
+
+    /// Samples of 8 kHz in a packet.
+    fn block(&self) -> usize {
+        let ms = match (self.ptime_ms, self.codec) {
+            (..20, _) => 10,
+            (20..30, _) | (30..40, CodecKind::Opus) => 20,
+            (30..40, _) => 30,
+            (40..60, _) => 40,
+            (60.., _) => 60,
+        };
+        ms * PER_MS
+    }
+
+    /// Timestamp ticks for each of our samples.
+    fn ticks(&self) -> u32 {
+        self.codec.clock_hz() / RATE_HZ
+    }
+}
+
+/// Room for one datagram: 60 ms of G.711 take 492 octets, and encryption adds a few behind them.
+pub type Datagram = [u8; 640];
+
+/// An empty datagram to write into.
+pub const DATAGRAM: Datagram = [0; 640];
 
 /// Why a digit cannot be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,9 +94,18 @@ pub enum PressError {
 #[derive(Debug)]
 pub struct RtpOutbound {
     config: OutboundConfig,
+    encoder: Encoder,
     sequence: u16,
+    /// Of the sample that comes next.
     timestamp: u32,
+    /// Samples that wait for their packet to fill.
+    pending: [i16; MOST_PENDING],
+    filled: usize,
+    /// An event or comfort noise to send before any audio.
+    aside: Option<Aside>,
     talking: bool,
+    /// Silent ticks in a row.
+    silent: u32,
     digit: Option<DtmfSender>,
     /// Ticks of silence left before the next digit.
     pause: u8,
@@ -53,14 +114,26 @@ pub struct RtpOutbound {
     octets: u64,
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Aside {
+    Event(EventPacket),
+    /// Timestamp.
+    Noise(u32),
+}
+
 impl RtpOutbound {
     /// A stream that has sent nothing.
     pub fn new(config: OutboundConfig) -> Self {
         Self {
             config,
+            encoder: Encoder::new(config.codec, opus_settings(&config)),
             sequence: config.first_seq,
             timestamp: config.first_ts,
+            pending: [0; MOST_PENDING],
+            filled: 0,
+            aside: None,
             talking: false,
+            silent: 0,
             digit: None,
             pause: 0,
             waiting: [None; WAITING],
@@ -69,31 +142,65 @@ impl RtpOutbound {
         }
     }
 
-    /// Writes the datagram of this tick and returns its length, octets.
-    ///
-    /// While a digit is being sent its event takes the place of the audio.
-    pub fn frame(&mut self, frame: &Frame, out: &mut Datagram) -> usize {
-        if let Some(length) = self.digit_packet(out) {
-            return length;
+    /// Takes the audio of this tick; while a digit is being sent its event takes the audio's place.
+    pub fn frame(&mut self, frame: &Frame) {
+        if let Some(event) = self.digit_packet() {
+            self.aside = Some(Aside::Event(event));
+            return self.drop_pending();
         }
-        let header = self.header(!self.talking, self.config.payload_type, self.timestamp);
-        out[..HEADER_LEN].copy_from_slice(&write_header(&header));
-        self.config.codec.encode(frame, &mut out[HEADER_LEN..HEADER_LEN + FRAME]);
-        self.talking = true;
-        self.sent(FRAME);
-        HEADER_LEN + FRAME
+        if self.stays_silent(frame) {
+            return self.drop_pending();
+        }
+        // Whoever does not poll loses the oldest audio.
+        let kept = self.filled.min(MOST_PENDING - FRAME);
+        self.pending.copy_within(self.filled - kept..self.filled, 0);
+        if let Some(room) = self.pending.get_mut(kept..kept + FRAME) {
+            room.copy_from_slice(frame);
+        }
+        self.filled = kept + FRAME;
+        self.pass();
     }
 
-    /// Takes what a new offer and answer agreed on; sequence and timestamps go on.
-    pub fn reconfigure(&mut self, codec: G711, payload_type: u8) {
-        (self.config.codec, self.config.payload_type) = (codec, payload_type);
-        self.talking = false;
+    /// Writes the next datagram that is due and returns its length, octets.
+    pub fn poll(&mut self, out: &mut Datagram) -> Option<usize> {
+        match self.aside.take() {
+            Some(Aside::Event(packet)) => {
+                let payload_type = self.config.dtmf_payload_type?;
+                Some(self.write(out, packet.marker, payload_type, packet.timestamp, &packet.payload))
+            }
+            Some(Aside::Noise(timestamp)) => {
+                let payload_type = self.config.comfort_noise_payload_type?;
+                Some(self.write(out, false, payload_type, timestamp, &[NOISE_LEVEL]))
+            }
+            None => self.audio(out),
+        }
+    }
+
+    /// Takes what a new offer and answer agreed on; source, sequence and timestamps go on.
+    pub fn reconfigure(&mut self, config: OutboundConfig) {
+        let config = OutboundConfig {
+            ssrc: self.config.ssrc,
+            first_seq: self.config.first_seq,
+            first_ts: self.config.first_ts,
+            ..config
+        };
+        if (config.codec, opus_settings(&config)) != (self.config.codec, opus_settings(&self.config)) {
+            self.encoder = Encoder::new(config.codec, opus_settings(&config));
+        }
+        self.config = config;
+        (self.talking, self.filled, self.aside) = (false, 0, None);
     }
 
     /// Lets a tick pass without sending; the next frame begins a talk spurt.
     pub fn skip(&mut self) {
-        self.talking = false;
-        self.timestamp = self.timestamp.wrapping_add(FRAME as u32);
+        self.drop_pending();
+    }
+
+    /// Tells the codec what share of our packets the far side loses, percent, as its receiver reports say.
+    pub fn expect_loss(&mut self, percent: u8) {
+        if let Encoder::Opus(encoder) = &mut self.encoder {
+            encoder.expect_loss(percent);
+        }
     }
 
     /// Queues a key press of `duration_ms`, 40 to 8000.
@@ -119,27 +226,60 @@ impl RtpOutbound {
         (self.packets, self.octets)
     }
 
-    /// Timestamp of the next frame.
+    /// Timestamp of the next frame, in ticks of the codec's clock.
     pub fn timestamp(&self) -> u32 {
         self.timestamp
     }
 
-    fn digit_packet(&mut self, out: &mut Datagram) -> Option<usize> {
-        let payload_type = self.config.dtmf_payload_type?;
+    fn audio(&mut self, out: &mut Datagram) -> Option<usize> {
+        let block = self.config.block();
+        while self.filled >= block {
+            let start = self.timestamp.wrapping_sub(self.filled as u32 * self.config.ticks());
+            let room = &mut out[HEADER_LEN..HEADER_LEN + MOST_PAYLOAD];
+            let written = self.encoder.encode(&self.pending[..block], room);
+            self.pending.copy_within(block..self.filled, 0);
+            self.filled -= block;
+            match written {
+                // Silence under Opus's own DTX; a length that the codec lacks cannot occur.
+                Ok(..=2) if self.config.codec == CodecKind::Opus => self.talking = false,
+                Err(_) => self.talking = false,
+                Ok(octets) => {
+                    let length = self.seal(out, !self.talking, self.config.payload_type, start, octets);
+                    self.talking = true;
+                    return Some(length);
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether silence suppression takes this tick; now and then a packet says how loud the silence is.
+    fn stays_silent(&mut self, frame: &Frame) -> bool {
+        let suppresses = self.config.dtx && self.config.codec != CodecKind::Opus;
+        let is_silence = frame.iter().all(|sample| sample.unsigned_abs() <= SILENT_PEAK);
+        self.silent = if is_silence { self.silent.saturating_add(1) } else { 0 };
+        let Some(beyond) = self.silent.checked_sub(HANGOVER_TICKS).filter(|_| suppresses) else { return false };
+        if self.config.comfort_noise_payload_type.is_none() {
+            return false;
+        }
+        if beyond % NOISE_EVERY_TICKS == 0 {
+            self.aside = Some(Aside::Noise(self.timestamp.wrapping_sub(self.filled as u32 * self.config.ticks())));
+        }
+        true
+    }
+
+    fn digit_packet(&mut self) -> Option<EventPacket> {
+        self.config.dtmf_payload_type?;
         if self.digit.is_none() {
             self.begin_digit();
         }
-        let Some(packet) = self.digit.as_mut()?.next_packet() else {
+        let packet = self.digit.as_mut()?.next_packet();
+        if packet.is_none() {
             self.digit = None;
             self.pause = PAUSE_TICKS;
             self.talking = false;
-            return None;
-        };
-        let header = self.header(packet.marker, payload_type, packet.timestamp);
-        out[..HEADER_LEN].copy_from_slice(&write_header(&header));
-        out[HEADER_LEN..HEADER_LEN + Event::LEN].copy_from_slice(&packet.payload);
-        self.sent(Event::LEN);
-        Some(HEADER_LEN + Event::LEN)
+        }
+        packet
     }
 
     fn begin_digit(&mut self) {
@@ -149,25 +289,58 @@ impl RtpOutbound {
         }
         if let Some((digit, duration_ms)) = self.waiting[0].take() {
             self.waiting.rotate_left(1);
-            self.digit = Some(DtmfSender::new(digit, duration_ms, self.timestamp));
+            self.digit = Some(DtmfSender::new(digit, duration_ms, self.timestamp, self.config.dtmf_clock));
         }
     }
 
-    fn header(&self, marker: bool, payload_type: u8, timestamp: u32) -> Header {
-        Header { marker, payload_type, sequence: self.sequence, timestamp, ssrc: self.config.ssrc }
+    /// A tick without audio: what waited for its packet to fill is dropped, at most 40 ms.
+    fn drop_pending(&mut self) {
+        (self.filled, self.talking) = (0, false);
+        self.pass();
     }
 
-    fn sent(&mut self, octets: usize) {
+    fn pass(&mut self) {
+        self.timestamp = self.timestamp.wrapping_add(FRAME as u32 * self.config.ticks());
+    }
+
+    fn write(&mut self, out: &mut Datagram, marker: bool, payload_type: u8, timestamp: u32, payload: &[u8]) -> usize {
+        for (place, &octet) in out[HEADER_LEN..].iter_mut().zip(payload) {
+            *place = octet;
+        }
+        self.seal(out, marker, payload_type, timestamp, payload.len())
+    }
+
+    /// Puts the header before a payload that is in its place, and counts the packet.
+    fn seal(&mut self, out: &mut Datagram, marker: bool, payload_type: u8, timestamp: u32, octets: usize) -> usize {
+        let header = Header { marker, payload_type, sequence: self.sequence, timestamp, ssrc: self.config.ssrc };
+        out[..HEADER_LEN].copy_from_slice(&write_header(&header));
         self.sequence = self.sequence.wrapping_add(1);
-        self.timestamp = self.timestamp.wrapping_add(FRAME as u32);
         self.packets += 1;
         self.octets += octets as u64;
+        HEADER_LEN + octets
     }
+}
+
+/// Opus suppresses silence by itself.
+const fn opus_settings(config: &OutboundConfig) -> OpusSettings {
+    OpusSettings { dtx: config.dtx, ..config.opus }
 }
 
 const WAITING: usize = 32;
 /// Digits are told apart by at least 40 ms without an event.
 const PAUSE_TICKS: u8 = 2;
+/// 60 ms of G.711.
+const MOST_PAYLOAD: usize = 480;
+/// The longest packet, and a frame beyond it.
+const MOST_PENDING: usize = 4 * FRAME;
+/// Silence goes on for 200 ms before it is suppressed: gaps between words stay audio.
+const HANGOVER_TICKS: u32 = 10;
+/// Comfort noise is announced anew every 400 ms, which keeps address translations open too.
+const NOISE_EVERY_TICKS: u32 = 20;
+/// -70 dBov: audible as a line that lives, below any room (RFC 3389 section 3.1).
+const NOISE_LEVEL: u8 = 70;
+/// Rounding of the laws of G.711 around zero, sample units.
+const SILENT_PEAK: u16 = 8;
 
 #[cfg(test)]
 mod tests {
@@ -176,48 +349,114 @@ mod tests {
     use crate::rtp::Packet;
     use crate::{Moment, SILENCE};
 
-    fn outbound() -> RtpOutbound {
-        RtpOutbound::new(OutboundConfig {
-            codec: G711::Alaw,
-            payload_type: 8,
+    fn config() -> OutboundConfig {
+        OutboundConfig {
             dtmf_payload_type: Some(101),
             ssrc: 9,
             first_seq: u16::MAX,
             first_ts: u32::MAX - 100,
-        })
+            ..OutboundConfig::new(CodecKind::Pcma, 8)
+        }
     }
 
-    fn sent(out: &mut RtpOutbound) -> (bool, u8, u16, u32, usize) {
-        let mut room = [0; 200];
-        let length = out.frame(&SILENCE, &mut room);
-        let packet = Packet::parse(&room[..length]).unwrap();
-        (packet.marker, packet.payload_type, packet.sequence, packet.timestamp, packet.payload.len())
+    /// Marker, payload type, sequence, timestamp and payload length of each datagram of a tick.
+    fn tick(out: &mut RtpOutbound, frame: &Frame) -> Vec<(bool, u8, u16, u32, usize)> {
+        out.frame(frame);
+        let mut room = DATAGRAM;
+        let mut packets = vec![];
+        while let Some(length) = out.poll(&mut room) {
+            let packet = Packet::parse(&room[..length]).unwrap();
+            packets.push((packet.marker, packet.payload_type, packet.sequence, packet.timestamp, packet.payload.len()));
+        }
+        packets
     }
 
     #[test]
     fn numbers_wrap_and_the_marker_begins_each_talk_spurt() {
-        let mut out = outbound();
+        let mut out = RtpOutbound::new(config());
         let first = u32::MAX - 100;
-        assert_eq!(sent(&mut out), (true, 8, 65535, first, 160));
-        assert_eq!(sent(&mut out), (false, 8, 0, first.wrapping_add(160), 160));
+        assert_eq!(tick(&mut out, &SILENCE), [(true, 8, 65535, first, 160)]);
+        assert_eq!(tick(&mut out, &SILENCE), [(false, 8, 0, first.wrapping_add(160), 160)]);
         out.skip();
         out.skip();
-        assert_eq!(sent(&mut out), (true, 8, 1, first.wrapping_add(4 * 160), 160));
+        assert_eq!(tick(&mut out, &SILENCE), [(true, 8, 1, first.wrapping_add(4 * 160), 160)]);
         assert_eq!(out.sent_so_far(), (3, 480));
     }
 
     #[test]
+    fn frames_are_cut_into_packets_of_the_agreed_length() {
+        for (codec, ptime_ms, samples) in [
+            (CodecKind::Pcmu, 10, 80),
+            (CodecKind::Pcmu, 20, 160),
+            (CodecKind::G722, 30, 240),
+            (CodecKind::Pcmu, 40, 320),
+            (CodecKind::Pcmu, 60, 480),
+            (CodecKind::Pcmu, 25, 160),
+            (CodecKind::Pcmu, 1, 80),
+            (CodecKind::Pcmu, 200, 480),
+            (CodecKind::Opus, 10, 80),
+            (CodecKind::Opus, 30, 160),
+            (CodecKind::Opus, 60, 480),
+        ] {
+            let mut out = RtpOutbound::new(OutboundConfig { ptime_ms, ..OutboundConfig::new(codec, 96) });
+            let packets: Vec<_> = (0..60).flat_map(|_| tick(&mut out, &[1000; FRAME])).collect();
+            assert_eq!(packets.len(), 9600 / samples, "{codec:?} {ptime_ms}");
+            for (index, packet) in packets.iter().enumerate() {
+                let timestamp = index * samples * codec.clock_hz() as usize / 8000;
+                assert_eq!((packet.0, packet.2, packet.3), (index == 0, index as u16, timestamp as u32));
+                assert!(codec == CodecKind::Opus || packet.4 == samples, "{codec:?} {ptime_ms}");
+            }
+        }
+    }
+
+    #[test]
+    fn silence_becomes_comfort_noise_where_it_was_agreed() {
+        let noisy = OutboundConfig { dtx: true, comfort_noise_payload_type: Some(13), ..config() };
+        let mut out = RtpOutbound::new(OutboundConfig { first_ts: 0, first_seq: 0, ..noisy });
+        for _ in 0..9 {
+            assert_eq!(tick(&mut out, &SILENCE).len(), 1);
+        }
+        assert_eq!(tick(&mut out, &SILENCE), [(false, 13, 9, 9 * 160, 1)]);
+        let later: Vec<_> = (0..20).flat_map(|_| tick(&mut out, &SILENCE)).collect();
+        assert_eq!(later, [(false, 13, 10, 29 * 160, 1)]);
+        assert_eq!(tick(&mut out, &[500; FRAME]), [(true, 8, 11, 30 * 160, 160)]);
+
+        let mut out = RtpOutbound::new(OutboundConfig { comfort_noise_payload_type: None, ..noisy });
+        assert_eq!((0..50).map(|_| tick(&mut out, &SILENCE).len()).sum::<usize>(), 50);
+    }
+
+    #[test]
+    fn opus_leaves_silence_out_by_itself() {
+        let mut out = RtpOutbound::new(OutboundConfig { dtx: true, ..OutboundConfig::new(CodecKind::Opus, 111) });
+        let sent: usize = (0..100).map(|_| tick(&mut out, &SILENCE).len()).sum();
+        assert!((1..40).contains(&sent), "{sent}");
+        let again = tick(&mut out, &[3000; FRAME]);
+        assert!(again[0].0 && again[0].3 == 100 * 960, "{again:?}");
+    }
+
+    #[test]
+    fn a_new_agreement_changes_the_codec_and_not_the_numbers() {
+        let mut out = RtpOutbound::new(config());
+        tick(&mut out, &SILENCE);
+        let change =
+            OutboundConfig { ssrc: 77, first_seq: 500, first_ts: 9, ..OutboundConfig::new(CodecKind::G722, 9) };
+        out.reconfigure(change);
+        assert_eq!(tick(&mut out, &SILENCE), [(true, 9, 0, (u32::MAX - 100).wrapping_add(160), 160)]);
+    }
+
+    #[test]
     fn digits_take_the_place_of_audio_and_the_clock_goes_on() {
-        let mut out = outbound();
-        sent(&mut out);
+        let mut out = RtpOutbound::new(config());
+        tick(&mut out, &SILENCE);
         let start = out.timestamp();
         for key in ['4', '2'] {
             out.press(Digit::try_from(key).unwrap(), 60).unwrap();
         }
-        let (mut receiver, mut keys, mut room) = (DtmfReceiver::default(), String::new(), [0; 200]);
+        let (mut receiver, mut keys, mut room) = (DtmfReceiver::default(), String::new(), DATAGRAM);
         let mut kinds = Vec::new();
         for tick in 0..14 {
-            let length = out.frame(&SILENCE, &mut room);
+            out.frame(&SILENCE);
+            let length = out.poll(&mut room).unwrap();
             let packet = Packet::parse(&room[..length]).unwrap();
             kinds.push(packet.payload_type);
             if packet.payload_type == 101 {
@@ -238,7 +477,7 @@ mod tests {
 
     #[test]
     fn refuses_digits_that_cannot_be_sent() {
-        let mut out = outbound();
+        let mut out = RtpOutbound::new(config());
         for _ in 0..32 {
             out.press(Digit::D1, 100).unwrap();
         }

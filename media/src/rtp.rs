@@ -44,9 +44,9 @@ pub enum RtpError {
     /// The padding count is zero or reaches into the header.
     #[error("padding count {count} at offset {offset} does not fit a payload of {available} octets")]
     Padding { offset: usize, count: u8, available: usize },
-    /// The payload is longer than this crate buffers.
-    #[error("payload of {found} octets at offset {offset}, at most {limit} are taken")]
-    TooLong { offset: usize, found: usize, limit: usize },
+    /// The audio cannot be decoded.
+    #[error("payload at offset {offset}: {source}")]
+    Payload { offset: usize, source: crate::codec::CodecError },
     /// The telephone-event payload is malformed.
     #[error("telephone event at offset {offset}: {source}")]
     Event { offset: usize, source: crate::dtmf::DtmfError },

@@ -8,27 +8,26 @@
 
 mod lab;
 
+use offhook_media::codec::{CodecError, CodecKind};
 use offhook_media::dtmf::Digit;
-use offhook_media::g711::G711;
 use offhook_media::inbound::{Arrival, FrameKind, Ignored, InboundConfig, RtpInbound};
-use offhook_media::outbound::{OutboundConfig, RtpOutbound};
+use offhook_media::outbound::{DATAGRAM, OutboundConfig, RtpOutbound};
 use offhook_media::rtp::RtpError;
 use offhook_media::tone::Tone;
 use offhook_media::{FRAME, Moment, SILENCE};
 use proptest::prelude::*;
 
 fn inbound() -> RtpInbound {
-    RtpInbound::new(InboundConfig { codec: G711::Ulaw, payload_type: 0, dtmf_payload_type: Some(101) })
+    RtpInbound::new(InboundConfig { dtmf_payload_type: Some(101), ..InboundConfig::new(CodecKind::Pcmu, 0) })
 }
 
 fn sender(ssrc: u32) -> RtpOutbound {
     RtpOutbound::new(OutboundConfig {
-        codec: G711::Ulaw,
-        payload_type: 0,
         dtmf_payload_type: Some(101),
         ssrc,
         first_seq: 100,
         first_ts: ssrc.wrapping_mul(77_777),
+        ..OutboundConfig::new(CodecKind::Pcmu, 0)
     })
 }
 
@@ -37,8 +36,9 @@ fn at(tick: u64) -> Moment {
 }
 
 fn datagram(sender: &mut RtpOutbound, value: i16) -> Vec<u8> {
-    let mut room = [0; 200];
-    let length = sender.frame(&[value; FRAME], &mut room);
+    let mut room = DATAGRAM;
+    sender.frame(&[value; FRAME]);
+    let length = sender.poll(&mut room).unwrap();
     room[..length].to_vec()
 }
 
@@ -139,8 +139,9 @@ fn what_is_not_for_us_is_named() {
     packet[1] = 0;
     assert_eq!(inbound.packet(&packet[..12], at(0)), Ok(Arrival::Ignored(Ignored::Empty)));
     assert!(matches!(inbound.packet(&packet[..7], at(0)), Err(RtpError::Truncated { offset: 4, .. })));
-    packet.resize(12 + 481, 0xFF);
-    assert_eq!(inbound.packet(&packet, at(0)), Err(RtpError::TooLong { offset: 12, found: 481, limit: 480 }));
+    packet.resize(12 + 961, 0xFF);
+    let source = CodecError::TooLong { codec: "G.711", octets: 961, limit: 960 };
+    assert_eq!(inbound.packet(&packet, at(0)), Err(RtpError::Payload { offset: 12, source }));
     packet.truncate(14);
     packet[1] = 101;
     let error = inbound.packet(&packet, at(0)).unwrap_err();
@@ -166,11 +167,12 @@ fn a_packet_of_60_ms_is_three_frames_at_the_tap() {
 fn concealment_keeps_a_tone_going_through_a_lost_packet() {
     let (mut inbound, mut sender, mut frame) = (inbound(), sender(5), SILENCE);
     let mut tone = Tone::dual(200.0, 400.0, -20.0);
-    let mut room = [0; 200];
+    let mut room = DATAGRAM;
     let mut concealed = vec![];
     for tick in 0..100 {
         tone.fill(&mut frame);
-        let length = sender.frame(&frame, &mut room);
+        sender.frame(&frame);
+        let length = sender.poll(&mut room).unwrap();
         if tick % 20 != 19 {
             inbound.packet(&room[..length], at(tick)).unwrap();
         }

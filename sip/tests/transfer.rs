@@ -274,6 +274,22 @@ fn who_asks_for_no_notifications_gets_none() {
 }
 
 #[test]
+fn a_notify_that_is_refused_ends_its_own_transfer_only() {
+    let mut talk = Talk::new();
+    let text = talk.within("REFER", &[("Refer-To", "<sip:a@b>")], "");
+    talk.peer.send(&text);
+    let sent = talk.peer.command(Command::AnswerRefer { call: call(1), answer: Ok(()) });
+    let done = talk.peer.command(Command::NotifyRefer { call: call(1), status: 200 });
+    let text = talk.within("REFER", &[("Refer-To", "<sip:c@d>")], "");
+    assert!(talk.peer.send(&text).is_empty());
+    for notify in [&sent[1], &done[0]] {
+        talk.peer.send(&response(notify, "481 Gone", "t", ""));
+    }
+    let refused = talk.peer.command(Command::AnswerRefer { call: call(1), answer: Err(603) });
+    assert_eq!(refused[0].status(), Some(603));
+}
+
+#[test]
 fn a_transfer_we_took_and_forgot_is_ended_by_the_clock() {
     let mut talk = Talk::new();
     let text = talk.within("REFER", &[("Refer-To", "<sip:a@b>")], "");

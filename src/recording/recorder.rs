@@ -73,7 +73,7 @@ impl Recorder {
     /// The caller's 20 ms.
     pub fn heard(&mut self, frame: &Frame) {
         let paused = self.pauses.any();
-        if let Some(running) = &mut self.running
+        if let Some(running) = self.running.as_mut().filter(|running| running.has_begun())
             && let Some(slot) = running.aligner.heard()
             && !paused
         {
@@ -84,7 +84,7 @@ impl Recorder {
     /// Our 20 ms.
     pub fn sent(&mut self, frame: &Frame) {
         let paused = self.pauses.any();
-        if let Some(running) = &mut self.running
+        if let Some(running) = self.running.as_mut().filter(|running| running.has_begun())
             && let Some(slot) = running.aligner.sent()
             && !paused
         {
@@ -226,14 +226,17 @@ impl Running {
 
     /// The first slot that nothing was recorded in.
     fn next(&self) -> Slot {
-        if self.origin.is_some() { self.now + 1 } else { 0 }
+        if self.has_begun() { self.now + 1 } else { 0 }
     }
 
     fn push(&mut self, side: Side, slot: Slot, frame: &Frame) {
-        if self.origin.is_some() {
-            self.told = self.now;
-            self.queue.push_newest(Item::Frame { tick: self.now, side, slot, samples: *frame });
-        }
+        self.told = self.now;
+        self.queue.push_newest(Item::Frame { tick: self.now, side, slot, samples: *frame });
+    }
+
+    /// What is left of the tick in which it was ordered belongs to no slot.
+    const fn has_begun(&self) -> bool {
+        self.origin.is_some()
     }
 
     fn named(&self) -> Value {
@@ -282,3 +285,243 @@ pub(super) fn ms(slots: Slot) -> u64 {
 const MOST_PAUSES: usize = 256;
 /// Ticks without audio after which the writer is told the time: 0.2 s.
 const TELL_EVERY: Slot = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::super::tape::{Block, Tape};
+    use super::*;
+    use crate::queue::{self, Receiver};
+    use offhook_media::FRAME;
+
+    /// A recorder whose queue the test empties, on the time of a call.
+    struct Room {
+        recorder: Recorder,
+        queue: Receiver<Item>,
+        ends: Arc<Ends>,
+        tape: Tape,
+        blocks: Vec<Block>,
+        now: Duration,
+    }
+
+    impl Room {
+        fn new(capacity: usize) -> Self {
+            let (sender, queue) = queue::bounded(capacity);
+            let ends = Arc::new(Ends::default());
+            let mut recorder = Recorder::new(CallId::fresh(), None);
+            recorder.running = Some(Running::new(1, sender, Arc::clone(&ends)));
+            let now = Duration::from_secs(7);
+            Self { recorder, queue, ends, tape: Tape::new(false), blocks: Vec::new(), now }
+        }
+
+        /// One tick of a leg with a jitter buffer: one frame in, one frame out.
+        fn tick(&mut self, left: i16, right: Option<i16>) {
+            self.now += Duration::from_millis(20);
+            assert_eq!(self.recorder.tick(self.now), None);
+            self.recorder.heard(&[left; FRAME]);
+            if let Some(right) = right {
+                self.recorder.sent(&[right; FRAME]);
+            }
+        }
+
+        /// What the writer does.
+        fn write(&mut self) {
+            let Self { queue, tape, blocks, .. } = self;
+            let mut out = |block: &Block| blocks.push(*block);
+            while let Some(item) = queue.try_recv() {
+                match item {
+                    Item::Frame { tick, side, slot, samples } => {
+                        tape.tick(tick, &mut out);
+                        assert!(tape.put(side, slot, &samples), "{side:?} at {slot} of {tick}");
+                    }
+                    Item::Cleared { tick, from } => {
+                        tape.tick(tick, &mut out);
+                        tape.clear(from);
+                    }
+                    Item::Tick(tick) => tape.tick(tick, &mut out),
+                }
+            }
+        }
+
+        fn end(mut self) -> (Vec<(i16, i16)>, Arc<Ends>) {
+            self.recorder.obey(RecordingOrder::End);
+            self.write();
+            let length = self.ends.length.load(Ordering::Relaxed);
+            let Self { tape, blocks, .. } = &mut self;
+            tape.finish(length, &mut |block| blocks.push(*block));
+            (self.blocks.iter().map(|block| (block[0], block[1])).collect(), Arc::clone(&self.ends))
+        }
+    }
+
+    fn value(tick: usize) -> i16 {
+        i16::try_from(tick % 30_000).unwrap() + 1
+    }
+
+    #[test]
+    fn an_hour_is_an_hour_and_both_sides_stay_together() {
+        let mut room = Room::new(300);
+        for tick in 0..180_000 {
+            room.tick(value(tick), Some(-value(tick)));
+            if tick % 5 == 0 {
+                room.write();
+            }
+        }
+        let (slots, ends) = room.end();
+        assert_eq!((slots.len(), ends.dropped.load(Ordering::Relaxed)), (180_000, 0));
+        for (tick, slot) in slots.iter().enumerate() {
+            assert_eq!(*slot, (value(tick), -value(tick)), "tick {tick}");
+        }
+    }
+
+    #[test]
+    fn a_writer_that_stalls_costs_frames_and_no_time() {
+        let mut room = Room::new(100);
+        for tick in 0..1_000 {
+            room.tick(value(tick), Some(value(tick)));
+            // From 4 s to 8 s the disk does not answer.
+            if !(200..400).contains(&tick) {
+                room.write();
+            }
+        }
+        let (slots, ends) = room.end();
+        assert_eq!(slots.len(), 1_000);
+        let wrong = |slot: (usize, &(i16, i16))| *slot.1 != (value(slot.0), value(slot.0));
+        let lost: Vec<usize> = slots.iter().enumerate().filter(|slot| wrong(*slot)).map(|(tick, _)| tick).collect();
+        assert_eq!(lost, (200..351).collect::<Vec<_>>(), "the newest 50 ticks of the stall were held");
+        assert!(lost.iter().all(|tick| slots[*tick] == (0, 0)), "what was lost is silence");
+        assert_eq!(ends.dropped.load(Ordering::Relaxed), 302);
+    }
+
+    #[test]
+    fn ticks_that_a_busy_machine_left_out_take_their_time() {
+        let mut room = Room::new(300);
+        for tick in 0..50 {
+            room.tick(value(tick), None);
+        }
+        // 300 ms pass without a tick, and the pacer goes on from there, 7 ms off its old beat.
+        room.now += Duration::from_millis(307);
+        for tick in 65..200 {
+            room.tick(value(tick), Some(9));
+        }
+        let length = room.now - Duration::from_millis(7_020) + Duration::from_millis(20);
+        let (slots, _) = room.end();
+        let ms = 20 * i128::try_from(slots.len()).unwrap();
+        assert!((ms - i128::try_from(length.as_millis()).unwrap()).abs() <= 20, "{ms} ms of {length:?}");
+        assert_eq!(slots[199].0, value(199), "a second later the caller is in place again");
+        assert_eq!((slots[64].1, slots[65].1), (0, 9), "and we are at once");
+    }
+
+    #[test]
+    fn paused_audio_never_leaves_the_call() {
+        let mut room = Room::new(300);
+        let pause = |room: &mut Room, reason, on| {
+            let order = if on { RecordingOrder::Pause(reason) } else { RecordingOrder::Resume(reason) };
+            room.recorder.obey(order).is_some()
+        };
+        for tick in 0..500 {
+            match tick {
+                100 => assert!(pause(&mut room, PauseReason::Sensitive, true)),
+                150 => assert!(pause(&mut room, PauseReason::Operator, true)),
+                // The operator does not uncover what the flow covers.
+                160 => assert!(pause(&mut room, PauseReason::Operator, false)),
+                161 => assert!(!pause(&mut room, PauseReason::Operator, false), "nothing changed"),
+                200 => assert!(pause(&mut room, PauseReason::Sensitive, false)),
+                400 => assert!(pause(&mut room, PauseReason::Step, true)),
+                _ => {}
+            }
+            room.tick(value(tick), Some(value(tick)));
+            room.write();
+        }
+        let (slots, ends) = room.end();
+        assert_eq!(slots.len(), 500, "pauses are silence of their length");
+        for (tick, slot) in slots.iter().enumerate() {
+            let paused = (100..200).contains(&tick) || tick >= 400;
+            assert_eq!(*slot, if paused { (0, 0) } else { (value(tick), value(tick)) }, "tick {tick}");
+        }
+        let pauses: Vec<_> = ends.pauses(500).iter().map(|pause| (pause.from_ms, pause.to_ms)).collect();
+        assert_eq!(pauses, [(2_000, 4_000), (8_000, 10_000)]);
+    }
+
+    #[test]
+    fn a_thousand_pauses_are_bounded_and_none_is_called_recorded() {
+        let mut room = Room::new(300);
+        for tick in 0..2_000 {
+            let order = if tick % 2 == 0 { RecordingOrder::Pause } else { RecordingOrder::Resume };
+            room.recorder.obey(order(PauseReason::Step));
+            room.tick(1, None);
+            room.write();
+        }
+        let (slots, ends) = room.end();
+        let pauses = ends.pauses(2_000);
+        assert_eq!(pauses.len(), MOST_PAUSES);
+        let silent = slots.iter().enumerate().filter(|(_, slot)| slot.0 == 0).map(|(tick, _)| tick as u64 * 20);
+        for at in silent {
+            assert!(pauses.iter().any(|pause| (pause.from_ms..pause.to_ms).contains(&at)), "{at} ms");
+        }
+    }
+
+    #[test]
+    fn a_held_call_is_silent_on_our_side_and_as_long() {
+        let mut room = Room::new(300);
+        for tick in 0..600 {
+            let held = (200..500).contains(&tick);
+            room.tick(if held { 0 } else { 5 }, (!held).then_some(6));
+            room.write();
+        }
+        let (slots, _) = room.end();
+        assert_eq!(slots.len(), 600);
+        assert!(slots.iter().enumerate().all(|(n, s)| *s == if (200..500).contains(&n) { (0, 0) } else { (5, 6) }));
+    }
+
+    #[test]
+    fn a_stream_without_pace_and_a_cleared_lead_lie_where_they_were_heard() {
+        let mut room = Room::new(300);
+        let mut heard = 0;
+        for tick in 0..300_usize {
+            room.now += Duration::from_millis(20);
+            room.recorder.tick(room.now);
+            // The network hands over five frames every 100 ms.
+            if tick % 5 == 4 {
+                for _ in 0..5 {
+                    room.recorder.heard(&[value(heard); FRAME]);
+                    heard += 1;
+                }
+            }
+            if tick == 200 {
+                room.recorder.cleared();
+            }
+            // 100 ms are sent ahead; at 4 s the caller breaks in.
+            let ahead = match tick {
+                0 => 6,
+                1..200 => 1,
+                _ => 0,
+            };
+            (0..ahead).for_each(|_| room.recorder.sent(&[8; FRAME]));
+            room.write();
+        }
+        let (slots, _) = room.end();
+        assert_eq!(slots.len(), 300);
+        for (tick, slot) in slots.iter().enumerate() {
+            assert_eq!(slot.0, value(tick), "tick {tick}");
+            assert_eq!(slot.1, if tick < 200 { 8 } else { 0 }, "tick {tick}");
+        }
+    }
+
+    #[test]
+    fn the_tick_in_which_it_begins_moves_neither_side() {
+        let mut room = Room::new(300);
+        room.recorder.sent(&[7; FRAME]);
+        room.tick(1, Some(2));
+        room.tick(3, Some(4));
+        assert_eq!(room.end().0, [(1, 2), (3, 4)]);
+    }
+
+    #[test]
+    fn a_recording_that_was_given_up_is_noticed_once() {
+        let mut room = Room::new(300);
+        room.tick(1, None);
+        drop(std::mem::replace(&mut room.queue, queue::bounded(1).1));
+        let note = room.recorder.tick(room.now).expect("it is noticed");
+        assert_eq!(note.0, "recording_failed");
+        assert_eq!(room.recorder.tick(room.now), None);
+    }
+}

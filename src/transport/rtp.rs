@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
 use offhook_media::inbound::{InboundConfig, RtpInbound};
-use offhook_media::outbound::{Datagram, RtpOutbound};
+use offhook_media::outbound::{DATAGRAM, OutboundConfig, RtpOutbound};
 use offhook_media::{FRAME, FRAME_MS, Frame};
 use tokio::sync::mpsc;
 
@@ -22,6 +22,9 @@ use crate::call::leg::{Leg, LegEvent, LegStats};
 use crate::clock;
 use crate::queue::Receiver;
 use crate::store::record::EndReason;
+use moved::Continuity;
+
+mod moved;
 
 /// What the signalling beside the leg is told: end the call of this name, which is the signalling's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +92,13 @@ impl RtpLeg {
         self.source = Source::offered(change.remote);
         self.sends = change.sends;
         self.inbound.reconfigure(change.inbound);
-        self.outbound.reconfigure(change.inbound.codec, change.inbound.payload_type);
+        self.outbound.reconfigure(OutboundConfig {
+            ptime_ms: change.inbound.ptime_ms,
+            dtmf_payload_type: change.inbound.dtmf_payload_type,
+            dtmf_clock: change.inbound.dtmf_clock,
+            comfort_noise_payload_type: change.inbound.comfort_noise_payload_type,
+            ..OutboundConfig::new(change.inbound.codec, change.inbound.payload_type)
+        });
     }
 
     /// Takes packets until none is left, or the newest is so fresh that none can be behind it.
@@ -100,14 +109,16 @@ impl RtpLeg {
         for _ in 0..MOST_DATAGRAMS {
             let Some((length, from, stamp)) = self.receive_one(&mut datagram) else { return };
             let arrival = stamp.map_or(now, |stamp| wall.monotonic(stamp).min(now));
-            if !self.source.accepts(from) {
+            let packet = datagram.get(..length).unwrap_or_default();
+            if !self.source.accepts(from) && !self.source.moves(from, packet, arrival) {
                 self.strangers += 1;
                 continue;
             }
             packets += 1;
             self.last_packet = arrival;
+            self.source.heard(packet, arrival);
             // What is malformed or not ours is counted by the inbound side.
-            let _ = self.inbound.packet(datagram.get(..length).unwrap_or_default(), arrival);
+            let _ = self.inbound.packet(packet, arrival);
             if packets == MOST_PACKETS || now.saturating_sub(arrival) < FRESH {
                 return;
             }
@@ -167,10 +178,12 @@ impl Leg for RtpLeg {
 
     fn send(&mut self, frame: Option<&Frame>, _now: Moment) {
         let Some(remote) = self.source.remote().filter(|_| self.sends) else { return self.outbound.skip() };
-        let mut packet: Datagram = [0; 200];
-        let length = self.outbound.frame(frame.unwrap_or(&SILENCE), &mut packet);
-        let sent = self.port.socket.send_to(packet.get(..length).unwrap_or_default(), remote);
-        self.sent += u64::from(sent.is_ok());
+        self.outbound.frame(frame.unwrap_or(&SILENCE));
+        let mut packet = DATAGRAM;
+        while let Some(length) = self.outbound.poll(&mut packet) {
+            let sent = self.port.socket.send_to(packet.get(..length).unwrap_or_default(), remote);
+            self.sent += u64::from(sent.is_ok());
+        }
     }
 
     fn clear(&mut self, _now: Moment) {
@@ -204,18 +217,20 @@ impl Leg for RtpLeg {
 /// Whose packets are taken, and where ours go (symmetric RTP, RFC 4961).
 ///
 /// The address that was offered is believed at once. Behind NAT packets come from elsewhere: another source is believed
-/// once several of its packets have come and none from the offered address; after that nobody else is listened to.
+/// once several of its packets have come and none from the offered address; after that nobody else is listened to,
+/// except the same stream when a NAT has moved it to another port.
 #[derive(Debug, PartialEq, Eq)]
 struct Source {
     offered: Option<SocketAddr>,
     locked: Option<SocketAddr>,
     /// Sources that may become the locked one, and how many of their packets have come.
     candidates: [Option<(SocketAddr, u8)>; MOST_CANDIDATES],
+    stream: Continuity,
 }
 
 impl Source {
-    const fn offered(offered: Option<SocketAddr>) -> Self {
-        Self { offered, locked: None, candidates: [None; MOST_CANDIDATES] }
+    fn offered(offered: Option<SocketAddr>) -> Self {
+        Self { offered, locked: None, candidates: [None; MOST_CANDIDATES], stream: Continuity::default() }
     }
 
     fn accepts(&mut self, from: SocketAddr) -> bool {
@@ -227,6 +242,21 @@ impl Source {
             self.locked = Some(from);
         }
         self.locked.is_some()
+    }
+
+    /// Whether this packet shows that the caller's stream comes from another port of its host now.
+    fn moves(&mut self, from: SocketAddr, packet: &[u8], at: Moment) -> bool {
+        let same_host = self.locked.is_some_and(|locked| locked.ip() == from.ip());
+        let moves = same_host && self.stream.goes_on(from, packet, at);
+        if moves {
+            self.locked = Some(from);
+        }
+        moves
+    }
+
+    /// A packet of the caller's own.
+    fn heard(&mut self, packet: &[u8], at: Moment) {
+        self.stream.heard(packet, at);
     }
 
     /// How many packets have come from a source, each source counted for itself: strangers who take turns must not

@@ -9,10 +9,10 @@ use offhook::sim::audio::{dbfs, rms};
 use offhook::sim::clock::Dice;
 use offhook::sim::network::{Network, Profile};
 use offhook::store::record::EndReason;
+use offhook_media::codec::CodecKind;
 use offhook_media::dtmf::Digit;
-use offhook_media::g711::G711;
 use offhook_media::inbound::{InboundConfig, RtpInbound};
-use offhook_media::outbound::{Datagram, OutboundConfig, RtpOutbound};
+use offhook_media::outbound::{DATAGRAM, OutboundConfig, RtpOutbound};
 use offhook_media::{FRAME, Frame, SILENCE};
 
 /// 20 ms that left our side or reached the caller's ear.
@@ -104,9 +104,11 @@ impl Line {
                 let (_, digit) = self.keys.remove(index);
                 self.phone_out.press(digit, KEY_MS).expect("room for a key");
             }
-            let mut datagram: Datagram = [0; 200];
-            let length = self.phone_out.frame(&frame, &mut datagram);
-            self.up.push(at, datagram[..length].to_vec());
+            let mut datagram = DATAGRAM;
+            self.phone_out.frame(&frame);
+            while let Some(length) = self.phone_out.poll(&mut datagram) {
+                self.up.push(at, datagram[..length].to_vec());
+            }
         }
         while let Some((arrival, datagram)) = self.down.pop(now) {
             self.phone_in.packet(&datagram, arrival).expect("our own packets are sound");
@@ -162,9 +164,11 @@ impl Leg for Line {
     fn send(&mut self, frame: Option<&Frame>, now: Moment) {
         let frame = frame.unwrap_or(&SILENCE);
         self.sent.push(slice(now, frame));
-        let mut datagram: Datagram = [0; 200];
-        let length = self.outbound.frame(frame, &mut datagram);
-        self.down.push(now, datagram[..length].to_vec());
+        let mut datagram = DATAGRAM;
+        self.outbound.frame(frame);
+        while let Some(length) = self.outbound.poll(&mut datagram) {
+            self.down.push(now, datagram[..length].to_vec());
+        }
     }
 
     fn clear(&mut self, now: Moment) {
@@ -189,10 +193,11 @@ pub const TICK: Duration = Duration::from_millis(20);
 /// The telephone's frames do not end when ours do.
 const PHASE: Duration = Duration::from_millis(7);
 const KEY_MS: u32 = 100;
-const RECEIVING: InboundConfig = InboundConfig { codec: G711::Ulaw, payload_type: 0, dtmf_payload_type: Some(101) };
+const RECEIVING: InboundConfig =
+    InboundConfig { dtmf_payload_type: Some(101), ..InboundConfig::new(CodecKind::Pcmu, 0) };
 
 const fn sending(ssrc: u32) -> OutboundConfig {
-    OutboundConfig { codec: G711::Ulaw, payload_type: 0, dtmf_payload_type: Some(101), ssrc, first_seq: 1, first_ts: 0 }
+    OutboundConfig { dtmf_payload_type: Some(101), ssrc, first_seq: 1, ..OutboundConfig::new(CodecKind::Pcmu, 0) }
 }
 
 fn samples(moment: Moment) -> i64 {

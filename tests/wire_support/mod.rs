@@ -6,6 +6,7 @@
 
 pub mod edge;
 pub mod phone;
+pub mod tape;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -85,6 +86,18 @@ impl Host {
         }
         let answer = request.send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    /// What a path answers, as it comes: status, headers and bytes. `None` for an answer that breaks off.
+    pub async fn bytes(&self, path: &str, range: Option<&str>) -> (u16, reqwest::header::HeaderMap, Option<Vec<u8>>) {
+        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+        let mut request = client.get(format!("http://{}{path}", self.http));
+        if let Some(range) = range {
+            request = request.header("range", range);
+        }
+        let Ok(answer) = request.send().await else { return (0, Default::default(), None) };
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        (status, headers, answer.bytes().await.ok().map(|bytes| bytes.to_vec()))
     }
 
     pub async fn json(&self, path: &str) -> Value {

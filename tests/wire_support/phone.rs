@@ -94,9 +94,14 @@ pub fn offer(address: &str, port: u16, direction: &str) -> String {
 
 impl Phone {
     pub async fn udp(host: &Host) -> Self {
+        Self::udp_to(host.sip).await
+    }
+
+    /// Of a server in another process.
+    pub async fn udp_to(server: SocketAddr) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let local = socket.local_addr().unwrap();
-        Self::new(Line::Udp(socket), local, host.sip).await
+        Self::new(Line::Udp(socket), local, server).await
     }
 
     pub async fn tcp(host: &Host) -> Self {

@@ -43,7 +43,8 @@ pub(super) enum User {
     Bye(CallHandle),
     Info(CallHandle),
     Refer(CallHandle),
-    Notify(CallHandle),
+    /// NOTIFY of the transfer with this CSeq number.
+    Notify(CallHandle, u32),
     Prack(CallHandle),
     Register(RegistrationId),
     /// Sent at this time.
@@ -60,7 +61,7 @@ impl User {
     pub(super) const fn call(self) -> Option<CallHandle> {
         match self {
             Self::Invite(call) | Self::Offer(call) | Self::Bye(call) | Self::Prack(call) => Some(call),
-            Self::Info(call) | Self::Refer(call) | Self::Notify(call) => Some(call),
+            Self::Info(call) | Self::Refer(call) | Self::Notify(call, _) => Some(call),
             Self::Register(_) | Self::Ping { .. } | Self::Nobody => None,
         }
     }

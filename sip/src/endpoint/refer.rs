@@ -263,7 +263,7 @@ impl Endpoint {
         let (id, limit) = (theirs.cseq, self.config.ring_limit.as_secs());
         let fragment = format!("SIP/2.0 {status} {}\r\n", reason_phrase(status));
         let body = Some(("message/sipfrag;version=2.0", fragment.as_bytes()));
-        self.send_within(handle, &Method::Notify, User::Notify(handle), body, |writer| {
+        self.send_within(handle, &Method::Notify, User::Notify(handle, id), body, |writer| {
             writer.header(HeaderName::Event, format_args!("{PACKAGE};id={id}"));
             if state == "active" {
                 writer.header(HeaderName::SubscriptionState, format_args!("active;expires={limit}"));
@@ -273,8 +273,15 @@ impl Endpoint {
         });
     }
 
-    /// Nobody listens to our NOTIFYs (any more).
-    pub(super) fn forget_referral(&mut self, handle: CallHandle) {
+    /// Nobody listens to the NOTIFYs of the transfer with this CSeq number.
+    pub(super) fn on_notify_refused(&mut self, handle: CallHandle, refer: u32) {
+        let theirs = self.calls.get(&handle).and_then(|call| call.referred.as_ref());
+        if theirs.is_some_and(|theirs| theirs.cseq == refer && theirs.server.is_none()) {
+            self.forget_referral(handle);
+        }
+    }
+
+    fn forget_referral(&mut self, handle: CallHandle) {
         if let Some(call) = self.calls.get_mut(&handle) {
             call.referred = None;
             self.clock.stop(Owner::Call(handle.as_u64()), Timer::Referral);

@@ -75,7 +75,7 @@ impl Endpoint {
         match user {
             User::Invite(call) => self.on_invite_answer(client, call, flow, status, response),
             User::Refer(call) => self.on_refer_answer(call, status, response),
-            User::Notify(call) if status >= 300 => self.forget_referral(call),
+            User::Notify(call, refer) if status >= 300 => self.on_notify_refused(call, refer),
             User::Register(id) => self.on_register_answer(client, id, status, response),
             User::Ping { id, at } => self.on_pong(id, at, status),
             User::Offer(call) => self.on_offer_answer(client, call, status, response),
@@ -115,7 +115,7 @@ impl Endpoint {
                     self.lose(call, cause);
                 }
             }
-            User::Notify(call) => self.forget_referral(call),
+            User::Notify(call, refer) => self.on_notify_refused(call, refer),
             User::Info(_) | User::Prack(_) | User::Nobody => {}
         }
     }
@@ -268,6 +268,8 @@ fn again(invite: &Bytes, via: &str, timer: &SessionFields) -> Option<Bytes> {
     for (name, spelled, value) in invite.iter() {
         match name {
             HeaderName::Via | HeaderName::SessionExpires | HeaderName::MinSe => {}
+            // A nonce is not to be counted twice: whoever wants credentials asks again.
+            HeaderName::Authorization | HeaderName::ProxyAuthorization => {}
             HeaderName::ContentType | HeaderName::ContentLength => {}
             HeaderName::CSeq => {
                 writer.header(HeaderName::CSeq, format_args!("{number} INVITE"));

@@ -79,7 +79,7 @@ impl InviteClient {
                     return self.terminate(effects);
                 }
                 self.state = State::Completed { ack };
-                effects.start(Timer::D, self.timings.lifetime());
+                effects.start(Timer::D, self.timings.lifetime().max(LEAST_D));
             }
             State::Completed { ack } => effects.transmit(ack),
             _ => {}
@@ -115,6 +115,9 @@ impl InviteClient {
         effects.push(Effect::Terminated);
     }
 }
+
+/// Timer D is never shorter over UDP: the other side may keep to the default T1 (section 17.1.1.2).
+const LEAST_D: Duration = Duration::from_secs(32);
 
 #[cfg(test)]
 mod tests {

@@ -51,7 +51,7 @@ pub(crate) enum Timer {
     A,
     /// When to give up on an INVITE that nobody answered (64*T1).
     B,
-    /// When to forget a refused INVITE whose refusal may still be repeated (64*T1).
+    /// When to forget a refused INVITE whose refusal may still be repeated (64*T1, at least 32 s).
     D,
     /// When to send an unanswered request other than INVITE again (T1, doubling to T2).
     E,

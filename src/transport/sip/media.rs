@@ -6,10 +6,12 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use offhook_media::g711::G711;
+use offhook_media::RATE_HZ;
+use offhook_media::codec::CodecKind;
+use offhook_media::codec::opus::OpusSettings;
 use offhook_media::inbound::InboundConfig;
 use offhook_media::outbound::{OutboundConfig, RtpOutbound};
-use offhook_sip::sdp::{Agreed, Codec, Direction, Exchange, LocalMedia, SdpError};
+use offhook_sip::sdp::{Agreed, Codec, Direction, Exchange, LocalMedia, OpusParameters, SdpError};
 use rand::RngExt;
 use tokio::sync::mpsc;
 
@@ -179,12 +181,20 @@ fn start(
     Ok((leg, CallMedia { changes, exchange }))
 }
 
-/// Only codecs of [`CODECS`] are agreed on.
-const fn codec(agreed: &Agreed) -> G711 {
+const fn codec(agreed: &Agreed) -> CodecKind {
     match agreed.codec {
-        Codec::Pcma => G711::Alaw,
-        Codec::Pcmu | Codec::G722 | Codec::Opus => G711::Ulaw,
+        Codec::Pcmu => CodecKind::Pcmu,
+        Codec::Pcma => CodecKind::Pcma,
+        Codec::G722 => CodecKind::G722,
+        Codec::Opus => CodecKind::Opus,
     }
+}
+
+/// Within what the other side wants; our own average is enough for 8 kHz.
+fn opus_settings(theirs: OpusParameters) -> OpusSettings {
+    let ours = OpusSettings::STANDARD;
+    let most = theirs.max_average_bps.unwrap_or(ours.bitrate_bps);
+    OpusSettings { inband_fec: theirs.inband_fec, dtx: theirs.dtx, bitrate_bps: ours.bitrate_bps.min(most) }
 }
 
 fn turnabout(agreed: &Agreed) -> Turnabout {
@@ -193,20 +203,26 @@ fn turnabout(agreed: &Agreed) -> Turnabout {
 
 fn inbound(agreed: &Agreed) -> InboundConfig {
     InboundConfig {
-        codec: codec(agreed),
-        payload_type: agreed.payload_type,
+        ptime_ms: agreed.ptime_ms,
         dtmf_payload_type: agreed.telephone_event.map(|event| event.payload_type),
+        dtmf_clock: agreed.telephone_event.map_or(RATE_HZ, |event| event.clock_hz),
+        comfort_noise_payload_type: agreed.comfort_noise_payload_type,
+        ..InboundConfig::new(codec(agreed), agreed.payload_type)
     }
 }
 
 fn outbound(agreed: &Agreed) -> OutboundConfig {
     let mut random = rand::rng();
     OutboundConfig {
-        codec: codec(agreed),
-        payload_type: agreed.payload_type,
+        ptime_ms: agreed.ptime_ms,
         dtmf_payload_type: agreed.telephone_event.map(|event| event.payload_type),
+        dtmf_clock: agreed.telephone_event.map_or(RATE_HZ, |event| event.clock_hz),
+        comfort_noise_payload_type: agreed.comfort_noise_payload_type,
+        dtx: agreed.opus.is_some_and(|theirs| theirs.dtx),
+        opus: agreed.opus.map_or(OpusSettings::STANDARD, opus_settings),
         ssrc: random.random(),
         first_seq: random.random(),
         first_ts: random.random(),
+        ..OutboundConfig::new(codec(agreed), agreed.payload_type)
     }
 }

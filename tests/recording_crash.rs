@@ -1,0 +1,130 @@
+//! `kill -9` in the middle of a recorded call: what was recorded is there to its last second, the file plays as it lies,
+//! and the next start gives it its name, its length and its checksum.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails panics")]
+
+mod wire_support;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use offhook::config::Consent;
+use sha2::{Digest as _, Sha256};
+use tokio::time::{Instant, sleep};
+use wire_support::phone::Phone;
+use wire_support::tape::{Tape, level, part, sounding, tones};
+use wire_support::{Host, PATIENCE};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_recording_plays_to_its_last_second_and_is_brought_home() {
+    for kill_after_ms in [2_130, 3_370] {
+        let data = std::env::temp_dir().join(format!("offhook-killed-{kill_after_ms}-{}", std::process::id()));
+        let server = Victim::start(&data).await;
+        let mut phone = Phone::udp_to(server.sip).await;
+        assert_eq!(phone.call("1000").await.status(), 200);
+        let began = Instant::now();
+        phone.talk(&tones(&[1000.0], 500), Duration::from_millis(kill_after_ms)).await;
+        server.kill();
+        let ran = began.elapsed().as_secs_f64() * 1000.0;
+
+        let part_file = only_file(&data.join("recordings"));
+        assert!(part_file.to_string_lossy().ends_with("-1.wav.part"), "{}", part_file.display());
+        let bytes = std::fs::read(&part_file).unwrap();
+        // The header as it was left: whoever finds the file can play it.
+        let counted = u32::from_le_bytes(bytes[40..44].try_into().unwrap()) as usize;
+        let tape = Tape::wav(&bytes[..44 + counted]);
+        assert!(ran - tape.ms() < 1_000.0, "{} ms of a call of {ran} ms", tape.ms());
+        assert!(tape.ms() <= ran + 40.0);
+        let (_, end) = sounding(&tape.left).expect("the caller is heard");
+        assert!(tape.ms() - end < 50.0, "to the end of the file");
+        assert!(level(part(&tape.right, 100.0, 250.0)) > -30.0, "and so are we");
+
+        let again = data.clone();
+        let host = Host::start(move |config| {
+            config.data.dir = again;
+            config.recording.enabled = true;
+            config.recording.consent = Consent::None;
+        })
+        .await;
+        let call = host.recorded_call().await;
+        assert_eq!(call["end_reason"], "crash_recovered");
+        let recording = &call["recordings"][0];
+        assert_eq!((&recording["state"], &recording["fault"]), (&"recovered".into(), &"stopped".into()));
+        let file = only_file(&data.join("recordings"));
+        assert_eq!(file.file_name().unwrap().to_string_lossy(), format!("{}-1.wav", call["id"].as_str().unwrap()));
+        let digest: String = Sha256::digest(std::fs::read(&file).unwrap()).iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(recording["sha256"], digest);
+        let recovered = host.tape(&call).await;
+        assert!(recovered.ms() >= tape.ms() && recovered.ms() == recording["ms"].as_f64().unwrap());
+        host.ends_clean().await;
+        std::fs::remove_dir_all(&data).unwrap();
+    }
+}
+
+/// The real binary, to be killed.
+struct Victim {
+    child: Child,
+    sip: SocketAddr,
+}
+
+impl Victim {
+    async fn start(data: &Path) -> Self {
+        let (sip, http) = (free_port(), free_port());
+        let first = 26_000 + std::process::id() % 100 * 20;
+        let settings = [
+            format!("sip.listen={sip}"),
+            format!("http.listen={http}"),
+            format!("data.dir={}", data.display()),
+            format!("rtp.ports={first}-{}", first + 19),
+            "recording.enabled=true".to_owned(),
+            "recording.consent=none".to_owned(),
+        ];
+        let child = Command::new(env!("CARGO_BIN_EXE_offhook"))
+            .arg("serve")
+            .args(settings.iter().flat_map(|setting| ["--set", setting]))
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let victim = Self { child, sip };
+        let until = Instant::now() + PATIENCE;
+        while reqwest::get(format!("http://{http}/readiness")).await.is_err() {
+            assert!(Instant::now() < until, "the server does not start");
+            sleep(Duration::from_millis(20)).await;
+        }
+        victim
+    }
+
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn only_file(folder: &Path) -> PathBuf {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    files.remove(0)
+}
+
+/// A port that both UDP and TCP can have now.
+fn free_port() -> SocketAddr {
+    loop {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        if UdpSocket::bind(address).is_ok() {
+            return address;
+        }
+    }
+}
