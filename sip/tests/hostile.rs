@@ -162,7 +162,7 @@ impl Victim {
 
     /// Lets the time pass that the refused calls are remembered for.
     fn forget(&mut self) {
-        if self.number % 200 == 0 {
+        if self.number.is_multiple_of(200) {
             self.peer.now += Moment::from_secs(100);
             self.peer.feed(offhook_sip::Input::Timeout);
             self.peer.events.clear();
