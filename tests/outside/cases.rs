@@ -5,6 +5,7 @@ mod callers;
 mod dialogs;
 mod network;
 mod proxy;
+mod secure;
 mod strangers;
 mod table;
 mod web;
