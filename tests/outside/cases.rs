@@ -3,9 +3,9 @@
 mod audio;
 mod callers;
 mod dialogs;
+mod encrypted;
 mod network;
 mod proxy;
-mod secure;
 mod strangers;
 mod table;
 mod web;

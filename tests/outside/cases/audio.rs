@@ -87,26 +87,3 @@ async fn baresip_holds_the_call_and_takes_it_back() {
     assert!(tone_share(end) > 0.9, "{}", tone_share(end));
     assert_eq!(server.ended_call().await["end_reason"], "caller_hung_up");
 }
-
-#[tokio::test]
-async fn baresip_hears_the_tone_in_g722() {
-    hears_the_tone_in("g722", "G722").await;
-}
-
-#[tokio::test]
-async fn baresip_hears_the_tone_in_opus() {
-    hears_the_tone_in("opus", "opus").await;
-}
-
-async fn hears_the_tone_in(module: &str, name: &str) {
-    let server = Server::start(&[]).await;
-    let mut phone = Phone { codecs: &[module], ..Phone::default() }.start(server.dir()).await;
-    phone.dials(&format!("sip:1000@{}", server.sip)).await;
-    listen_for(2_500).await;
-    phone.hangs_up().await;
-    assert!(phone.log().contains(&format!("Set audio decoder: {name}")), "{}", phone.log());
-    let heard = phone.heard().await;
-    assert!(tone_share(&heard) > 0.9, "{}", tone_share(&heard));
-    let call = server.ended_call().await;
-    assert!(call["summary"]["frames_received"].as_u64() > Some(80), "{call:#}");
-}
