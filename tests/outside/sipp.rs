@@ -1,5 +1,4 @@
 //! SIPp as the far side: a scenario of fixtures/sipp, or one written by the test, against the running server.
-#![expect(dead_code, reason = "for calls that Offhook places")]
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
