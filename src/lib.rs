@@ -5,6 +5,7 @@ pub mod call;
 pub mod clock;
 pub mod config;
 pub mod dialog;
+pub mod doctor;
 pub mod providers;
 pub mod queue;
 pub mod recording;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use offhook_sip::{Command, Endpoint, EndpointConfig, Event, Flow, Input, Output, Transport};
+use offhook_sip::{Command, Endpoint, Event, Flow, Input, Output, Transport};
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -20,20 +20,37 @@ use crate::call::reception::Reception;
 use crate::clock;
 use crate::config::{RtpConfig, SipConfig};
 use calls::Calls;
+use faces::Faces;
+use guard::Watch;
+use incoming::FromTrunks;
 use media::{MediaDesk, MediaSettings};
 use streams::{FromStream, Streams};
+use tls::Tls;
+use trunks::Trunks;
+use upkeep::Upkeep;
 
 mod calls;
+pub mod endpoint;
+pub mod faces;
 mod guard;
+mod incoming;
 pub mod media;
-mod streams;
+pub mod resolve;
+pub mod streams;
+pub mod tls;
+pub mod trunks;
+pub mod upkeep;
 
 /// The running transport; its tasks end when this is dropped.
 pub struct SipServer {
     address: SocketAddr,
+    tls_address: Option<SocketAddr>,
     driver: JoinHandle<()>,
-    accept: JoinHandle<()>,
+    accept: Vec<JoinHandle<()>>,
     finish: Option<oneshot::Sender<()>>,
+    leave: Arc<Notify>,
+    tls: Tls,
+    trunks: Trunks,
 }
 
 impl SipServer {
@@ -51,22 +68,51 @@ impl SipServer {
     ) -> Result<Self, String> {
         let (udp, tcp) = bind(config.listen).await?;
         let address = udp.local_addr().map_err(|e| format!("sip.listen: {e}"))?;
-        let (streams, from_streams) = Streams::new(address, config.max_connections);
+        let tls = Tls::load(&config.tls)?;
+        let (tls_listener, tls_address) = bind_tls(config).await?;
+        let faces = Faces::new(config, address, tls_address);
+        let (streams, from_streams) = Streams::new(config, tls.clone(), faces.clone());
         let (signalling, hang_ups) = mpsc::channel(HANG_UPS);
+        let metrics = reception.services().metrics.sip.clone();
+        let trunks = Trunks::new(config, metrics.clone());
         let media = MediaSettings::new(rtp, config.external_address);
         let media = MediaDesk::new(ports, media_address, signalling, media);
         let calls = Calls::new(reception, media, config.retry_after_s);
+        let leave = Arc::new(Notify::new());
         let driver = Driver {
-            endpoint: Endpoint::new(endpoint_config(config), seed),
+            endpoint: Endpoint::new(endpoint::settings(config), seed),
             udp,
-            address,
+            upkeep: Upkeep::new(config, trunks.clone(), faces.clone(), streams.clone(), metrics.clone()),
+            faces,
             streams: streams.clone(),
             calls,
+            from_trunks: FromTrunks::new(trunks.clone(), config.retry_after_s),
+            watch: Watch::new(metrics),
+            leave: Arc::clone(&leave),
         };
         let (finish, finished) = oneshot::channel();
         let driver = tokio::spawn(driver.run(from_streams, hang_ups, finished));
-        let accept = tokio::spawn(streams::accept(tcp, streams));
-        Ok(Self { address, driver, accept, finish: Some(finish) })
+        let mut accept = vec![tokio::spawn(streams::accept(tcp, streams.clone()))];
+        accept.extend(tls_listener.map(|listener| tokio::spawn(streams::accept_tls(listener, streams))));
+        Ok(Self { address, tls_address, driver, accept, finish: Some(finish), leave, tls, trunks })
+    }
+
+    /// New calls are to go elsewhere: they are refused from now on, and accounts are taken back.
+    pub fn drain(&self) {
+        self.leave.notify_one();
+    }
+
+    /// Reads certificates again.
+    ///
+    /// # Errors
+    /// What is wrong with them; those from before stay in use.
+    pub fn reload(&self) -> Result<(), String> {
+        self.tls.reload()
+    }
+
+    /// The trunks and accounts, and how they are.
+    pub const fn trunks(&self) -> &Trunks {
+        &self.trunks
     }
 
     /// Ends once every call that has ended has also been said goodbye to, at the latest after `patience`.
@@ -83,12 +129,17 @@ impl SipServer {
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
+
+    /// The bound address of the TLS listener.
+    pub const fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls_address
+    }
 }
 
 impl Drop for SipServer {
     fn drop(&mut self) {
         self.driver.abort();
-        self.accept.abort();
+        self.accept.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -101,6 +152,9 @@ const FREE_PORT_TRIES: u32 = 16;
 /// Larger than any datagram.
 const MAX_DATAGRAM: usize = 65_535;
 
+/// Bytes of datagrams that may wait in the socket: some 2,000 INVITEs.
+const RECEIVE_BUFFER: usize = 4 << 20;
+
 /// Datagrams taken before timers and other inboxes are looked at again.
 const BATCH: usize = 32;
 
@@ -110,9 +164,13 @@ const IDLE: Duration = Duration::from_secs(3600);
 struct Driver {
     endpoint: Endpoint,
     udp: UdpSocket,
-    address: SocketAddr,
+    faces: Faces,
     streams: Streams,
     calls: Calls,
+    upkeep: Upkeep,
+    from_trunks: FromTrunks,
+    watch: Watch,
+    leave: Arc<Notify>,
 }
 
 impl Driver {
@@ -125,7 +183,7 @@ impl Driver {
         let mut datagram = vec![0; MAX_DATAGRAM];
         let mut finishing = false;
         while !(finishing && self.calls.is_empty() && self.endpoint.calls() == 0) {
-            let due = self.endpoint.poll_timeout();
+            let due = [self.endpoint.poll_timeout(), self.upkeep.next(), self.watch.next()].into_iter().flatten().min();
             let wait = due.map_or(IDLE, |at| at.saturating_sub(clock::now()));
             tokio::select! {
                 received = self.udp.recv_from(&mut datagram) => self.datagrams(received, &mut datagram).await,
@@ -135,10 +193,25 @@ impl Driver {
                         self.endpoint.handle(Input::Command(command), clock::now());
                     }
                 }
+                found = self.upkeep.found() => self.upkeep.take(found),
+                () = self.leave.notified() => {
+                    self.mind_the_door();
+                    let commands = self.upkeep.leave();
+                    self.follow(commands);
+                }
                 _ = &mut finish, if !finishing => finishing = true,
                 () = tokio::time::sleep(wait) => self.endpoint.handle(Input::Timeout, clock::now()),
             }
+            let commands = self.upkeep.due(clock::now());
+            self.follow(commands);
             self.drain().await;
+            self.watch.look(&self.endpoint.guard_counts(), clock::now());
+        }
+    }
+
+    fn follow(&mut self, commands: Vec<Command>) {
+        for command in commands {
+            self.endpoint.handle(Input::Command(command), clock::now());
         }
     }
 
@@ -149,7 +222,7 @@ impl Driver {
             if let Ok((length, remote)) = received {
                 let bytes = Bytes::copy_from_slice(datagram.get(..length).unwrap_or_default());
                 self.mind_the_door();
-                let flow = Flow { transport: Transport::Udp, local: self.address, remote, connection: None };
+                let flow = self.faces.flow(Transport::Udp, remote, None);
                 self.endpoint.handle(Input::Message { flow, bytes }, clock::now());
                 self.drain().await;
             }
@@ -174,6 +247,10 @@ impl Driver {
                 self.streams.closed(connection);
                 Input::StreamClosed { connection }
             }
+            FromStream::Lost { transport, remote } => {
+                let flow = self.faces.flow(transport, remote, None);
+                return self.endpoint.handle(Input::Unreachable { flow: &flow }, clock::now());
+            }
         };
         self.endpoint.handle(input, clock::now());
     }
@@ -184,9 +261,8 @@ impl Driver {
             match output {
                 Output::Transmit { flow, bytes } => self.transmit(flow, bytes).await,
                 Output::Event(event) => {
-                    for command in self.obey(event) {
-                        self.endpoint.handle(Input::Command(command), clock::now());
-                    }
+                    let commands = self.obey(event);
+                    self.follow(commands);
                 }
             }
         }
@@ -204,16 +280,28 @@ impl Driver {
 
     fn obey(&mut self, event: Event) -> Vec<Command> {
         match event {
-            Event::Incoming { call, flow, invite } => self.calls.incoming(call, &flow, &invite),
+            Event::Incoming { call, flow, invite } => match self.from_trunks.admit(call, &flow) {
+                Ok(()) => self.calls.incoming(call, &flow, &invite),
+                Err(refusal) => vec![refusal],
+            },
             Event::Confirmed { call, .. } => self.calls.confirmed(call),
             Event::Reinvite { call, offer } => self.calls.reinvite(call, offer.as_deref()),
             Event::Info { call, content_type, body } => self.calls.info(call, &content_type, body.reveal()),
-            Event::Ended { call, cause, .. } => self.calls.ended(call, cause),
+            Event::Ended { call, cause, .. } => {
+                self.from_trunks.ended(call);
+                self.calls.ended(call, cause)
+            }
+            Event::Pong { id, outcome } => {
+                self.upkeep.pong(id, outcome, clock::now());
+                Vec::new()
+            }
+            Event::Registration { id, state } => {
+                self.upkeep.registration(id, &state, clock::now());
+                self.upkeep.due(clock::now())
+            }
             // Nobody may send us anywhere: a stranger's transfer would be called at our cost.
             Event::Referred { call, .. } => vec![Command::AnswerRefer { call, answer: Err(403) }],
-            Event::Registration { .. }
-            | Event::Pong { .. }
-            | Event::Progress { .. }
+            Event::Progress { .. }
             | Event::Answered { .. }
             | Event::ReinviteAnswered { .. }
             | Event::ReferProgress { .. }
@@ -228,6 +316,7 @@ async fn bind(listen: SocketAddr) -> Result<(UdpSocket, TcpListener), String> {
     let mut tries = if listen.port() == 0 { FREE_PORT_TRIES } else { 1 };
     loop {
         let udp = UdpSocket::bind(listen).await.map_err(|e| failed("UDP", e))?;
+        roomy(&udp);
         let address = udp.local_addr().map_err(|e| failed("UDP", e))?;
         tries -= 1;
         match TcpListener::bind(address).await {
@@ -238,24 +327,15 @@ async fn bind(listen: SocketAddr) -> Result<(UdpSocket, TcpListener), String> {
     }
 }
 
-fn endpoint_config(config: &SipConfig) -> EndpointConfig {
-    EndpointConfig {
-        user_agent: config.user_agent.clone(),
-        advertised: config.external_address.map(|address| offhook_sip::Advertised {
-            host: match address {
-                IpAddr::V4(v4) => v4.to_string(),
-                IpAddr::V6(v6) => format!("[{v6}]"),
-            },
-            port: None,
-        }),
-        timings: offhook_sip::Timings {
-            t1: Duration::from_millis(config.t1_ms),
-            t2: Duration::from_millis(config.t2_ms),
-            t4: Duration::from_millis(config.t4_ms),
-        },
-        max_calls_pending: config.max_pending,
-        retry_after_s: config.retry_after_s,
-        guard: guard::config(config),
-        ..EndpointConfig::default()
-    }
+/// A burst of calls waits in the socket while the driver is busy; the system may grant less.
+fn roomy(udp: &UdpSocket) {
+    let _ = socket2::SockRef::from(udp).set_recv_buffer_size(RECEIVE_BUFFER);
+}
+
+async fn bind_tls(config: &SipConfig) -> Result<(Option<TcpListener>, Option<SocketAddr>), String> {
+    let Some(listen) = config.tls.listen else { return Ok((None, None)) };
+    let failed = |error: std::io::Error| format!("sip.tls.listen: cannot bind TCP {listen}: {error}");
+    let listener = TcpListener::bind(listen).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((Some(listener), Some(address)))
 }
