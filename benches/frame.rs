@@ -20,8 +20,9 @@ use offhook_media::jitter::JitterBuffer;
 use offhook_media::outbound::{DATAGRAM, Datagram, OutboundConfig, RtpOutbound};
 use offhook_media::playout::{Playout, PlayoutConfig, SentenceId};
 use offhook_media::resample::{Rate, Resampler};
-use offhook_media::rtp::Packet;
+use offhook_media::rtp::{Header, Packet, write_header};
 use offhook_media::speech::{SpeechConfig, SpeechDetector};
+use offhook_media::srtp::{LONGEST_KEY, SrtpReceiver, SrtpSender, Suite};
 use offhook_media::tone::ComfortNoise;
 use offhook_media::vad::{Earshot, Vad};
 use offhook_media::voicing::Voicing;
@@ -145,6 +146,33 @@ fn stage_rtp_parse(bencher: Bencher<'_, '_>) {
     sender.frame(&SILENCE);
     let length = sender.poll(&mut room).unwrap();
     bencher.bench_local(|| Packet::parse(black_box(&room[..length])).map(|packet| packet.sequence));
+}
+
+/// 20 ms of an encrypted call: one packet out, one packet in.
+#[divan::bench(args = Suite::ALL)]
+fn srtp_20_ms_both_ways(bencher: Bencher<'_, '_>, suite: Suite) {
+    let key = &[7; LONGEST_KEY][..suite.key_len() + 14];
+    let mut ours = SrtpSender::new(suite, key, 1).unwrap();
+    let mut far = SrtpSender::new(suite, key, 0).unwrap();
+    let mut theirs = SrtpReceiver::new(suite, key, None, 1 << 48).unwrap();
+    let (mut sequence, mut packets) = (0u16, 0u64);
+    let packet = |ssrc: u32, sequence: u16| {
+        let mut room = DATAGRAM;
+        let header = Header { marker: false, payload_type: 0, sequence, timestamp: 0, ssrc };
+        room[..12].copy_from_slice(&write_header(&header));
+        room
+    };
+    bencher
+        .with_inputs(|| {
+            (sequence, packets) = (sequence.wrapping_add(1), packets + 1);
+            let (out, mut came) = (packet(1, sequence), packet(0, sequence));
+            far.protect(&mut came, 172).unwrap();
+            (out, came)
+        })
+        .bench_local_values(|(mut out, mut came)| {
+            let length = ours.protect(&mut out, 172).unwrap();
+            theirs.unprotect(&mut came[..length]).unwrap()
+        });
 }
 
 #[divan::bench(args = CodecKind::ALL)]

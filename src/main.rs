@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use offhook::config::{Loaded, Sources, load};
+use offhook::client::{Client, Wish};
+use offhook::config::{Config, Loaded, Sources, load};
 use offhook::dialog::Catalogue;
 use offhook::doctor::Options;
 use offhook::providers;
@@ -48,6 +49,28 @@ enum Command {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// Have the running server of this configuration call a number.
+    Call {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// In international form, such as +250788123456.
+        number: String,
+        /// The flow that speaks.
+        #[arg(long, value_name = "NAME", conflicts_with = "line")]
+        flow: Option<String>,
+        /// The number whose line has the flow that speaks.
+        #[arg(long, value_name = "NUMBER")]
+        line: Option<String>,
+        /// The only trunk that may carry the call.
+        #[arg(long, value_name = "NAME")]
+        trunk: Option<String>,
+        /// The number to show.
+        #[arg(long, value_name = "NUMBER")]
+        caller_id: Option<String>,
+        /// Stay until the call has ended; fails when nobody answered.
+        #[arg(long)]
+        wait: bool,
     },
 }
 
@@ -100,6 +123,12 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Doctor { config, call, trunk, seconds, json } => {
             doctor(&loaded(config)?, &Options { call, trunk, seconds }, json)
         }
+        Command::Call { config, number, flow, line, trunk, caller_id, wait } => {
+            let config = loaded(config)?.config;
+            // A name is needed; the default line speaks where none is given.
+            let line = if flow.is_none() { line.or_else(|| Some("default".to_owned())) } else { None };
+            call(&config, &Wish { number, flow, line, trunk, caller_id }, wait).map_err(Failure::Running)
+        }
     }
 }
 
@@ -123,6 +152,21 @@ fn doctor(loaded: &Loaded, options: &Options, json: bool) -> Result<(), Failure>
     let text = if json { report.json() } else { report.text() };
     std::io::stdout().write_all(text.as_bytes()).map_err(|error| Failure::Running(error.into()))?;
     if report.is_well() { Ok(()) } else { Err(Failure::Running(anyhow::anyhow!("calls do not work: see above"))) }
+}
+
+fn call(config: &Config, wish: &Wish, wait: bool) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let client = Client::new(&config.http);
+    runtime.block_on(async {
+        let id = client.place(wish).await?;
+        let mut out = std::io::stdout();
+        writeln!(out, "{id}")?;
+        if wait {
+            let ended = client.wait(&id, |progress| eprintln!("{progress}")).await?;
+            writeln!(out, "{ended}")?;
+        }
+        Ok(())
+    })
 }
 
 fn check(loaded: &Loaded, print_config: bool) -> Result<(), Failure> {

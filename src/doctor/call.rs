@@ -19,7 +19,8 @@ use super::trunks::Reached;
 use super::{Options, Report};
 use crate::config::Config;
 use crate::telemetry::sip::SipMetrics;
-use crate::transport::sip::trunks::{Route, Trunks, Wanted};
+use crate::transport::sip::routes::{Route, Wanted};
+use crate::transport::sip::trunks::Trunks;
 
 /// Calls by every trunk that answered, or a server that runs here.
 pub async fn check(config: &Config, options: &Options, reached: &[Reached], line: &mut Line, report: &mut Report) {
@@ -37,7 +38,7 @@ pub async fn check(config: &Config, options: &Options, reached: &[Reached], line
         }
         let place = config.sip.trunks.iter().position(|trunk| trunk.name == reached.trunk.name);
         trunks.resolved(place.unwrap_or_default(), Ok(reached.targets.clone()));
-        let wanted = Wanted { number, trunk: Some(&reached.trunk.name), caller_id: None };
+        let wanted = Wanted { to: number, trunk: Some(&reached.trunk.name), caller_id: None };
         let faces = line.faces.clone();
         let routes = trunks.route(wanted, |target| faces.flow(target.transport, target.address, None), |_| 0);
         match routes.into_iter().next() {
@@ -80,9 +81,8 @@ async fn itself(config: &Config, length: Duration, line: &mut Line, report: &mut
         from_display: None,
         headers: Vec::new(),
         credentials: None,
-        trunk: "".into(),
-        srtp: Default::default(),
-        codecs: Vec::new(),
+        trunk: None,
+        profile: None,
     };
     place_call(about, route, length, config, line, report).await;
 }

@@ -22,8 +22,8 @@ pub fn needed(calls: usize) -> u64 {
     u64::try_from(calls).unwrap_or(u64::MAX).saturating_mul(PER_CALL).saturating_add(OTHERS)
 }
 
-/// The line to the caller, a recogniser, and a voice or a model.
-const PER_CALL: u64 = 3;
+/// The line to the caller and its reports, a recogniser, and a voice or a model.
+const PER_CALL: u64 = 4;
 
 /// Listeners, the store, HTTP clients, logs.
 const OTHERS: u64 = 128;

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::ports::PortPool;
-use super::rtp::HangUp;
+use super::signalling::{FromLeg, Signalling};
 use crate::call::reception::Reception;
 use crate::clock;
 use crate::config::{RtpConfig, SipConfig};
@@ -24,22 +24,29 @@ use faces::Faces;
 use guard::Watch;
 use incoming::FromTrunks;
 use media::{MediaDesk, MediaSettings};
+use place::{Dial, SipDialer};
 use streams::{FromStream, Streams};
 use tls::Tls;
 use trunks::Trunks;
 use upkeep::Upkeep;
+use ways::ByTrunks;
 
 mod calls;
 pub mod endpoint;
+mod ends;
 pub mod faces;
 mod guard;
 mod incoming;
 pub mod media;
+mod place;
+mod refer;
 pub mod resolve;
+pub mod routes;
 pub mod streams;
 pub mod tls;
 pub mod trunks;
 pub mod upkeep;
+mod ways;
 
 /// The running transport; its tasks end when this is dropped.
 pub struct SipServer {
@@ -72,12 +79,16 @@ impl SipServer {
         let (tls_listener, tls_address) = bind_tls(config).await?;
         let faces = Faces::new(config, address, tls_address);
         let (streams, from_streams) = Streams::new(config, tls.clone(), faces.clone());
-        let (signalling, hang_ups) = mpsc::channel(HANG_UPS);
         let metrics = reception.services().metrics.sip.clone();
         let trunks = Trunks::new(config, metrics.clone());
-        let media = MediaSettings::new(rtp, config.external_address);
-        let media = MediaDesk::new(ports, media_address, signalling, media);
-        let calls = Calls::new(reception, media, config.retry_after_s);
+        let (signalling, from_legs) = Signalling::new(FROM_LEGS);
+        let (dialer, dials) = SipDialer::new(Arc::clone(&reception), signalling.clone());
+        reception.services().dialers.set(Arc::new(dialer));
+        let settings = MediaSettings::new(rtp, config.external_address);
+        let media = MediaDesk::new(ports, media_address, signalling.clone(), settings);
+        let user = config.user_agent.to_lowercase();
+        let routes = Box::new(ByTrunks::new(trunks.clone(), faces.clone(), address, user));
+        let calls = Calls::new(reception, media, signalling, routes, config.retry_after_s);
         let leave = Arc::new(Notify::new());
         let driver = Driver {
             endpoint: Endpoint::new(endpoint::settings(config), seed),
@@ -91,7 +102,7 @@ impl SipServer {
             leave: Arc::clone(&leave),
         };
         let (finish, finished) = oneshot::channel();
-        let driver = tokio::spawn(driver.run(from_streams, hang_ups, finished));
+        let driver = tokio::spawn(driver.run(Inboxes { from_streams, from_legs, dials }, finished));
         let mut accept = vec![tokio::spawn(streams::accept(tcp, streams.clone()))];
         accept.extend(tls_listener.map(|listener| tokio::spawn(streams::accept_tls(listener, streams))));
         Ok(Self { address, tls_address, driver, accept, finish: Some(finish), leave, tls, trunks })
@@ -143,8 +154,8 @@ impl Drop for SipServer {
     }
 }
 
-/// Ends of calls that may wait for the driver: all calls of a server at once.
-const HANG_UPS: usize = 8192;
+/// What legs say that may wait for the driver: the ends of all calls of a server at once.
+const FROM_LEGS: usize = 8192;
 
 /// Ports tried when any free one will do.
 const FREE_PORT_TRIES: u32 = 16;
@@ -161,6 +172,13 @@ const BATCH: usize = 32;
 /// Without anything to wait for, the driver looks again after this long.
 const IDLE: Duration = Duration::from_secs(3600);
 
+/// What the driver waits for beside its sockets and the clock.
+struct Inboxes {
+    from_streams: mpsc::Receiver<FromStream>,
+    from_legs: mpsc::Receiver<FromLeg>,
+    dials: mpsc::Receiver<Dial>,
+}
+
 struct Driver {
     endpoint: Endpoint,
     udp: UdpSocket,
@@ -174,12 +192,7 @@ struct Driver {
 }
 
 impl Driver {
-    async fn run(
-        mut self,
-        mut from_streams: mpsc::Receiver<FromStream>,
-        mut hang_ups: mpsc::Receiver<HangUp>,
-        mut finish: oneshot::Receiver<()>,
-    ) {
+    async fn run(mut self, mut inboxes: Inboxes, mut finish: oneshot::Receiver<()>) {
         let mut datagram = vec![0; MAX_DATAGRAM];
         let mut finishing = false;
         while !(finishing && self.calls.is_empty() && self.endpoint.calls() == 0) {
@@ -187,29 +200,34 @@ impl Driver {
             let wait = due.map_or(IDLE, |at| at.saturating_sub(clock::now()));
             tokio::select! {
                 received = self.udp.recv_from(&mut datagram) => self.datagrams(received, &mut datagram).await,
-                Some(message) = from_streams.recv() => self.stream(message),
-                Some(hang_up) = hang_ups.recv() => {
-                    if let Some(command) = self.calls.hung_up(hang_up) {
-                        self.endpoint.handle(Input::Command(command), clock::now());
-                    }
+                Some(message) = inboxes.from_streams.recv() => self.stream(message),
+                Some(message) = inboxes.from_legs.recv() => {
+                    let commands = self.calls.leg_says(message);
+                    self.command(commands);
+                }
+                Some(dial) = inboxes.dials.recv() => {
+                    let commands = self.calls.dial(dial);
+                    self.command(commands);
                 }
                 found = self.upkeep.found() => self.upkeep.take(found),
                 () = self.leave.notified() => {
                     self.mind_the_door();
                     let commands = self.upkeep.leave();
-                    self.follow(commands);
+                    self.command(commands);
                 }
                 _ = &mut finish, if !finishing => finishing = true,
                 () = tokio::time::sleep(wait) => self.endpoint.handle(Input::Timeout, clock::now()),
             }
+            let kept = self.calls.sweep();
+            self.command(kept);
             let commands = self.upkeep.due(clock::now());
-            self.follow(commands);
+            self.command(commands);
             self.drain().await;
             self.watch.look(&self.endpoint.guard_counts(), clock::now());
         }
     }
 
-    fn follow(&mut self, commands: Vec<Command>) {
+    fn command(&mut self, commands: Vec<Command>) {
         for command in commands {
             self.endpoint.handle(Input::Command(command), clock::now());
         }
@@ -262,7 +280,7 @@ impl Driver {
                 Output::Transmit { flow, bytes } => self.transmit(flow, bytes).await,
                 Output::Event(event) => {
                     let commands = self.obey(event);
-                    self.follow(commands);
+                    self.command(commands);
                 }
             }
         }
@@ -284,7 +302,11 @@ impl Driver {
                 Ok(()) => self.calls.incoming(call, &flow, &invite),
                 Err(refusal) => vec![refusal],
             },
-            Event::Confirmed { call, .. } => self.calls.confirmed(call),
+            Event::Confirmed { call, sdp } => self.calls.confirmed(call, sdp.as_deref()),
+            Event::Progress { call, status, .. } => self.calls.progress(call, status),
+            Event::Answered { call, sdp, remote } => self.calls.answered(call, sdp.as_deref(), &remote),
+            Event::ReferProgress { call, status, done } => self.calls.refer_progress(call, status, done),
+            Event::ReferRefused { call, status } => self.calls.refer_refused(call, status),
             Event::Reinvite { call, offer } => self.calls.reinvite(call, offer.as_deref()),
             Event::Info { call, content_type, body } => self.calls.info(call, &content_type, body.reveal()),
             Event::Ended { call, cause, .. } => {
@@ -301,11 +323,9 @@ impl Driver {
             }
             // Nobody may send us anywhere: a stranger's transfer would be called at our cost.
             Event::Referred { call, .. } => vec![Command::AnswerRefer { call, answer: Err(403) }],
-            Event::Progress { .. }
-            | Event::Answered { .. }
-            | Event::ReinviteAnswered { .. }
-            | Event::ReferProgress { .. }
-            | Event::ReferRefused { .. } => Vec::new(),
+            Event::ReinviteAnswered { call, answer } => {
+                self.calls.reinvite_answered(call, answer.ok().flatten().as_deref())
+            }
         }
     }
 }

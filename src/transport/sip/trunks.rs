@@ -12,43 +12,17 @@ use std::time::Duration;
 
 use offhook_sip::Flow;
 use offhook_sip::auth::{Credentials, Secret};
-use offhook_sip::message::{ExtraHeader, UriBuf};
 use parking_lot::Mutex;
 use secrecy::ExposeSecret;
 
+use super::media::MediaProfile;
 use super::resolve::Target;
+use super::routes::{Route, Wanted};
 use crate::call::Moment;
 use crate::config::SipConfig;
-use crate::config::sip::{CodecName, RegistrationConfig, SrtpMode, TrunkConfig};
+use crate::config::sip::{RegistrationConfig, TrunkConfig};
 use crate::telemetry::sip::SipMetrics;
 pub use health::{Health, PingResult};
-
-/// One way out, to one socket of one trunk.
-#[derive(Clone, Debug)]
-pub struct Route {
-    pub flow: Flow,
-    /// The Request-URI and the To address.
-    pub target: UriBuf,
-    pub from: UriBuf,
-    pub from_display: Option<String>,
-    /// P-Asserted-Identity, where the trunk is to have it.
-    pub headers: Vec<ExtraHeader>,
-    pub credentials: Option<Credentials>,
-    pub trunk: Arc<str>,
-    pub srtp: SrtpMode,
-    /// In order of preference; empty is the server's own order.
-    pub codecs: Vec<CodecName>,
-}
-
-/// What is to be called.
-#[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
-    pub number: &'a str,
-    /// The only trunk that may carry it.
-    pub trunk: Option<&'a str>,
-    /// Shown where the trunk passes numbers on.
-    pub caller_id: Option<&'a str>,
-}
 
 /// The name of a trunk or account, and what is wrong with it.
 pub type Standing = (Arc<str>, Result<(), String>);
@@ -179,9 +153,10 @@ impl Trunks {
         Ok(Some(self.permit(trunk, &mut state)))
     }
 
-    /// Whether SRTP is taken, wanted or refused on calls of a trunk.
-    pub fn srtp(&self, name: &str) -> Option<SrtpMode> {
-        self.named(name).map(|trunk| trunk.config.srtp)
+    /// What calls that come from this source agree on in place of the server's own.
+    pub fn profile_of(&self, source: IpAddr) -> Option<MediaProfile> {
+        let found = self.0.trunks.iter().find(|trunk| trunk.owns(source))?;
+        Some(MediaProfile::new(&found.config.codecs, found.config.srtp))
     }
 
     /// How each trunk is: its name, and what is wrong with it.
@@ -354,9 +329,8 @@ impl Trunk {
                 from_display: self.config.caller_id.name.clone(),
                 headers: uris.asserted.into_iter().collect(),
                 credentials: self.credentials(),
-                trunk: Arc::clone(&self.name),
-                srtp: self.config.srtp,
-                codecs: self.config.codecs.clone(),
+                trunk: Some(Arc::clone(&self.name)),
+                profile: Some(MediaProfile::new(&self.config.codecs, self.config.srtp)),
             });
         }
     }

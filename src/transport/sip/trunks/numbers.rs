@@ -3,8 +3,8 @@
 use offhook_sip::Transport;
 use offhook_sip::message::{ExtraHeader, UriBuf};
 
-use super::Wanted;
 use crate::config::sip::{CallerIdMode, PrefixConfig, TrunkConfig};
+use crate::transport::sip::routes::Wanted;
 
 pub struct Uris {
     pub target: UriBuf,
@@ -14,8 +14,8 @@ pub struct Uris {
 
 /// The addresses of a call through this trunk; none where the number cannot stand in one.
 pub fn uris(config: &TrunkConfig, wanted: Wanted<'_>, transport: Transport) -> Option<Uris> {
-    let user = prefixed(&config.prefix, wanted.number);
-    if !is_dialable(wanted.number) || !is_dialable(&user) {
+    let user = prefixed(&config.prefix, wanted.to);
+    if !is_dialable(wanted.to) || !is_dialable(&user) {
         return None;
     }
     let host = config.domain.clone().unwrap_or_else(|| config.address.host.to_string());
