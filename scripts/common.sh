@@ -18,22 +18,23 @@ missing_packages() {
     done
 }
 
+# Runs a command as root.
+as_root() {
+    if [[ $(id -u) == 0 ]]; then "$@"; else sudo "$@"; fi
+}
+
 # Installs the named Debian packages that are missing; asks apt for nothing when none is.
 need_packages() {
     local missing
     command -v dpkg-query >/dev/null || die "this script installs by apt; elsewhere install yourself: $*"
     mapfile -t missing < <(missing_packages "$@")
     ((${#missing[@]})) || return 0
-    local as_root=()
-    if [[ $(id -u) != 0 ]]; then
-        command -v sudo >/dev/null || die "not root and no sudo; as root: apt-get install ${missing[*]}"
-        as_root=(sudo)
-    fi
+    [[ $(id -u) == 0 ]] || command -v sudo >/dev/null || die "not root and no sudo; as root: apt-get install ${missing[*]}"
     say "installing ${missing[*]}"
     # The lists may be absent (containers) or old: they are fetched once, and only when something is to be installed.
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o Acquire::Retries=3 update ||
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o Acquire::Retries=3 update ||
         die "apt-get update failed: no network, or a broken source in /etc/apt"
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends \
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends \
         -o Acquire::Retries=3 -o DPkg::Lock::Timeout=120 install "${missing[@]}" ||
         die "apt-get install failed; see above"
 }

@@ -8,6 +8,7 @@ mod load;
 mod production;
 mod read;
 mod recording;
+mod rtp;
 pub mod sip;
 mod tree;
 
@@ -28,7 +29,8 @@ pub use kinds::{PortRange, PublicUrl, Shards, bounded};
 pub use load::{ConfigError, DEFAULT_FILE, Loaded, Sources, load, parse};
 pub use read::Misfit;
 pub use recording::{Consent, RecordingConfig, RecordingFormat};
-pub use sip::SipConfig;
+pub use rtp::{DtmfMode, RtcpSetting, RtpConfig};
+pub use sip::{CodecName, SipConfig, SrtpMode};
 pub use tree::{Node, Origin};
 
 /// The whole configuration.
@@ -93,16 +95,6 @@ impl Default for HttpConfig {
             secret_key: None,
         }
     }
-}
-
-/// Where audio packets of SIP calls arrive.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RtpConfig {
-    pub ports: PortRange,
-    /// None takes the address of `sip.listen`.
-    #[serde(deserialize_with = "kinds::optional_ip")]
-    pub listen: Option<IpAddr>,
 }
 
 /// Twilio webhooks and Media Streams.

@@ -213,7 +213,9 @@ async fn start_sip(config: &Config, reception: &Arc<Reception>) -> anyhow::Resul
     let ports = PortPool::new(address, config.rtp.ports);
     let described = config.sip.external_address.unwrap_or(address);
     let seed = rand::rng().random();
-    SipServer::start(&config.sip, ports, described, Arc::clone(reception), seed).await.map_err(|e| anyhow!(e))
+    SipServer::start(&config.sip, ports, described, &config.rtp, Arc::clone(reception), seed)
+        .await
+        .map_err(|e| anyhow!(e))
 }
 
 /// Makes every sentence that can be known before a call, so that it is ready when one comes.

@@ -5,6 +5,7 @@ mod wire_support;
 
 use std::time::Duration;
 
+use offhook::config::PortRange;
 use offhook::sim::rtp_wire::Sender;
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep_until};
@@ -185,5 +186,89 @@ async fn a_caller_who_vanishes_is_given_up_and_told_so() {
     assert!(gone.elapsed() > Duration::from_millis(900), "{:?}", gone.elapsed());
     assert_eq!(host.ended_call().await["end_reason"], "media_timeout");
     sleep_until(Instant::now() + SOON).await;
+    host.ends_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebound_port_of_a_call_that_goes_on_is_followed_within_two_seconds() {
+    let host = Host::start(|_| {}).await;
+    let mut phone = Phone::connected(&host, "1000").await;
+    phone.talk(&[], Duration::from_secs(1)).await;
+    // The NAT forgets and gives another port: same host, same stream.
+    phone.media = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let heard = phone.talk(&[], Duration::from_secs(2)).await;
+    assert!(heard.len() > 60, "{} packets at the new port in two seconds", heard.len());
+    phone.sender.press('5');
+    phone.talk(&[], Duration::from_millis(600)).await;
+    // Another host that goes on with the numbers is not the caller.
+    phone.media = UdpSocket::bind("127.0.0.4:0").await.unwrap();
+    assert_eq!(phone.talk(&[], Duration::from_secs(1)).await.len(), 0);
+    assert_eq!(phone.bye().await, 200);
+    let call = host.ended_call().await;
+    assert_eq!(call["events"].as_array().unwrap().iter().filter(|event| event["kind"] == "digit").count(), 1);
+    host.ends_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_keeps_the_source_and_a_moved_address_changes_it() {
+    let host = Host::start(|_| {}).await;
+    let mut phone = Phone::connected(&host, "1000").await;
+    let offered = phone.own_offer();
+    phone.media = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    phone.talk(&[], SOON).await;
+    assert_eq!(phone.reinvite(&offered).await.status(), 200);
+    assert!(phone.talk(&[], SOON).await.len() > 10, "a refresh by the old description changes nothing");
+    phone.media = UdpSocket::bind("127.0.0.5:0").await.unwrap();
+    let port = phone.media.local_addr().unwrap().port();
+    assert_eq!(phone.reinvite(&wire_support::phone::offer("127.0.0.5", port, "sendrecv")).await.status(), 200);
+    assert!(phone.talk(&[], SOON).await.len() > 10, "a description that moves is followed at once");
+    assert_eq!(phone.bye().await, 200);
+    host.ends_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_without_audio_is_told_with_its_cause() {
+    let host = Host::start(|_| {}).await;
+    let mut silent = Phone::connected(&host, "1000").await;
+    let mut elsewhere = Phone::connected(&host, "1000").await;
+    let stranger = UdpSocket::bind("127.0.0.6:0").await.unwrap();
+    stranger.send_to(&[0x80; 40], elsewhere.far_media.unwrap()).await.unwrap();
+    silent.listen(Duration::from_millis(2_600)).await;
+    for phone in [&mut silent, &mut elsewhere] {
+        assert_eq!(phone.bye().await, 200);
+    }
+    for call in host.ended_calls(2).await {
+        let told = call["events"].as_array().unwrap().iter().filter(|event| event["kind"] == "no_audio").count();
+        assert_eq!(told, 1, "{call:#}");
+        assert_eq!(call["summary"]["mos"], serde_json::Value::Null, "nothing was heard: {call:#}");
+    }
+    assert_eq!(host.metric(r#"offhook_calls_without_audio_total{cause="nothing"}"#).await, 1.0);
+    assert_eq!(host.metric(r#"offhook_calls_without_audio_total{cause="other_address"}"#).await, 1.0);
+    host.ends_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_call_never_hears_the_packets_of_an_old_one() {
+    let host = Host::start(|config| config.rtp.ports = PortRange::new(19_000, 19_001).unwrap()).await;
+    let mut old = Phone::connected(&host, "1000").await;
+    old.talk(&[], SOON).await;
+    assert_eq!(old.bye().await, 200);
+    host.has_calls(0).await;
+    let mut early = Phone::udp(&host).await;
+    assert_eq!(early.call("1000").await.status(), 503, "the only port rests");
+    // The old telephone goes on: its last packets, and a key, into the new call's port.
+    old.talk(&[], Duration::from_millis(5_200)).await;
+    let mut new = Phone::connected(&host, "1000").await;
+    assert_eq!(new.far_media, old.far_media);
+    old.sender.press('5');
+    for _ in 0..25 {
+        old.talk(&[], Duration::from_millis(20)).await;
+        let heard = new.talk(&[], Duration::from_millis(20)).await;
+        assert!(heard.iter().all(|packet| packet.payload_type == 0));
+    }
+    assert_eq!(old.listen(SOON).await.len(), 0, "and it hears nothing of the new one");
+    assert_eq!(new.bye().await, 200);
+    let newest = host.ended_calls(2).await.remove(0);
+    assert!(newest["events"].as_array().unwrap().iter().all(|event| event["kind"] != "digit"), "{newest:#}");
     host.ends_clean().await;
 }

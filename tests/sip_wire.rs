@@ -199,7 +199,7 @@ async fn malformed_and_unservable_requests_are_refused_by_the_right_status() {
         ("no SDP", "INVITE", 415, Box::new(swap("application/sdp", "text/plain"))),
         ("a coding", "INVITE", 415, Box::new(swap("Contact:", "Content-Encoding: gzip\r\nContact:"))),
         ("a scheme", "INVITE", 416, Box::new(swap("INVITE sip:1000@", "INVITE soap:1000@"))),
-        ("an extension", "INVITE", 420, Box::new(swap("Contact:", "Require: 100rel\r\nContact:"))),
+        ("an extension", "INVITE", 420, Box::new(swap("Contact:", "Require: precondition\r\nContact:"))),
         ("no dialog", "BYE", 481, Box::new(|text| text)),
         ("no offer", "INVITE", 488, Box::new(|text| bodiless(&text))),
         ("a version", "INVITE", 505, Box::new(swap(" SIP/2.0\r\nVia", " SIP/3.0\r\nVia"))),
@@ -219,7 +219,7 @@ async fn malformed_and_unservable_requests_are_refused_by_the_right_status() {
         }
         match status {
             405 | 501 => assert!(answer.header("Allow").is_some(), "{what}: {}", answer.text),
-            420 => assert_eq!(answer.header("Unsupported"), Some("100rel")),
+            420 => assert_eq!(answer.header("Unsupported"), Some("precondition")),
             _ => {}
         }
     }

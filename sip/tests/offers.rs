@@ -251,6 +251,20 @@ fn offers_that_always_meet_are_given_up() {
 }
 
 #[test]
+fn an_offer_of_theirs_that_the_application_leaves_is_refused_in_time() {
+    for (method, limit) in [("INVITE", 32_000), ("UPDATE", 16_000)] {
+        let (mut peer, mut remote, call) = talking();
+        peer.send(&remote.request(method, &[], "v=0"));
+        peer.now = ms(limit - 1);
+        assert!(peer.feed(Input::Timeout).is_empty());
+        peer.now = ms(limit);
+        let refused = peer.feed(Input::Timeout).remove(0);
+        assert_eq!((refused.status(), refused.has(HeaderName::RetryAfter)), (Some(500), true), "{method}");
+        assert!(peer.command(Command::AnswerReinvite { call, answer: Ok(sdp()) }).is_empty(), "too late");
+    }
+}
+
+#[test]
 fn a_refused_offer_changes_nothing_but_481_ends_the_call() {
     let (mut peer, _, call) = talking();
     let ours = peer.command(Command::Update { call, sdp: Some(sdp()) }).remove(0);

@@ -218,7 +218,7 @@ fn every_lawful_offer_is_answered() {
 #[test]
 fn encrypted_offers_are_answered_as_the_policy_says() {
     use SdpProblem::{BadCrypto, ClearOnly, NoCrypto, SecureOnly};
-    use SrtpPolicy::{Off, Optional, Required};
+    use SrtpPolicy::{Allowed, Off, Optional, Required};
     let line = |tag: u32, suite: &str, rest: &str| format!("a=crypto:{tag} {suite} {KEY}{rest}\n");
     let (small, short) = (line(1, "AES_CM_128_HMAC_SHA1_80", ""), line(2, "AES_CM_128_HMAC_SHA1_32", "|2^31|1:1"));
     let (gcm, open) = (line(1, "AEAD_AES_128_GCM", ""), line(3, "AES_CM_128_HMAC_SHA1_80", " UNENCRYPTED_SRTP"));
@@ -228,6 +228,7 @@ fn encrypted_offers_are_answered_as_the_policy_says() {
     let plain = Ok("PCMU/0 20 sendrecv");
     let cases: Vec<(&str, SrtpPolicy, String, Result<&str, SdpProblem>)> = vec![
         ("secure, wanted", Optional, format!("{savp}{small}"), Ok("PCMU/0 20 sendrecv AES_CM_128_HMAC_SHA1_80#1")),
+        ("secure, allowed", Allowed, format!("{savp}{small}"), Ok("PCMU/0 20 sendrecv AES_CM_128_HMAC_SHA1_80#1")),
         ("secure, required", Required, format!("{savp}{small}"), Ok("PCMU/0 20 sendrecv AES_CM_128_HMAC_SHA1_80#1")),
         (
             "their order of suites",
@@ -369,7 +370,7 @@ fn anything() -> impl Strategy<Value = String> {
 }
 
 fn policy() -> impl Strategy<Value = SrtpPolicy> {
-    prop::sample::select(vec![SrtpPolicy::Off, SrtpPolicy::Optional, SrtpPolicy::Required])
+    prop::sample::select(vec![SrtpPolicy::Off, SrtpPolicy::Allowed, SrtpPolicy::Optional, SrtpPolicy::Required])
 }
 
 proptest! {
@@ -407,8 +408,10 @@ proptest! {
         let asking = LocalMedia { port, codecs: codecs.into(), ptime_ms: ptime, direction, keys: keys(3), ..local(asks) };
         let mut caller = Exchange::new(LocalMedia { address: [10, 0, 0, 1].into(), ..asking }, 1);
         let Ok(taken) = Exchange::new(local(answers), 2).answer(caller.offer().as_bytes()) else {
-            let apart = asks != answers && [asks, answers].contains(&SrtpPolicy::Off);
-            prop_assert!(apart && [asks, answers].contains(&SrtpPolicy::Required));
+            let without = |policy| matches!(policy, SrtpPolicy::Off | SrtpPolicy::Allowed);
+            let apart = (asks == SrtpPolicy::Required && answers == SrtpPolicy::Off)
+                || (without(asks) && answers == SrtpPolicy::Required);
+            prop_assert!(apart);
             return Ok(());
         };
         let agreed = caller.answered(taken.answer.as_bytes()).unwrap();

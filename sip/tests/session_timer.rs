@@ -135,6 +135,19 @@ fn a_422_makes_us_ask_again_for_longer_but_not_for_ever() {
 }
 
 #[test]
+fn a_callee_that_wants_ever_more_is_left_alone() {
+    let mut peer = peer_with(Refresher::Any);
+    let mut invite = peer.place();
+    for round in 1..=4 {
+        let min_se = format!("Min-SE: {}\r\n", 1200 + round);
+        let mut sent = peer.send(&response(&invite, "422 Session Interval Too Small", "t", &min_se));
+        invite = sent.remove(1);
+    }
+    assert_eq!(peer.send(&response(&invite, "422 Session Interval Too Small", "t", "Min-SE: 2000\r\n")).len(), 1);
+    assert_eq!(ended(&peer), Some(EndCause::Rejected(422)));
+}
+
+#[test]
 fn we_refresh_by_update_at_half_time_where_it_is_allowed() {
     let mut peer = peer_with(Refresher::Any);
     let (_, _) = placed(&mut peer, "Session-Expires: 600;refresher=uac\r\nAllow: INVITE, UPDATE\r\n");

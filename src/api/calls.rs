@@ -126,6 +126,19 @@ struct SummaryJson {
     jitter_ms: f64,
     /// Ticks later than 5 ms.
     late_ticks: u64,
+    /// Of the packets that should have come, percent.
+    loss_percent: Option<f64>,
+    /// Of our packets, by the far side's RTCP, percent.
+    far_loss_percent: Option<f64>,
+    /// By RTCP.
+    round_trip_ms: Option<f64>,
+    /// Transmission rating of ITU-T G.107, 0 to 93.2.
+    r_factor: Option<f64>,
+    /// Mean opinion score of the same, 1.0 to 4.5.
+    mos: Option<f64>,
+    codec: Option<String>,
+    /// The crypto suite; null for audio in the clear.
+    srtp: Option<String>,
 }
 
 impl From<CallRow> for CallJson {
@@ -157,6 +170,13 @@ impl From<CallSummary> for SummaryJson {
             concealed_ms: summary.concealed_ms,
             jitter_ms: summary.jitter_ms,
             late_ticks: summary.late_ticks,
+            loss_percent: summary.quality.loss_percent,
+            far_loss_percent: summary.quality.far_loss_percent,
+            round_trip_ms: summary.quality.round_trip_ms,
+            r_factor: summary.quality.r_factor,
+            mos: summary.quality.mos,
+            codec: summary.quality.codec,
+            srtp: summary.quality.srtp,
         }
     }
 }

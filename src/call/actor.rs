@@ -14,18 +14,18 @@ use super::admission::Permit;
 use super::answer::{self, AnswerMsg};
 use super::core::{Call, CallInput, CallOutput};
 use super::latency::ms;
-use super::leg::{Leg, LegEvent, LegStats};
+use super::leg::{Leg, LegEvent, LegStats, NoAudio};
 use super::listen;
 use super::registry::Registry;
 use super::shard::CallPort;
 use super::speak::{self, SpeakMsg};
-use super::{Moment, TurnId};
+use super::{Moment, TurnId, quality};
 use crate::providers::{FrameSender, Language, Providers, SpeakRequest, Tts, frame_queue};
 use crate::recording::{Note, Recorder, Recordings};
 use crate::store::RecordSink;
 use crate::store::record::{CallEvent, CallId, CallSummary, EndReason, Record, TurnRecord, Via};
 use crate::store::shared::Shared;
-use crate::telemetry::metrics::{BadInput, Metrics};
+use crate::telemetry::metrics::Metrics;
 use crate::telemetry::pii::Pii;
 
 /// What every call of the process shares.
@@ -105,6 +105,7 @@ impl Actor {
         let note = self.recorder.tick(planned);
         self.note(note, now);
         let Self { core, leg, ears, recorder, .. } = self;
+        let mut silent = None;
         let mut inputs = |event: LegEvent<'_>| match event {
             LegEvent::Tap { frame, arrival } => core.tap(frame, arrival, now),
             LegEvent::Heard { frame, .. } => {
@@ -115,8 +116,12 @@ impl Actor {
             }
             LegEvent::Digit(digit) => core.handle(CallInput::Digit(digit), now),
             LegEvent::HungUp(reason) => core.handle(CallInput::HungUp(reason), now),
+            LegEvent::NoAudio(told) => silent = Some(*told),
         };
         leg.drain(now, &mut inputs);
+        if let Some(told) = silent {
+            self.tell_no_audio(told, now);
+        }
         if self.overrun.load(Ordering::Relaxed) {
             self.core.handle(CallInput::HungUp(EndReason::Overrun), now);
         }
@@ -270,6 +275,16 @@ impl Actor {
         self.services.records.record(Record::Event { call: self.id, at: Timestamp::now(), event });
     }
 
+    /// The one log line of a call between answer and end: it is written by another thread than the one that plays.
+    fn tell_no_audio(&self, told: NoAudio, now: Moment) {
+        let (call, metrics) = (self.id, self.services.metrics.clone());
+        self.keep_event(quality::no_audio(&told, ms(now.saturating_sub(self.started_at))));
+        self.services.runtime.spawn(async move {
+            metrics.no_audio(told.cause.as_str());
+            tracing::warn!(%call, "{told}");
+        });
+    }
+
     fn finish(&mut self, reason: EndReason, now: Moment) {
         if self.over {
             return;
@@ -286,14 +301,7 @@ impl Actor {
     fn measure_end(&self, reason: &EndReason, stats: &LegStats) {
         let metrics = &self.services.metrics;
         metrics.call_ended(self.via.as_str(), reason.as_str());
-        metrics.rtp_packets_lost.inc_by(stats.packets_lost);
-        metrics.concealed_ms.inc_by(stats.concealed_ms);
-        if stats.strange_packets > 0 {
-            metrics.bad_input(BadInput::StrangeMedia);
-        }
-        if stats.malformed_packets > 0 {
-            metrics.bad_input(BadInput::Rtp);
-        }
+        quality::measure(metrics, stats);
         metrics.frames_dropped.inc_by(self.ears.as_ref().map_or(0, FrameSender::dropped));
     }
 
@@ -309,6 +317,7 @@ impl Actor {
             concealed_ms: stats.concealed_ms,
             jitter_ms: stats.jitter_ms,
             late_ticks: self.late_ticks,
+            quality: Box::new(quality::quality(stats)),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What any leg can say and be told. A transport implements [`Leg`]; a call knows nothing else of it.
 
+use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use offhook_media::Frame;
@@ -18,8 +20,63 @@ pub enum LegEvent<'a> {
     Heard { frame: &'a Frame, kind: FrameKind },
     /// One key, reported once.
     Digit(Digit),
+    /// Nothing has been heard for two seconds although audio was agreed; told once.
+    NoAudio(&'a NoAudio),
     /// The far side ended the call, or the transport under it was lost.
     HungUp(EndReason),
+}
+
+/// Why a call is silent, as far as its leg can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoAudio {
+    /// Where audio should come from, as the far side's description says.
+    pub expected: Option<SocketAddr>,
+    /// Our port.
+    pub port: u16,
+    pub codec: &'static str,
+    pub payload_type: u8,
+    pub cause: NoAudioCause,
+}
+
+/// What came in place of audio.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoAudioCause {
+    /// No packet at all: blocked on the way, or sent to another address.
+    Nothing,
+    /// Packets, but from somebody else.
+    OtherAddress { from: SocketAddr, packets: u64 },
+    /// Packets that the agreed key does not open.
+    WrongKey { packets: u64 },
+    /// Packets of a codec that was not agreed.
+    OtherCodec { payload_type: u8 },
+}
+
+impl NoAudioCause {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::OtherAddress { .. } => "other_address",
+            Self::WrongKey { .. } => "wrong_key",
+            Self::OtherCodec { .. } => "other_codec",
+        }
+    }
+}
+
+impl fmt::Display for NoAudio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { port, codec, payload_type, .. } = self;
+        write!(f, "no audio for 2 s on port {port}, {codec} as payload type {payload_type}, expected from ")?;
+        match self.expected {
+            Some(expected) => write!(f, "{expected}: ")?,
+            None => f.write_str("nowhere in particular: ")?,
+        }
+        match self.cause {
+            NoAudioCause::Nothing => f.write_str("no packet came"),
+            NoAudioCause::OtherAddress { from, packets } => write!(f, "{packets} packets came from {from} instead"),
+            NoAudioCause::WrongKey { packets } => write!(f, "{packets} packets came that the key does not open"),
+            NoAudioCause::OtherCodec { payload_type } => write!(f, "packets of payload type {payload_type} came"),
+        }
+    }
 }
 
 /// Figures of a leg so far.
@@ -35,6 +92,23 @@ pub struct LegStats {
     pub strange_packets: u64,
     /// Packets that could not be read; dropped.
     pub malformed_packets: u64,
+    /// RTCP that could not be read; dropped.
+    pub malformed_reports: u64,
+    /// Packets that no key opens, or that came twice; dropped.
+    pub unauthentic_packets: u64,
+    /// Of the packets that should have come, percent.
+    pub loss_percent: Option<f64>,
+    /// Of ours, as the far side reports it, percent.
+    pub far_loss_percent: Option<f64>,
+    /// By the far side's reports, ms.
+    pub round_trip_ms: Option<f64>,
+    /// What we hear, by the E-model (ITU-T G.107).
+    pub r_factor: Option<f64>,
+    /// Mean opinion score of the same, 1.0 to 4.5.
+    pub mos: Option<f64>,
+    pub codec: Option<&'static str>,
+    /// The crypto suite of an encrypted leg.
+    pub srtp: Option<&'static str>,
 }
 
 /// One side of a call. Owned by the call's actor, driven at the call's 20 ms tick; never waits.

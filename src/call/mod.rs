@@ -13,6 +13,7 @@ pub mod leg;
 pub mod listen;
 pub mod messages;
 pub mod mouth;
+pub mod quality;
 pub mod reception;
 pub mod registry;
 pub mod shard;

@@ -21,7 +21,8 @@ pub struct Received<'a> {
 /// Reads a packet (RFC 3550 5.1); `None` for anything that is no RTP version 2 packet.
 pub fn read(octets: &[u8]) -> Option<Received<'_>> {
     let (&first, &second) = (octets.first()?, octets.get(1)?);
-    if first >> 6 != 2 {
+    // RTCP has types that RTP leaves out (RFC 5761 section 4).
+    if first >> 6 != 2 || (192..=223).contains(&second) {
         return None;
     }
     let word = |at: usize| Some(u32::from_be_bytes(octets.get(at..at + 4)?.try_into().ok()?));

@@ -244,6 +244,8 @@ fn offer(media: SocketAddr, session: u64) -> Bytes {
         format!("a=rtpmap:{EVENTS} telephone-event/8000"),
         format!("a=fmtp:{EVENTS} 0-15"),
         "a=ptime:20".to_owned(),
+        // This phone reads no reports, and the port above its own may be another phone's.
+        "a=rtcp:9".to_owned(),
         "a=sendrecv".to_owned(),
     ];
     Bytes::from(lines.join("\r\n") + "\r\n")

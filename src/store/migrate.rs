@@ -20,6 +20,7 @@ pub(super) struct Migration {
 /// All steps; one is only ever added at the end.
 pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, sql: include_str!("../../migrations/sqlite/0001_calls.sql") },
+    Migration { version: 2, sql: include_str!("../../migrations/sqlite/0002_quality.sql") },
     Migration { version: 3, sql: include_str!("../../migrations/sqlite/0003_recordings.sql") },
 ];
 

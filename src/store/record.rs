@@ -282,4 +282,23 @@ pub struct CallSummary {
     pub jitter_ms: f64,
     /// Ticks later than 5 ms.
     pub late_ticks: u64,
+    pub quality: Box<Quality>,
+}
+
+/// How a call was heard, as far as it was measured.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Quality {
+    /// Of the packets that should have come, percent.
+    pub loss_percent: Option<f64>,
+    /// Of our packets, by the far side's reports, percent.
+    pub far_loss_percent: Option<f64>,
+    /// By RTCP, ms.
+    pub round_trip_ms: Option<f64>,
+    /// Transmission rating of ITU-T G.107, 0 to 93.2.
+    pub r_factor: Option<f64>,
+    /// Mean opinion score of the same, 1.0 to 4.5.
+    pub mos: Option<f64>,
+    pub codec: Option<String>,
+    /// The crypto suite; none for audio in the clear.
+    pub srtp: Option<String>,
 }

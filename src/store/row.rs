@@ -101,6 +101,21 @@ pub(super) struct Summary {
     pub concealed_ms: i64,
     pub jitter_ms: f64,
     pub late_ticks: i64,
+    // Rows that an older version left in the spool know nothing of these.
+    #[serde(default)]
+    pub loss_percent: Option<f64>,
+    #[serde(default)]
+    pub far_loss_percent: Option<f64>,
+    #[serde(default)]
+    pub round_trip_ms: Option<f64>,
+    #[serde(default)]
+    pub r_factor: Option<f64>,
+    #[serde(default)]
+    pub mos: Option<f64>,
+    #[serde(default)]
+    pub codec: Option<String>,
+    #[serde(default)]
+    pub srtp: Option<String>,
 }
 
 /// How personal data is kept.
@@ -270,6 +285,7 @@ fn whole(count: u64) -> i64 {
 }
 
 fn summary_row(summary: &CallSummary) -> Summary {
+    let quality = &summary.quality;
     Summary {
         duration_ms: figure(Some(summary.duration_ms)).unwrap_or_default(),
         turns: summary.turns.into(),
@@ -280,6 +296,13 @@ fn summary_row(summary: &CallSummary) -> Summary {
         concealed_ms: whole(summary.concealed_ms),
         jitter_ms: figure(Some(summary.jitter_ms)).unwrap_or_default(),
         late_ticks: whole(summary.late_ticks),
+        loss_percent: figure(quality.loss_percent),
+        far_loss_percent: figure(quality.far_loss_percent),
+        round_trip_ms: figure(quality.round_trip_ms),
+        r_factor: figure(quality.r_factor),
+        mos: figure(quality.mos),
+        codec: quality.codec.clone(),
+        srtp: quality.srtp.clone(),
     }
 }
 

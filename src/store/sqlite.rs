@@ -16,7 +16,7 @@ use sqlx::{Pool, Row as _};
 use super::StoreError;
 use super::migrate::{MIGRATIONS, migrate};
 use super::read::{CallDetail, CallRow, EventRow, MOST_CALLS, MOST_EVENTS, MOST_TURNS, TurnRow};
-use super::record::{CallId, CallSummary, EndReason, RecordingName};
+use super::record::{CallId, CallSummary, EndReason, Quality, RecordingName};
 use super::recordings;
 use super::row::{Row, Summary, Turn};
 use crate::telemetry::pii::Pii;
@@ -250,6 +250,13 @@ fn bind_end<'a>(call: &'a str, at: &'a str, reason: &'a str, summary: &'a Summar
         .bind(summary.concealed_ms)
         .bind(summary.jitter_ms)
         .bind(summary.late_ticks)
+        .bind(summary.loss_percent)
+        .bind(summary.far_loss_percent)
+        .bind(summary.round_trip_ms)
+        .bind(summary.r_factor)
+        .bind(summary.mos)
+        .bind(&summary.codec)
+        .bind(&summary.srtp)
         .bind(call)
 }
 
@@ -268,6 +275,15 @@ fn call_row(row: &SqliteRow) -> Result<CallRow, sqlx::Error> {
         concealed_ms: count("concealed_ms")?,
         jitter_ms: ms("jitter_ms")?,
         late_ticks: count("late_ticks")?,
+        quality: Box::new(Quality {
+            loss_percent: row.try_get("loss_percent")?,
+            far_loss_percent: row.try_get("far_loss_percent")?,
+            round_trip_ms: row.try_get("round_trip_ms")?,
+            r_factor: row.try_get("r_factor")?,
+            mos: row.try_get("mos")?,
+            codec: row.try_get("codec")?,
+            srtp: row.try_get("srtp")?,
+        }),
     };
     Ok(CallRow {
         id: CallId::parse(row.try_get("id")?).map_err(unexpected)?,
@@ -366,7 +382,8 @@ const START_CALL: &str = "INSERT INTO calls (id, via, called, caller, flow, star
 const ENSURE_CALL: &str = "INSERT INTO calls (id, via, called, caller, flow, started_at) \
      VALUES (?, 'unknown', '', '', '', ?) ON CONFLICT (id) DO NOTHING";
 const END_CALL: &str = "UPDATE calls SET ended_at = ?, end_reason = ?, duration_ms = ?, turns = ?, barge_ins = ?, \
-     frames_sent = ?, frames_received = ?, packets_lost = ?, concealed_ms = ?, jitter_ms = ?, late_ticks = ? \
+     frames_sent = ?, frames_received = ?, packets_lost = ?, concealed_ms = ?, jitter_ms = ?, late_ticks = ?, \
+     loss_percent = ?, far_loss_percent = ?, round_trip_ms = ?, r_factor = ?, mos = ?, codec = ?, srtp = ? \
      WHERE id = ? AND ended_at IS NULL";
 const ADD_TURN: &str = "INSERT INTO user_sessions (call_id, number, at, step, caller_words, keys_pressed, heard, \
      unheard, asr_ms, llm_ms, tts_ms, total_ms, barge_in_ms, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \

@@ -72,6 +72,16 @@ impl Metrics {
         self.bad_input_total.get_or_create(&KindLabel { kind: kind.as_str() }).inc();
     }
 
+    /// A call ended that spoke `codec`, encrypted by `srtp` or `none`; both are names of closed sets.
+    pub fn call_spoke(&self, codec: &'static str, srtp: &'static str) {
+        self.calls_by_codec.get_or_create(&CodecLabels { codec, srtp }).inc();
+    }
+
+    /// A call heard nothing in its first two seconds. `cause` is a `NoAudioCause::as_str`.
+    pub fn no_audio(&self, cause: &'static str) {
+        self.calls_without_audio.get_or_create(&CauseLabel { cause }).inc();
+    }
+
     /// Everything as text, to be served with [`CONTENT_TYPE`].
     pub fn encode(&self) -> String {
         let mut out = String::new();
@@ -121,6 +131,13 @@ pub struct Handles {
     pub rtp_packets_lost: Counter,
     /// Audio made up for lost packets, ms.
     pub concealed_ms: Counter,
+    /// SRTP packets that no key opened, or that came twice.
+    pub rtp_unauthentic: Counter,
+    /// Mean opinion score of what we heard of a call (ITU-T G.107).
+    pub call_mos: LocalHistogram,
+    pub call_loss_percent: LocalHistogram,
+    pub call_jitter_ms: LocalHistogram,
+    pub call_round_trip_ms: LocalHistogram,
     /// Recordings that go on.
     pub recordings_active: Gauge,
     /// Bytes of audio written to recordings.
@@ -136,6 +153,8 @@ pub struct Handles {
     total_ms: LocalHistogram,
     calls_active: Family<ViaLabel, Gauge>,
     calls_total: Family<CallLabels, Counter>,
+    calls_by_codec: Family<CodecLabels, Counter>,
+    calls_without_audio: Family<CauseLabel, Counter>,
     provider_failures: Family<FailureLabels, Counter>,
     fallbacks: Family<VendorLabel, Counter>,
     guardrails: Family<RuleLabel, Counter>,
@@ -189,6 +208,8 @@ pub enum BadInput {
     /// Media from an address or SSRC that is not the call's.
     StrangeMedia,
     Rtcp,
+    /// Packets of an encrypted call that its key does not open.
+    Srtp,
     Dtmf,
     TwilioMessage,
     TwilioAudio,
@@ -205,6 +226,7 @@ impl BadInput {
             Self::Rtp => "rtp",
             Self::StrangeMedia => "strange_media",
             Self::Rtcp => "rtcp",
+            Self::Srtp => "srtp",
             Self::Dtmf => "dtmf",
             Self::TwilioMessage => "twilio_message",
             Self::TwilioAudio => "twilio_audio",
@@ -252,6 +274,18 @@ impl Handles {
             recording_frames_dropped: add(r, "offhook_recording_frames_dropped", "Frames lost on the way to a file."),
             recording_alarm: add(r, "offhook_recording_alarm", "1 while there is no room for new recordings."),
             recording_failures: add(r, "offhook_recording_failures", "Recordings not made or not whole, by reason."),
+            rtp_unauthentic: add(r, "offhook_rtp_unauthentic", "SRTP packets that did not authenticate."),
+            call_mos: histogram(r, "offhook_call_mos", "Mean opinion score of calls (ITU-T G.107).", MOS),
+            call_loss_percent: histogram(
+                r,
+                "offhook_call_loss_percent",
+                "Packets that calls missed, percent.",
+                PERCENT,
+            ),
+            call_jitter_ms: histogram(r, "offhook_call_jitter_ms", "Interarrival jitter of calls, ms.", NETWORK_MS),
+            call_round_trip_ms: histogram(r, "offhook_call_round_trip_ms", "Round trip by RTCP, ms.", NETWORK_MS),
+            calls_by_codec: add(r, "offhook_calls_by_codec", "Calls that ended, by codec and encryption."),
+            calls_without_audio: add(r, "offhook_calls_without_audio", "Calls silent for two seconds, by cause."),
             calls_active: add(r, "offhook_calls_active", "Calls in progress."),
             calls_total: add(r, "offhook_calls", "Calls that ended, by reason."),
             provider_failures: add(r, "offhook_provider_failures", "Times a vendor did not serve."),
@@ -302,6 +336,17 @@ struct StageLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CodecLabels {
+    codec: &'static str,
+    srtp: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CauseLabel {
+    cause: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct FailureLabels {
     vendor: &'static str,
     kind: &'static str,
@@ -332,6 +377,10 @@ const BARGE_IN_MS: &[f64] =
     &[20.0, 40.0, 60.0, 80.0, 100.0, 120.0, 140.0, 160.0, 180.0, 200.0, 225.0, 250.0, 300.0, 400.0, 600.0, 1000.0];
 /// A tick is 20 ms; 5 ms late is counted as late.
 const PACING_MS: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0, 40.0, 60.0, 100.0, 500.0];
+/// Below 3.6 many users are dissatisfied (ITU-T G.107 table B.1).
+const MOS: &[f64] = &[1.5, 2.0, 2.5, 3.0, 3.3, 3.6, 3.8, 4.0, 4.1, 4.2, 4.3, 4.35, 4.4];
+const PERCENT: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0, 50.0];
+const NETWORK_MS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 50.0, 75.0, 100.0, 150.0, 200.0, 300.0, 500.0, 1000.0];
 const SETUP_MS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0];
 
 #[cfg(test)]

@@ -53,6 +53,15 @@ impl RtpPort {
         self.port
     }
 
+    /// Binds the odd port above, for RTCP.
+    ///
+    /// # Errors
+    /// When some other program holds it.
+    pub fn bind_rtcp(&self) -> std::io::Result<UdpSocket> {
+        // Pool ports are even, so that there is one above.
+        bind(SocketAddr::new(self.pool.address, self.port | 1))
+    }
+
     /// The far side is told of the port; packets may come to it from now on.
     pub const fn announce(&mut self) {
         self.announced = true;

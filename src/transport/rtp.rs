@@ -2,18 +2,23 @@
 //!
 //! No readiness is waited for: a packet that arrives between two ticks could only be answered at the next one anyway.
 //! The kernel stamps arrivals, so that jitter and speech times are true although the socket is read once in 20 ms.
+//! Under SRTP nothing is looked at, played or answered that does not authenticate.
 
-use std::io::IoSliceMut;
-use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
+mod reports;
+mod socket;
+mod source;
+mod watch;
+
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use jiff::Timestamp;
-use nix::errno::Errno;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
 use offhook_media::inbound::{InboundConfig, RtpInbound};
 use offhook_media::outbound::{DATAGRAM, OutboundConfig, RtpOutbound};
+use offhook_media::quality::{Conditions, Impairment, mos, r_factor};
+use offhook_media::rtp::is_rtcp;
+use offhook_media::srtp::{SrtpReceiver, SrtpSender, Suite};
 use offhook_media::{FRAME, FRAME_MS, Frame};
+use rand::RngExt;
 use tokio::sync::mpsc;
 
 use super::ports::RtpPort;
@@ -22,32 +27,80 @@ use crate::call::leg::{Leg, LegEvent, LegStats};
 use crate::clock;
 use crate::queue::Receiver;
 use crate::store::record::EndReason;
+use reports::{Identity, Reports};
+use socket::Wall;
+use source::{Head, Source};
+use watch::Watch;
 
 /// What the signalling beside the leg is told: end the call of this name, which is the signalling's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HangUp(pub u64);
 
 /// The media of a call, as an offer and its answer agreed on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Turnabout {
     /// None while the far side takes no audio.
     pub remote: Option<SocketAddr>,
+    /// Where the signalling comes from, when `remote` cannot be reached from here: packets from there are the caller's,
+    /// and none are sent before they come.
+    pub behind: Option<IpAddr>,
     /// Whether we may send: not while the far side holds the call.
     pub sends: bool,
+    /// Whether audio is to come.
+    pub receives: bool,
     pub inbound: InboundConfig,
+    /// Its numbers count only at the beginning of the call.
+    pub outbound: OutboundConfig,
+    pub rtcp: RtcpPath,
+    pub keys: Keys,
+}
+
+/// How RTCP goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RtcpPath {
+    Off,
+    /// On the RTP port.
+    Mux,
+    /// On the port above, to this address.
+    Separate(Option<SocketAddr>),
+}
+
+/// What becomes of a leg's keys.
+#[derive(Debug)]
+pub enum Keys {
+    /// Audio in the clear.
+    Clear,
+    /// As they were.
+    Kept,
+    /// The far side has another key; ours goes on.
+    Theirs(Box<SrtpReceiver>),
+    Both(Box<Secure>),
+}
+
+/// The two directions of an encrypted leg.
+#[derive(Debug)]
+pub struct Secure {
+    pub suite: Suite,
+    pub sender: SrtpSender,
+    pub receiver: SrtpReceiver,
 }
 
 /// See the module's header.
 pub struct RtpLeg {
     port: RtpPort,
+    receiver: socket::Receiver,
     source: Source,
+    secure: Option<Box<Secure>>,
     inbound: RtpInbound,
+    inbound_config: InboundConfig,
     outbound: RtpOutbound,
+    reports: Reports,
+    watch: Watch,
     turnabouts: Receiver<Turnabout>,
     sends: bool,
+    receives: bool,
     /// When the caller's last packet came.
     last_packet: Moment,
-    control: Vec<u8>,
     signalling: mpsc::Sender<HangUp>,
     call: u64,
     sent: u64,
@@ -61,41 +114,60 @@ impl RtpLeg {
     /// When the kernel does not stamp arrivals.
     pub fn new(
         port: RtpPort,
-        agreed: &Turnabout,
-        outbound: RtpOutbound,
+        agreed: Turnabout,
         turnabouts: Receiver<Turnabout>,
         signalling: mpsc::Sender<HangUp>,
         call: u64,
     ) -> std::io::Result<Self> {
-        setsockopt(&port.socket, sockopt::ReceiveTimestampns, &true)?;
-        let control = nix::cmsg_space!(nix::sys::time::TimeSpec);
-        Ok(Self {
-            port,
-            source: Source::offered(agreed.remote),
+        socket::stamp_arrivals(&port.socket)?;
+        let mut random = rand::rng();
+        let identity = Identity { ssrc: agreed.outbound.ssrc, cname: random.random(), spread: random.random() };
+        let reports = Reports::new(&identity, agreed.inbound.codec.clock_hz(), Wall::sample().at_zero(), clock::now());
+        let mut leg = Self {
+            receiver: socket::Receiver::new(),
+            source: Source::new(agreed.remote, agreed.behind),
+            secure: None,
             inbound: RtpInbound::new(agreed.inbound),
-            outbound,
+            inbound_config: agreed.inbound,
+            outbound: RtpOutbound::new(agreed.outbound),
+            reports,
+            watch: Watch::default(),
             turnabouts,
             sends: agreed.sends,
+            receives: agreed.receives,
             last_packet: Moment::ZERO,
-            control,
             signalling,
             call,
             sent: 0,
             strangers: 0,
-        })
+            port,
+        };
+        leg.reports.agree(agreed.rtcp, agreed.inbound.codec.clock_hz(), &leg.port);
+        leg.take_keys(agreed.keys);
+        Ok(leg)
     }
 
-    fn turn_about(&mut self, change: &Turnabout) {
-        self.source = Source::offered(change.remote);
-        self.sends = change.sends;
+    fn turn_about(&mut self, change: Turnabout) {
+        self.source.offer_again(change.remote, change.behind);
+        (self.sends, self.receives) = (change.sends, change.receives);
         self.inbound.reconfigure(change.inbound);
-        self.outbound.reconfigure(OutboundConfig {
-            ptime_ms: change.inbound.ptime_ms,
-            dtmf_payload_type: change.inbound.dtmf_payload_type,
-            dtmf_clock: change.inbound.dtmf_clock,
-            comfort_noise_payload_type: change.inbound.comfort_noise_payload_type,
-            ..OutboundConfig::new(change.inbound.codec, change.inbound.payload_type)
-        });
+        self.inbound_config = change.inbound;
+        self.outbound.reconfigure(change.outbound);
+        self.reports.agree(change.rtcp, change.inbound.codec.clock_hz(), &self.port);
+        self.take_keys(change.keys);
+    }
+
+    fn take_keys(&mut self, keys: Keys) {
+        match keys {
+            Keys::Clear => self.secure = None,
+            Keys::Kept => {}
+            Keys::Theirs(receiver) => {
+                if let Some(secure) = &mut self.secure {
+                    secure.receiver = *receiver;
+                }
+            }
+            Keys::Both(secure) => self.secure = Some(secure),
+        }
     }
 
     /// Takes packets until none is left, or the newest is so fresh that none can be behind it.
@@ -104,48 +176,113 @@ impl RtpLeg {
         let wall = Wall::sample();
         let mut packets = 0;
         for _ in 0..MOST_DATAGRAMS {
-            let Some((length, from, stamp)) = self.receive_one(&mut datagram) else { return };
-            let arrival = stamp.map_or(now, |stamp| wall.monotonic(stamp).min(now));
-            if !self.source.accepts(from) {
-                self.strangers += 1;
+            let Some(received) = self.receiver.receive(&self.port.socket, &mut datagram) else { return };
+            let arrival = received.stamp.map_or(now, |stamp| wall.monotonic(stamp).min(now));
+            let datagram = datagram.get_mut(..received.length).unwrap_or_default();
+            if !self.take(datagram, received.from, arrival) {
                 continue;
             }
             packets += 1;
-            self.last_packet = arrival;
-            // What is malformed or not ours is counted by the inbound side.
-            let _ = self.inbound.packet(datagram.get(..length).unwrap_or_default(), arrival);
             if packets == MOST_PACKETS || now.saturating_sub(arrival) < FRESH {
                 return;
             }
         }
     }
 
-    fn receive_one(&mut self, datagram: &mut [u8]) -> Option<(usize, SocketAddr, Option<Duration>)> {
-        loop {
-            let mut parts = [IoSliceMut::new(datagram)];
-            let fd = self.port.socket.as_raw_fd();
-            match recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut self.control), MsgFlags::MSG_DONTWAIT) {
-                Ok(message) => {
-                    let from = message.address.and_then(|address| socket_address(&address))?;
-                    let stamp = message.cmsgs().ok().and_then(|mut all| {
-                        all.find_map(|c| if let ControlMessageOwned::ScmTimestampns(at) = c { Some(at) } else { None })
-                    });
-                    return Some((message.bytes, from, stamp.map(Duration::from)));
-                }
-                // An earlier packet of ours was refused by the far host: says nothing about what has arrived.
-                Err(Errno::EINTR | Errno::ECONNREFUSED) => {}
-                Err(_) => return None,
+    /// Whether a datagram was the caller's.
+    fn take(&mut self, datagram: &mut [u8], from: SocketAddr, arrival: Moment) -> bool {
+        if is_rtcp(datagram) {
+            let known = self.source.remote().is_some_and(|remote| remote.ip() == from.ip());
+            if known || self.secure.is_some() {
+                self.reports.shared(datagram, self.secure.as_deref_mut(), arrival);
             }
+            return known;
         }
+        let length = match &mut self.secure {
+            // What does not authenticate is counted there, and is nobody's.
+            Some(secure) => match secure.receiver.unprotect(datagram) {
+                Ok(length) => length,
+                Err(_) => return false,
+            },
+            None => datagram.len(),
+        };
+        let packet = datagram.get(..length).unwrap_or_default();
+        let Some(head) = Head::read(packet) else {
+            // Of the caller it is malformed, and counted as that; of anybody else it is nothing.
+            let known = self.source.remote() == Some(from);
+            if known {
+                let _ = self.inbound.packet(packet, arrival);
+            } else {
+                self.strangers += 1;
+            }
+            return known;
+        };
+        if self.secure.is_some() {
+            self.source.authenticated(from, head, arrival);
+        } else if !self.source.accepts(from, head, arrival) {
+            self.strangers += 1;
+            self.watch.stranger(from);
+            return false;
+        }
+        self.last_packet = arrival;
+        self.note(head, arrival);
+        // What is malformed or not ours is counted by the inbound side.
+        let _ = self.inbound.packet(packet, arrival);
+        true
+    }
+
+    fn note(&mut self, head: Head, arrival: Moment) {
+        let timed = head.payload_type == self.inbound_config.payload_type;
+        let events = Some(head.payload_type) == self.inbound_config.dtmf_payload_type;
+        let noise = Some(head.payload_type) == self.inbound_config.comfort_noise_payload_type;
+        if timed || events || noise {
+            self.reports.meter().note(head.ssrc, head.sequence, head.timestamp, arrival, timed);
+            self.watch.heard();
+        } else {
+            self.watch.other_payload(head.payload_type);
+        }
+    }
+
+    fn transmit(&mut self, packet: &mut [u8], length: usize, remote: SocketAddr) {
+        let sealed = self.secure.as_mut().map_or(Ok(length), |secure| secure.sender.protect(packet, length));
+        let Some(packet) = sealed.ok().and_then(|length| packet.get(..length)) else { return };
+        let sent = self.port.socket.send_to(packet, remote);
+        self.sent += u64::from(sent.is_ok());
+    }
+
+    /// How the call sounds to us, by the E-model; `None` before anything was heard.
+    fn rating(&self) -> Option<f64> {
+        let jitter = self.inbound.stats().jitter;
+        let expected = jitter.received + jitter.lost;
+        let missed = (jitter.lost + jitter.late).min(expected);
+        let one_way = self.reports.their_view().round_trip.unwrap_or_default() / 2;
+        (jitter.received > 0).then(|| {
+            r_factor(&Conditions {
+                impairment: Impairment::CONCEALED,
+                loss_percent: missed as f64 * 100.0 / expected as f64,
+                burst_ratio: self.reports.reception().burst_ratio.into(),
+                delay_ms: one_way.as_secs_f64() * 1000.0
+                    + f64::from(jitter.delay_ms)
+                    + f64::from(self.inbound_config.ptime_ms),
+            })
+        })
     }
 }
 
 impl Leg for RtpLeg {
     fn drain(&mut self, now: Moment, sink: &mut dyn FnMut(LegEvent<'_>)) {
         while let Some(change) = self.turnabouts.try_recv() {
-            self.turn_about(&change);
+            self.turn_about(change);
         }
         self.receive(now);
+        self.reports.poll(
+            &self.port.socket,
+            self.source.remote(),
+            self.secure.as_deref_mut(),
+            &self.outbound,
+            &mut self.receiver,
+            now,
+        );
         self.inbound.tick(now);
         let mut frame: Frame = [0; FRAME];
         // Many telephones send nothing while they hold the call: that is no reason to take them for gone.
@@ -165,6 +302,18 @@ impl Leg for RtpLeg {
         }
         let kind = self.inbound.pull(now, &mut frame);
         sink(LegEvent::Heard { frame: &frame, kind });
+        let unauthentic = self.secure.as_ref().map_or(0, |secure| secure.receiver.stats().dropped());
+        let line = watch::Line {
+            expected: self.source.offered(),
+            port: self.port.number(),
+            codec: self.inbound_config.codec.name(),
+            payload_type: self.inbound_config.payload_type,
+            strangers: self.strangers,
+            unauthentic,
+        };
+        if let Some(no_audio) = self.watch.check(self.receives, &line, now) {
+            sink(LegEvent::NoAudio(&no_audio));
+        }
     }
 
     fn wants(&self, _now: Moment) -> usize {
@@ -176,8 +325,7 @@ impl Leg for RtpLeg {
         self.outbound.frame(frame.unwrap_or(&SILENCE));
         let mut packet = DATAGRAM;
         while let Some(length) = self.outbound.poll(&mut packet) {
-            let sent = self.port.socket.send_to(packet.get(..length).unwrap_or_default(), remote);
-            self.sent += u64::from(sent.is_ok());
+            self.transmit(&mut packet, length, remote);
         }
     }
 
@@ -190,6 +338,8 @@ impl Leg for RtpLeg {
     }
 
     fn hang_up(&mut self, _reason: &EndReason) {
+        let (remote, secure) = (self.source.remote(), self.secure.as_deref_mut());
+        self.reports.farewell(&self.port.socket, remote, secure, &self.outbound, clock::now());
         // The inbox holds the ends of thousands of calls at once; beyond that the far side, which hears nothing any
         // more, is left to hang up itself.
         let _ = self.signalling.try_send(HangUp(self.call));
@@ -197,83 +347,28 @@ impl Leg for RtpLeg {
 
     fn stats(&self) -> LegStats {
         let stats = self.inbound.stats();
+        let (view, rating) = (self.reports.their_view(), self.rating());
+        let expected = stats.jitter.received + stats.jitter.lost;
         LegStats {
             frames_sent: self.sent,
             frames_received: stats.jitter.received,
             packets_lost: stats.jitter.lost,
             concealed_ms: stats.jitter.concealed_ms,
             jitter_ms: f64::from(stats.jitter.jitter_ms),
-            strange_packets: self.strangers,
+            strange_packets: self.strangers + self.reports.strangers(),
             malformed_packets: stats.malformed,
+            malformed_reports: self.reports.malformed(),
+            unauthentic_packets: self.secure.as_ref().map_or(0, |secure| secure.receiver.stats().dropped()),
+            loss_percent: (expected > 0).then(|| stats.jitter.lost as f64 * 100.0 / expected as f64),
+            far_loss_percent: (view.reports > 0).then(|| f64::from(view.lost) * 100.0 / self.sent.max(1) as f64),
+            round_trip_ms: view.round_trip.map(|taken| taken.as_secs_f64() * 1000.0),
+            r_factor: rating,
+            mos: rating.map(mos),
+            codec: Some(self.inbound_config.codec.name()),
+            srtp: self.secure.as_ref().map(|secure| secure.suite.name()),
         }
     }
 }
-
-/// Whose packets are taken, and where ours go (symmetric RTP, RFC 4961).
-///
-/// The address that was offered is believed at once. Behind NAT packets come from elsewhere: another source is believed
-/// once several of its packets have come and none from the offered address; after that nobody else is listened to.
-#[derive(Debug, PartialEq, Eq)]
-struct Source {
-    offered: Option<SocketAddr>,
-    locked: Option<SocketAddr>,
-    /// Sources that may become the locked one, and how many of their packets have come.
-    candidates: [Option<(SocketAddr, u8)>; MOST_CANDIDATES],
-}
-
-impl Source {
-    const fn offered(offered: Option<SocketAddr>) -> Self {
-        Self { offered, locked: None, candidates: [None; MOST_CANDIDATES] }
-    }
-
-    fn accepts(&mut self, from: SocketAddr) -> bool {
-        if let Some(locked) = self.locked {
-            return locked == from;
-        }
-        let offered = self.offered.is_some_and(|offered| offered.ip() == from.ip());
-        if offered || self.seen_from(from) >= BELIEVED_AFTER {
-            self.locked = Some(from);
-        }
-        self.locked.is_some()
-    }
-
-    /// How many packets have come from a source, each source counted for itself: strangers who take turns must not
-    /// keep a caller out.
-    fn seen_from(&mut self, from: SocketAddr) -> u8 {
-        let known = self.candidates.iter().position(|c| c.is_some_and(|(address, _)| address == from));
-        let place = known.or_else(|| self.candidates.iter().position(Option::is_none)).unwrap_or_default();
-        let Some(candidate) = self.candidates.get_mut(place) else { return 0 };
-        let seen = candidate.filter(|&(address, _)| address == from).map_or(0, |(_, seen)| seen) + 1;
-        *candidate = Some((from, seen));
-        seen
-    }
-
-    fn remote(&self) -> Option<SocketAddr> {
-        self.locked.or(self.offered)
-    }
-}
-
-/// The process's clock and the kernel's stamps (wall clock), read together once per tick.
-struct Wall {
-    wall: Duration,
-    at: Moment,
-}
-
-impl Wall {
-    fn sample() -> Self {
-        Self { wall: Duration::try_from(Timestamp::now().as_duration()).unwrap_or_default(), at: clock::now() }
-    }
-
-    fn monotonic(&self, stamp: Duration) -> Moment {
-        self.at.saturating_sub(self.wall.saturating_sub(stamp))
-    }
-}
-
-/// Packets of a source other than the offered one before it is believed.
-const BELIEVED_AFTER: u8 = 5;
-
-/// Sources counted at once; beyond that a new one takes the first one's place.
-const MOST_CANDIDATES: usize = 8;
 
 /// Larger than any Ethernet frame's UDP payload that a telephone sends.
 const MAX_DATAGRAM: usize = 1500;
@@ -296,40 +391,3 @@ const STANDS_FOR_SILENCE: Duration = Duration::from_secs(2);
 const FAR_BUFFER: Duration = Duration::from_millis(2 * FRAME_MS as u64);
 
 const SILENCE: Frame = [0; FRAME];
-
-fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
-    if let Some(v4) = address.as_sockaddr_in() {
-        return Some(SocketAddr::new(v4.ip().into(), v4.port()));
-    }
-    address.as_sockaddr_in6().map(|v6| SocketAddr::new(v6.ip().into(), v6.port()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn address(text: &str) -> SocketAddr {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn the_offered_host_is_believed_at_once_and_nobody_after_it() {
-        let mut source = Source::offered(Some(address("192.0.2.1:4000")));
-        assert!(source.accepts(address("192.0.2.1:4002")), "a moved port of the same host");
-        assert!(!source.accepts(address("198.51.100.9:4002")));
-        assert_eq!(source.remote(), Some(address("192.0.2.1:4002")));
-    }
-
-    #[test]
-    fn a_stranger_is_believed_only_when_the_offered_host_is_silent() {
-        let mut source = Source::offered(Some(address("10.0.0.1:4000")));
-        let (caller, attacker) = (address("203.0.113.5:7000"), address("198.51.100.9:7000"));
-        for _ in 0..4 {
-            assert!(!source.accepts(attacker));
-            assert!(!source.accepts(caller));
-        }
-        assert!(source.accepts(caller));
-        assert!(!source.accepts(attacker));
-        assert_eq!(source.remote(), Some(caller));
-    }
-}

@@ -18,9 +18,9 @@ use super::ports::PortPool;
 use super::rtp::HangUp;
 use crate::call::reception::Reception;
 use crate::clock;
-use crate::config::SipConfig;
+use crate::config::{RtpConfig, SipConfig};
 use calls::Calls;
-use media::MediaDesk;
+use media::{MediaDesk, MediaSettings};
 use streams::{FromStream, Streams};
 
 mod calls;
@@ -45,6 +45,7 @@ impl SipServer {
         config: &SipConfig,
         ports: PortPool,
         media_address: IpAddr,
+        rtp: &RtpConfig,
         reception: Arc<Reception>,
         seed: u64,
     ) -> Result<Self, String> {
@@ -52,7 +53,9 @@ impl SipServer {
         let address = udp.local_addr().map_err(|e| format!("sip.listen: {e}"))?;
         let (streams, from_streams) = Streams::new(address, config.max_connections);
         let (signalling, hang_ups) = mpsc::channel(HANG_UPS);
-        let calls = Calls::new(reception, MediaDesk::new(ports, media_address, signalling), config.retry_after_s);
+        let media = MediaSettings::new(rtp, config.external_address);
+        let media = MediaDesk::new(ports, media_address, signalling, media);
+        let calls = Calls::new(reception, media, config.retry_after_s);
         let driver = Driver {
             endpoint: Endpoint::new(endpoint_config(config), seed),
             udp,

@@ -288,6 +288,7 @@ impl Stage {
             LegEvent::Tap { frame, arrival } => call.tap(frame, arrival, now),
             LegEvent::Digit(digit) => call.handle(CallInput::Digit(digit), now),
             LegEvent::HungUp(reason) => call.handle(CallInput::HungUp(reason), now),
+            LegEvent::NoAudio(_) => {}
             LegEvent::Heard { .. } => {}
         });
         self.call.timeout(now);

@@ -1,9 +1,10 @@
 //! The real binary on free ports of loopback, with its data in a directory of the test.
 //!
-//! One server at a time on the machine's two cores: calls run in real time, and a test must not make another one late.
+//! Only so many tests at once as the machine can carry: calls run in real time, and a test must not make another late.
+#![expect(dead_code, reason = "for calls that Offhook places")]
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,29 +14,78 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::ports::Ports;
 use super::programs;
+use crate::net::relay::Relay;
 
 /// A running `offhook serve`; dropped, it is killed.
 pub struct Server {
     pub sip: SocketAddr,
     pub http: SocketAddr,
+    /// For the other programs of the test.
+    pub ports: Ports,
     dir: PathBuf,
     child: Child,
-    _alone: File,
+    _place: Option<File>,
 }
 
 impl Server {
-    /// Waits until no other test has one, starts it and waits until it is ready. `settings` are `--set` arguments.
+    /// Waits for a place among the tests, starts it and waits until it is ready. `settings` are `--set` arguments.
     pub async fn start(settings: &[&str]) -> Self {
-        let alone = alone().await;
+        Self::start_with(settings, "").await
+    }
+
+    /// With a configuration file of this text.
+    pub async fn start_with(settings: &[&str], yaml: &str) -> Self {
+        let place = Some(place().await);
+        Self::launch(Ports::lease(), settings, yaml, place).await
+    }
+
+    /// With one flow of the test's own for every number.
+    pub async fn with_flow(settings: &[&str], flow: &str) -> Self {
+        let place = Some(place().await);
         let dir = fresh_dir();
-        let (sip, http) = (free_port(), free_port());
+        for (file, text) in [("lines/all.yaml", "default: true\nflow: own\n"), ("flows/own.yaml", flow)] {
+            let path = dir.join("config").join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let flows = format!("flows.dir={}", dir.join("config").display());
+        let settings: Vec<&str> = settings.iter().copied().chain([flows.as_str()]).collect();
+        Self::launch(Ports::lease(), &settings, "", place).await
+    }
+
+    /// Behind a relay, which is where callers find it.
+    pub async fn behind_a_network(seed: u64, settings: &[&str]) -> (Self, Relay) {
+        let place = Some(place().await);
+        let ports = Ports::lease();
+        let relay = Relay::start(ports.all(), seed).await;
+        let external = format!("sip.external_address={}", relay.address());
+        // Everybody is told the relay's address: here no network is local.
+        let ours = [external.as_str(), "sip.local_networks=[]"];
+        let settings: Vec<&str> = settings.iter().copied().chain(ours).collect();
+        (Self::launch(ports, &settings, "", place).await, relay)
+    }
+
+    /// Another server of the same test.
+    pub async fn another(&self, settings: &[&str], yaml: &str) -> Self {
+        Self::launch(Ports::lease(), settings, yaml, None).await
+    }
+
+    async fn launch(mut ports: Ports, settings: &[&str], yaml: &str, place: Option<File>) -> Self {
+        let dir = fresh_dir();
+        let (sip, http) = (ports.address(), ports.address());
         let mut arguments = vec!["serve".to_owned()];
+        if !yaml.is_empty() {
+            let file = dir.join("offhook.yaml");
+            fs::write(&file, yaml).unwrap();
+            arguments.extend(["--config".to_owned(), file.to_str().unwrap().to_owned()]);
+        }
         let own = [
             format!("sip.listen={sip}"),
             format!("http.listen={http}"),
             format!("data.dir={}", dir.display()),
-            format!("rtp.ports={}", rtp_ports(20_000)),
+            format!("rtp.ports={}", ports.rtp()),
             "limits.drain_timeout_s=1".to_owned(),
         ];
         for setting in own.iter().map(String::as_str).chain(settings.iter().copied()) {
@@ -53,7 +103,7 @@ impl Server {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        let mut server = Self { sip, http, dir, child, _alone: alone };
+        let mut server = Self { sip, http, ports, dir, child, _place: place };
         server.becomes_ready().await;
         server
     }
@@ -65,9 +115,21 @@ impl Server {
 
     /// What `path` answers to `curl`: the status and the body.
     pub async fn curl(&self, path: &str) -> (u16, String) {
+        self.curl_with(path, &[]).await
+    }
+
+    /// Posts JSON; the status and the body of the answer.
+    pub async fn post(&self, path: &str, body: &Value) -> (u16, String) {
+        let body = body.to_string();
+        self.curl_with(path, &["--header", "Content-Type: application/json", "--data", &body]).await
+    }
+
+    async fn curl_with(&self, path: &str, more: &[&str]) -> (u16, String) {
         let url = format!("http://{}{path}", self.http);
-        let arguments =
-            ["--silent", "--show-error", "--location", "--max-time", "10", "--write-out", "\n%{http_code}", &url];
+        let mut arguments =
+            vec!["--silent", "--show-error", "--location", "--max-time", "10", "--write-out", "\n%{http_code}"];
+        arguments.extend(more);
+        arguments.push(&url);
         let answer = programs::run("curl", &arguments, &self.dir, Duration::from_secs(15)).await;
         assert!(answer.success, "curl {url}: {}", answer.stderr);
         let (body, status) = answer.stdout.rsplit_once('\n').unwrap();
@@ -78,6 +140,20 @@ impl Server {
         let (status, body) = self.curl(path).await;
         assert_eq!(status, 200, "{path}: {body}");
         serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"))
+    }
+
+    /// Waits until this many calls are going on.
+    pub async fn has_calls(&self, count: usize) {
+        let until = Instant::now() + RECORDED_WITHIN;
+        loop {
+            let list = self.json("/v1/calls?limit=500").await;
+            let calls = list["calls"].as_array().unwrap();
+            if calls.iter().filter(|call| call["state"] != "ended").count() == count {
+                return;
+            }
+            assert!(Instant::now() < until, "not {count} live calls within {RECORDED_WITHIN:?}: {list:#}");
+            sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// Every call of this server, newest first, once `count` of them have ended.
@@ -105,10 +181,20 @@ impl Server {
         self.json(&format!("/v1/calls/{}", calls[0]["id"].as_str().unwrap())).await
     }
 
-    /// Asks the server to end, as a service manager does, and waits for it.
-    pub async fn stop(mut self) -> ExitStatus {
+    /// Asks the server to end, as a service manager does.
+    pub async fn terminate(&self) {
         let id = self.child.id().unwrap().to_string();
         programs::run("kill", &["-TERM", &id], &self.dir, Duration::from_secs(5)).await;
+    }
+
+    /// Asks the server to end and waits for it.
+    pub async fn stop(mut self) -> ExitStatus {
+        self.terminate().await;
+        self.has_ended().await
+    }
+
+    /// Waits for the end of a server that was asked to end.
+    pub async fn has_ended(&mut self) -> ExitStatus {
         let ended = timeout(Duration::from_secs(20), self.child.wait()).await;
         ended.unwrap_or_else(|_| panic!("the server did not end within 20 s of SIGTERM\n{}", self.log())).unwrap()
     }
@@ -146,27 +232,23 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 const RECORDED_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// An address of loopback that nobody has for UDP or TCP at this moment.
-pub fn free_port() -> SocketAddr {
-    loop {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = listener.local_addr().unwrap();
-        if UdpSocket::bind(address).is_ok() {
-            return address;
-        }
-    }
-}
-
-/// A stretch of 200 ports above `base` that other runs of these tests on the machine hardly ever have too.
-pub fn rtp_ports(base: u32) -> String {
-    let first = base + std::process::id() % 22 * 200;
-    format!("{first}-{}", first + 199)
+/// Tests that have a server at once: they mostly wait, so two for each core.
+fn places() -> usize {
+    2 * std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// Held for as long as the file is open, also against tests in other processes.
-async fn alone() -> File {
-    let file = File::create(Path::new(env!("CARGO_TARGET_TMPDIR")).join("outside.lock")).unwrap();
-    tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await.unwrap().unwrap()
+async fn place() -> File {
+    loop {
+        for number in 0..places() {
+            let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("outside-{number}.lock"));
+            let file = File::create(path).unwrap();
+            if file.try_lock().is_ok() {
+                return file;
+            }
+        }
+        sleep(LOOK_AGAIN).await;
+    }
 }
 
 fn fresh_dir() -> PathBuf {

@@ -1,18 +1,26 @@
-//! SIPp as a caller: one scenario of fixtures/sipp against the running server.
+//! SIPp as the far side: a scenario of fixtures/sipp, or one written by the test, against the running server.
+#![expect(dead_code, reason = "for calls that Offhook places")]
 
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use offhook_media::g711::G711;
 use offhook_media::wav::Wav;
+use tokio::process::Child;
+use tokio::time::{Instant, sleep, timeout};
 
-use super::programs::{Finished, run};
-use super::server::{Server, free_port};
+use super::ports::Ports;
+use super::programs::{Finished, run, start};
+use super::scenario::Scenario;
+use super::server::Server;
 
-/// A scenario and how often.
+/// A caller: what it does and how often.
 pub struct Sipp<'a> {
     /// A file of fixtures/sipp, without `.xml`.
     pub scenario: &'a str,
+    /// Instead of the file.
+    pub script: Option<Scenario>,
     pub number: &'a str,
     pub calls: u32,
     /// Calls per second.
@@ -24,12 +32,17 @@ pub struct Sipp<'a> {
     pub tcp: bool,
     /// Packets from captures are written to a raw socket, which takes root.
     pub raw: bool,
+    /// Whom to call instead of the server.
+    pub target: Option<SocketAddr>,
+    /// Where to call from instead of any free port.
+    pub from: Option<SocketAddr>,
 }
 
 impl Default for Sipp<'_> {
     fn default() -> Self {
         Self {
             scenario: "talks",
+            script: None,
             number: "1000",
             calls: 1,
             rate: 10,
@@ -37,6 +50,8 @@ impl Default for Sipp<'_> {
             keys: &[],
             tcp: false,
             raw: false,
+            target: None,
+            from: None,
         }
     }
 }
@@ -44,37 +59,25 @@ impl Default for Sipp<'_> {
 impl Sipp<'_> {
     /// Runs it to its end; every call must go as the scenario says.
     pub async fn succeeds(self, server: &Server) {
-        let scenario = self.scenario;
-        let finished = self.run(server).await;
-        assert!(
-            finished.success,
-            "sipp {scenario} ended with {:?}\n{}\n{}\n{}\nserver:\n{}",
-            finished.code,
-            tail(&finished.stdout),
-            finished.stderr,
-            errors(server.dir()),
-            server.log()
-        );
+        let name = self.scenario.to_owned();
+        let (finished, dir) = self.run(server).await;
+        judge(&name, &finished, &dir, &server.log());
     }
 
-    async fn run(self, server: &Server) -> Finished {
-        speech_into(server.dir());
-        let file = format!("{}/fixtures/sipp/{}.xml", env!("CARGO_MANIFEST_DIR"), self.scenario);
-        let mut arguments = vec![server.sip.to_string(), "-sf".into(), file, "-s".into(), self.number.into()];
-        let values = [
-            ("-i", "127.0.0.1".to_owned()),
-            ("-mi", "127.0.0.1".to_owned()),
-            ("-p", free_port().port().to_string()),
-            ("-mp", (free_port().port() & !1).to_string()),
-            ("-m", self.calls.to_string()),
-            ("-r", self.rate.to_string()),
-            ("-l", self.calls.to_string()),
-            ("-d", self.pause_ms.to_string()),
-            ("-timeout", "60".to_owned()),
-            ("-error_file", "sipp-errors.log".to_owned()),
-        ];
-        arguments.extend(values.into_iter().flat_map(|(name, value)| [name.to_owned(), value]));
-        arguments.extend(["-timeout_error", "-trace_err", "-nostdin"].map(str::to_owned));
+    async fn run(self, server: &Server) -> (Finished, PathBuf) {
+        let dir = fresh_dir(server);
+        speech_into(&dir);
+        let file = match &self.script {
+            Some(script) => script.write(&dir).to_str().unwrap().to_owned(),
+            None => format!("{}/fixtures/sipp/{}.xml", env!("CARGO_MANIFEST_DIR"), self.scenario),
+        };
+        let mut ports = Ports::lease();
+        let target = self.target.unwrap_or(server.sip).to_string();
+        let from = self.from.unwrap_or_else(|| ports.address());
+        let mut arguments = vec![target, "-sf".into(), file, "-s".into(), self.number.into()];
+        arguments.extend(common(from, &mut ports, self.calls));
+        let values = [("-r", self.rate), ("-l", self.calls), ("-d", self.pause_ms)];
+        arguments.extend(values.into_iter().flat_map(|(name, value)| [name.to_owned(), value.to_string()]));
         if self.tcp {
             arguments.extend(["-t", "t1"].map(str::to_owned));
         }
@@ -82,16 +85,95 @@ impl Sipp<'_> {
             arguments.extend(["-key".to_owned(), (*name).to_owned(), value.clone()]);
         }
         let mut words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let is_root = run("id", &["-u"], server.dir(), Duration::from_secs(5)).await.stdout.trim() == "0";
+        let is_root = run("id", &["-u"], &dir, Duration::from_secs(5)).await.stdout.trim() == "0";
         if self.raw && !is_root {
             words.splice(0..0, ["-n", "sipp"]);
-            return run("sudo", &words, server.dir(), LIMIT).await;
+            return (run("sudo", &words, &dir, LIMIT).await, dir);
         }
-        run("sipp", &words, server.dir(), LIMIT).await
+        (run("sipp", &words, &dir, LIMIT).await, dir)
+    }
+}
+
+/// A SIPp that waits for one call.
+pub struct Callee {
+    child: Child,
+    dir: PathBuf,
+    name: &'static str,
+    _ports: Ports,
+}
+
+impl Callee {
+    /// Waits for a call at `address`, whose lease the test has.
+    pub async fn start(server: &Server, address: SocketAddr, name: &'static str, script: Scenario) -> Self {
+        let dir = fresh_dir(server);
+        speech_into(&dir);
+        let file = script.write(&dir).to_str().unwrap().to_owned();
+        let mut ports = Ports::lease();
+        let mut arguments = vec!["-sf".to_owned(), file];
+        arguments.extend(common(address, &mut ports, 1));
+        let child = start("sipp", &arguments, &dir);
+        let until = Instant::now() + Duration::from_secs(10);
+        while std::net::UdpSocket::bind(address).is_ok() {
+            assert!(Instant::now() < until, "sipp does not listen at {address}");
+            sleep(Duration::from_millis(20)).await;
+        }
+        Self { child, dir, name, _ports: ports }
+    }
+
+    /// The call must have gone as the scenario says.
+    pub async fn succeeds(self, server: &Server) {
+        let name = self.name;
+        let output = timeout(LIMIT, self.child.wait_with_output())
+            .await
+            .unwrap_or_else(|_| panic!("sipp {name} did not end\n{}", server.log()))
+            .unwrap();
+        let finished = Finished {
+            success: output.status.success(),
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        };
+        judge(name, &finished, &self.dir, &server.log());
     }
 }
 
 const LIMIT: Duration = Duration::from_secs(75);
+
+fn common(from: SocketAddr, ports: &mut Ports, calls: u32) -> Vec<String> {
+    let values = [
+        ("-i", "127.0.0.1".to_owned()),
+        ("-mi", "127.0.0.1".to_owned()),
+        ("-p", from.port().to_string()),
+        ("-mp", ports.address().port().to_string()),
+        ("-m", calls.to_string()),
+        ("-timeout", "60".to_owned()),
+        ("-error_file", "errors.log".to_owned()),
+        ("-message_file", "messages.log".to_owned()),
+        ("-recv_timeout", "60000".to_owned()),
+    ];
+    let mut arguments: Vec<String> = values.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect();
+    arguments.extend(["-timeout_error", "-trace_err", "-trace_msg", "-nostdin"].map(str::to_owned));
+    arguments
+}
+
+fn judge(name: &str, finished: &Finished, dir: &Path, log: &str) {
+    assert!(
+        finished.success,
+        "sipp {name} ended with {:?}\n{}\n{}\n{}\nmessages:\n{}\nserver:\n{log}",
+        finished.code,
+        tail(&finished.stdout),
+        finished.stderr,
+        left(dir, "errors.log"),
+        left(dir, "messages.log"),
+    );
+}
+
+fn fresh_dir(server: &Server) -> PathBuf {
+    (0..)
+        .map(|number| server.dir().join(format!("sipp-{number}")))
+        .find(|dir| std::fs::create_dir(dir).is_ok())
+        .unwrap()
+}
 
 /// Human speech as SIPp streams it: bare mu-law at 8 kHz.
 fn speech_into(dir: &Path) {
@@ -102,12 +184,12 @@ fn speech_into(dir: &Path) {
     std::fs::write(dir.join("speech.pcmu"), octets).unwrap();
 }
 
-fn errors(dir: &Path) -> String {
-    std::fs::read_to_string(dir.join("sipp-errors.log")).unwrap_or_default()
+fn left(dir: &Path, file: &str) -> String {
+    std::fs::read_to_string(dir.join(file)).unwrap_or_default()
 }
 
 /// SIPp draws its screen again and again; the last one counts.
 fn tail(screens: &str) -> String {
     let lines: Vec<&str> = screens.lines().collect();
-    lines[lines.len().saturating_sub(60)..].join("\n")
+    lines[lines.len().saturating_sub(40)..].join("\n")
 }

@@ -83,12 +83,13 @@ pub fn audio_of(packets: &[Packet]) -> Vec<u8> {
     packets.iter().flat_map(|packet| packet.payload.iter().copied()).collect()
 }
 
-/// An offer of mu-law and keys, with another direction or address where told.
+/// An offer of mu-law and keys, with another direction or address where told. Reports go to the discard port: the port
+/// above may be some other test's.
 pub fn offer(address: &str, port: u16, direction: &str) -> String {
     format!(
         "v=0\r\no=- 7 {port} IN IP4 {address}\r\ns=-\r\nc=IN IP4 {address}\r\nt=0 0\r\n\
          m=audio {port} RTP/AVP 0 8 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n\
-         a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\na={direction}\r\n"
+         a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\na=rtcp:9\r\na={direction}\r\n"
     )
 }
 
@@ -356,6 +357,9 @@ pub async fn receive_until(socket: &UdpSocket, until: Instant) -> Vec<Packet> {
     let mut datagram = [0; 2048];
     while let Ok(received) = timeout_at(until, socket.recv_from(&mut datagram)).await {
         let Ok((length, from)) = received else { continue };
+        if (192..=223).contains(&datagram[1]) {
+            continue; // RTCP
+        }
         let packet = rtp_wire::read(&datagram[..length]).expect("an RTP packet");
         packets.push(Packet {
             at: Instant::now(),

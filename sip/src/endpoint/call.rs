@@ -37,6 +37,8 @@ pub(super) struct Call {
     pub(super) session: Option<Session>,
     /// The longest Min-SE that was heard, in seconds.
     pub(super) least_s: u32,
+    /// How often a 422 has raised it.
+    pub(super) raises: u8,
     /// The ACK to give again when the 2xx with this CSeq number comes again.
     pub(super) last_ack: Option<(u32, Flow, Bytes)>,
     pub(super) referring: Option<Referring>,
@@ -133,6 +135,7 @@ impl Call {
             peer: Peer::default(),
             session: None,
             least_s: 0,
+            raises: 0,
             last_ack: None,
             referring: None,
             referred: None,

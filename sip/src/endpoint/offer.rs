@@ -81,7 +81,11 @@ impl Endpoint {
         let Some(call) = self.calls.get_mut(&handle) else { return };
         call.their_offer = Some(server);
         call.remote_sdp.clone_from(&offer);
-        self.start_call_timer(handle, Timer::TheirOffer, self.config.timings.lifetime());
+        let method = self.servers.peek(server).and_then(ServerTx::cseq).map(|cseq| cseq.method);
+        let lifetime = self.config.timings.lifetime();
+        // An UPDATE or PRACK is given up by its sender after 64*T1, whatever it has heard.
+        let limit = if method == Some(Method::Invite) { lifetime } else { lifetime / 2 };
+        self.start_call_timer(handle, Timer::TheirOffer, limit);
         self.event(handle, Event::Reinvite { call: handle, offer });
     }
 

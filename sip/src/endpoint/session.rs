@@ -150,10 +150,11 @@ impl Endpoint {
     pub(super) fn raise_session(&mut self, handle: CallHandle, response: &Message) -> bool {
         let Some(call) = self.calls.get_mut(&handle) else { return false };
         let wanted = min_se(response).unwrap_or_default();
-        if wanted <= call.least_s || wanted > LONGEST_S {
+        if wanted <= call.least_s || wanted > LONGEST_S || call.raises >= MAX_RAISES {
             return false;
         }
         call.least_s = wanted;
+        call.raises += 1;
         true
     }
 
@@ -250,5 +251,7 @@ fn min_se(message: &Message) -> Option<u32> {
 
 /// No interval is shorter, whatever a proxy wrote: it would be a flood of our own.
 const SHORTEST_S: u32 = 30;
+/// How often one call gives in to 422: a way through several proxies, each with a limit of its own.
+const MAX_RAISES: u8 = 4;
 /// No 422 makes us ask for more: a day.
 const LONGEST_S: u32 = 86_400;

@@ -22,6 +22,8 @@ pub struct Exchange {
     shape: Vec<Place>,
     /// Payload types in force, for offers of ours that follow.
     types: PayloadTypes,
+    /// The stream is encrypted now.
+    encrypted: bool,
 }
 
 impl Exchange {
@@ -33,6 +35,7 @@ impl Exchange {
             said: None,
             shape: Vec::new(),
             types: PayloadTypes::default(),
+            encrypted: false,
         }
     }
 
@@ -44,7 +47,8 @@ impl Exchange {
         let offer = SessionDescription::parse(offer)?;
         let mut taken = negotiate(&offer, &self.local, self.session)?;
         taken.answer = self.say(taken.answer);
-        self.settle(&offer, &taken.agreed);
+        self.settle(&taken.agreed);
+        self.place(&offer, taken.agreed.stream);
         Ok(taken)
     }
 
@@ -70,8 +74,8 @@ impl Exchange {
     pub fn answered(&mut self, answer: &[u8]) -> Result<Agreed, SdpError> {
         let answer = SessionDescription::parse(answer)?;
         let stream = self.shape.iter().position(|place| matches!(place, Place::Ours { .. })).unwrap_or_default();
-        let agreed = read_answer(&answer, stream, &self.local)?;
-        self.types = PayloadTypes::of(&agreed);
+        let agreed = read_answer(&answer, stream, &self.local, self.offered_policy())?;
+        self.settle(&agreed);
         Ok(agreed)
     }
 
@@ -97,21 +101,37 @@ impl Exchange {
         text
     }
 
-    fn settle(&mut self, offer: &SessionDescription, agreed: &Agreed) {
+    fn settle(&mut self, agreed: &Agreed) {
         self.types = PayloadTypes::of(agreed);
+        self.encrypted = agreed.crypto.is_some();
+        if let Some(crypto) = &agreed.crypto {
+            // The suite in force stays the first choice of offers that follow.
+            self.local.keys.sort_by_key(|key| key.suite != crypto.suite);
+        }
+    }
+
+    fn place(&mut self, offer: &SessionDescription, ours: usize) {
         self.shape.clear();
         self.shape.extend(offer.media.iter().enumerate().map(|(index, media)| {
             let protocol = media.protocol.clone();
-            match index == agreed.stream {
+            match index == ours {
                 true => Place::Ours { protocol },
                 false => Place::Refused { kind: media.kind.clone(), protocol, formats: media.formats.clone() },
             }
         }));
     }
 
+    /// Whether an offer of ours brings keys: one that would take them away from an encrypted call does.
+    const fn offered_policy(&self) -> SrtpPolicy {
+        match self.local.srtp {
+            SrtpPolicy::Allowed if self.encrypted => SrtpPolicy::Optional,
+            policy => policy,
+        }
+    }
+
     fn offer_stream(&self, text: &mut String, protocol: &str) {
         let formats = self.types.formats(&self.local);
-        let secure = self.local.srtp != SrtpPolicy::Off;
+        let secure = matches!(self.offered_policy(), SrtpPolicy::Optional | SrtpPolicy::Required);
         let keys = self.local.keys.iter().filter(|_| secure);
         let crypto: Vec<(u32, CryptoSuite, &MasterKey)> = (1..).zip(keys).map(|(n, k)| (n, k.suite, &k.key)).collect();
         let stream = Stream {
@@ -192,7 +212,7 @@ fn free(used: &mut Vec<u8>, wanted: u8) -> u8 {
 
 const fn own_protocol(policy: SrtpPolicy) -> &'static str {
     match policy {
-        SrtpPolicy::Off | SrtpPolicy::Optional => "RTP/AVP",
+        SrtpPolicy::Off | SrtpPolicy::Allowed | SrtpPolicy::Optional => "RTP/AVP",
         SrtpPolicy::Required => "RTP/SAVP",
     }
 }

@@ -70,7 +70,9 @@ pub enum SrtpPolicy {
     /// Never: keys in an offer are not answered, and RTP/SAVP is refused.
     #[default]
     Off,
-    /// Where the other side brings keys, under RTP/SAVP or beside RTP/AVP. Our offers say RTP/AVP with keys.
+    /// Where the other side brings keys, under RTP/SAVP or beside RTP/AVP. Our offers bring none.
+    Allowed,
+    /// As `Allowed`, and our offers say RTP/AVP with keys.
     Optional,
     /// Always; what is only in the clear is refused. Our offers say RTP/SAVP.
     Required,
@@ -160,16 +162,22 @@ pub fn negotiate(offer: &SessionDescription, local: &LocalMedia, session: Sessio
     Ok(Negotiated { answer, agreed })
 }
 
-/// Reads the answer to an offer of ours whose stream of audio is number `stream` from 0.
-pub fn read_answer(answer: &SessionDescription, stream: usize, local: &LocalMedia) -> Result<Agreed, SdpError> {
+/// Reads the answer to an offer of ours whose stream of audio is number `stream` from 0. `offered` says which keys it
+/// brought: none by `Off` or `Allowed`, otherwise all.
+pub fn read_answer(
+    answer: &SessionDescription,
+    stream: usize,
+    local: &LocalMedia,
+    offered: SrtpPolicy,
+) -> Result<Agreed, SdpError> {
     let media = answer.media.get(stream).ok_or(SdpError::new(0, SdpProblem::MissingStream))?;
     let fail = |problem| SdpError::new(media.line, problem);
     if media.kind != "audio" || !media.is_rtp() || media.port == 0 {
         return Err(fail(SdpProblem::NoAudio));
     }
-    let crypto = match (local.srtp, media.crypto.as_slice()) {
-        (SrtpPolicy::Off, _) | (SrtpPolicy::Optional, []) if !media.is_secure() => None,
-        (SrtpPolicy::Off, _) => return Err(fail(SdpProblem::SecureOnly)),
+    let crypto = match (offered, media.crypto.as_slice()) {
+        (SrtpPolicy::Off | SrtpPolicy::Allowed, _) | (SrtpPolicy::Optional, []) if !media.is_secure() => None,
+        (SrtpPolicy::Off | SrtpPolicy::Allowed, _) => return Err(fail(SdpProblem::SecureOnly)),
         (_, []) if media.is_secure() => return Err(fail(SdpProblem::NoCrypto)),
         (_, []) => return Err(fail(SdpProblem::ClearOnly)),
         (_, [theirs]) => Some(answered(theirs, local).ok_or(fail(SdpProblem::OtherCrypto))?),

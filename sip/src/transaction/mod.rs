@@ -79,7 +79,7 @@ pub(crate) enum Timer {
     Ring,
     /// When to stop waiting for the answer to a cancelled INVITE (64*T1; section 9.1).
     Cancelled,
-    /// When to refuse a re-INVITE or UPDATE that the application leaves unanswered (64*T1).
+    /// When to refuse an offer that the application leaves unanswered (re-INVITE: 64*T1, UPDATE and PRACK: 32*T1).
     TheirOffer,
     /// When to give up on a re-INVITE of ours that got no final answer (64*T1).
     OurOffer,

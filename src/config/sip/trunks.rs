@@ -92,6 +92,8 @@ pub enum SrtpMode {
     Allowed,
     /// Neither taken nor offered.
     Off,
+    /// Taken when it is offered, and offered beside the clear.
+    Optional,
     /// Calls without it are refused, and it is offered.
     Required,
 }

@@ -113,7 +113,7 @@ impl Calls {
     fn take(&mut self, call: CallHandle, flow: &Flow, invite: &IncomingInvite) -> Result<Bytes, Refusal> {
         let permit = self.reception.admit().map_err(|_| Refusal::Busy)?;
         let offer = invite.offer.as_deref().ok_or(Refusal::NoOffer)?;
-        let Answered { leg, media, sdp } = self.media.answer(call.as_u64(), flow.local.ip(), offer)?;
+        let Answered { leg, media, sdp } = self.media.answer(call.as_u64(), flow, offer)?;
         let caller = Caller {
             id: CallId::fresh(),
             via: Via::Sip,

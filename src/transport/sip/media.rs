@@ -3,47 +3,58 @@
 //!
 //! Deliberately absent: when to offer and what becomes of the call (`calls.rs`), and the SDP rules (`offhook_sip::sdp`).
 
+mod settings;
+
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use offhook_media::RATE_HZ;
 use offhook_media::codec::CodecKind;
 use offhook_media::codec::opus::OpusSettings;
 use offhook_media::inbound::InboundConfig;
-use offhook_media::outbound::{OutboundConfig, RtpOutbound};
-use offhook_sip::sdp::{Agreed, Codec, Direction, Exchange, LocalMedia, OpusParameters, SdpError};
+use offhook_media::outbound::OutboundConfig;
+use offhook_media::srtp::{Mki, SrtpReceiver, SrtpSender, Suite};
+use offhook_sip::sdp::{
+    Agreed, AgreedCrypto, Codec, CryptoSuite, Direction, Exchange, LONGEST_KEY, LocalKey, LocalMedia, MasterKey,
+    SdpError, SrtpPolicy,
+};
 use rand::RngExt;
 use tokio::sync::mpsc;
 
 use crate::queue::{Sender, bounded};
 use crate::transport::ports::{PortPool, RtpPort};
-use crate::transport::rtp::{HangUp, RtpLeg, Turnabout};
+use crate::transport::rtp::{HangUp, Keys, RtcpPath, RtpLeg, Secure, Turnabout};
+pub use settings::{MediaProfile, MediaSettings, Reach};
 
-/// Gives calls their media: ports, addresses, and the way back to the signalling.
+/// Gives calls their media: ports, addresses, keys, and the way back to the signalling.
 pub struct MediaDesk {
     ports: PortPool,
     /// What goes into session descriptions.
     address: IpAddr,
     signalling: mpsc::Sender<HangUp>,
+    settings: MediaSettings,
 }
 
 impl MediaDesk {
     /// `address` goes into session descriptions; an unspecified one stands for the address that the far side reached
     /// us at. `signalling` is told when a leg ends its call.
-    pub const fn new(ports: PortPool, address: IpAddr, signalling: mpsc::Sender<HangUp>) -> Self {
-        Self { ports, address, signalling }
+    pub const fn new(
+        ports: PortPool,
+        address: IpAddr,
+        signalling: mpsc::Sender<HangUp>,
+        settings: MediaSettings,
+    ) -> Self {
+        Self { ports, address, signalling, settings }
     }
 
-    /// Answers the first offer of a call. `call` is the signalling's own name of the call, `reached_at` the address
-    /// of ours that the signalling goes over.
+    /// Answers the first offer of a call. `call` is the signalling's own name of the call.
     ///
     /// # Errors
     /// [`MediaRefusal`]: with which status to refuse the call.
-    pub fn answer(&self, call: u64, reached_at: IpAddr, offer: &[u8]) -> Result<Answered, MediaRefusal> {
-        let (mut port, mut exchange) = self.open(reached_at)?;
-        let negotiated = exchange.answer(offer)?;
-        port.announce();
-        let (leg, media) = start(port, &negotiated.agreed, exchange, &self.signalling, call)?;
+    pub fn answer(&self, call: u64, reach: impl Into<Reach>, offer: &[u8]) -> Result<Answered, MediaRefusal> {
+        let mut opened = self.open(call, reach.into())?;
+        let negotiated = opened.exchange.answer(offer)?;
+        opened.port.announce();
+        let (leg, media) = opened.start(&negotiated.agreed)?;
         Ok(Answered { leg, media, sdp: negotiated.answer.into() })
     }
 
@@ -51,20 +62,24 @@ impl MediaDesk {
     ///
     /// # Errors
     /// [`MediaRefusal::NoPort`].
-    pub fn offer(&self, call: u64, reached_at: IpAddr) -> Result<Offered, MediaRefusal> {
-        let (mut port, mut exchange) = self.open(reached_at)?;
-        port.announce();
-        let sdp = exchange.offer().into();
-        Ok(Offered { sdp, port, exchange, signalling: self.signalling.clone(), call })
+    pub fn offer(&self, call: u64, reach: impl Into<Reach>) -> Result<Offered, MediaRefusal> {
+        let mut opened = self.open(call, reach.into())?;
+        opened.port.announce();
+        Ok(Offered { sdp: opened.exchange.offer().into(), opened })
     }
 
-    fn open(&self, reached_at: IpAddr) -> Result<(RtpPort, Exchange), MediaRefusal> {
+    fn open(&self, call: u64, reach: Reach) -> Result<Opened, MediaRefusal> {
         let port = self.ports.bind().map_err(|_| MediaRefusal::NoPort)?;
         // A wildcard bind is described by the address that the far side reached us at.
-        let address = if self.address.is_unspecified() { reached_at } else { self.address };
-        let exchange =
-            Exchange::new(LocalMedia::new(address, port.number(), CODECS), rand::rng().random::<u32>().into());
-        Ok((port, exchange))
+        let is_seen = self.address.is_unspecified() || self.settings.external == Some(reach.local);
+        let address = if is_seen { reach.local } else { self.address };
+        let mut local = LocalMedia::new(address, port.number(), [Codec::Pcmu]);
+        self.settings.describe(reach.profile.as_ref(), &mut local);
+        if local.srtp != SrtpPolicy::Off {
+            local.keys = CryptoSuite::ALL.map(fresh_key).to_vec();
+        }
+        let exchange = Exchange::new(local, rand::rng().random::<u32>().into());
+        Ok(Opened { port, exchange, peer: reach.remote, signalling: self.signalling.clone(), call })
     }
 }
 
@@ -80,10 +95,7 @@ pub struct Answered {
 pub struct Offered {
     /// Our offer.
     pub sdp: Bytes,
-    port: RtpPort,
-    exchange: Exchange,
-    signalling: mpsc::Sender<HangUp>,
-    call: u64,
+    opened: Opened,
 }
 
 impl Offered {
@@ -92,8 +104,8 @@ impl Offered {
     /// # Errors
     /// When the answer cannot be read or takes nothing of what was offered.
     pub fn answered(mut self, answer: &[u8]) -> Result<(RtpLeg, CallMedia), MediaRefusal> {
-        let agreed = self.exchange.answered(answer)?;
-        start(self.port, &agreed, self.exchange, &self.signalling, self.call)
+        let agreed = self.opened.exchange.answered(answer)?;
+        self.opened.start(&agreed)
     }
 }
 
@@ -101,6 +113,9 @@ impl Offered {
 pub struct CallMedia {
     changes: Sender<Turnabout>,
     exchange: Exchange,
+    /// Where the signalling comes from, as far as it is known.
+    peer: Option<IpAddr>,
+    keys: KeyRing,
 }
 
 impl CallMedia {
@@ -129,8 +144,12 @@ impl CallMedia {
         self.change(&agreed)
     }
 
-    fn change(&self, agreed: &Agreed) -> Result<(), MediaRefusal> {
-        self.changes.try_push(turnabout(agreed)).map_err(|_| MediaRefusal::Busy)
+    fn change(&mut self, agreed: &Agreed) -> Result<(), MediaRefusal> {
+        let (keys, ring) = self.keys.turn(agreed.crypto.as_ref())?;
+        let change = turnabout(agreed, self.peer, self.keys.ssrc, keys);
+        self.changes.try_push(change).map_err(|_| MediaRefusal::Busy)?;
+        self.keys = ring;
+        Ok(())
     }
 }
 
@@ -161,28 +180,91 @@ impl From<SdpError> for MediaRefusal {
     }
 }
 
-/// In order of preference.
-const CODECS: [Codec; 2] = [Codec::Pcmu, Codec::Pcma];
-
 /// Media changes that may wait for a tick.
 const TURNABOUTS: usize = 4;
 
-fn start(
+/// The status of what cannot be agreed to (RFC 3261 section 21.4.26).
+const NOT_ACCEPTABLE: u16 = 488;
+
+/// A port and a side of the offer and answer, before anything is agreed.
+struct Opened {
     port: RtpPort,
-    agreed: &Agreed,
     exchange: Exchange,
-    signalling: &mpsc::Sender<HangUp>,
+    peer: Option<IpAddr>,
+    signalling: mpsc::Sender<HangUp>,
     call: u64,
-) -> Result<(RtpLeg, CallMedia), MediaRefusal> {
-    let (changes, turnabouts) = bounded(TURNABOUTS);
-    let outbound = RtpOutbound::new(outbound(agreed));
-    let leg = RtpLeg::new(port, &turnabout(agreed), outbound, turnabouts, signalling.clone(), call)
-        .map_err(|_| MediaRefusal::NoPort)?;
-    Ok((leg, CallMedia { changes, exchange }))
 }
 
-const fn codec(agreed: &Agreed) -> CodecKind {
-    match agreed.codec {
+impl Opened {
+    fn start(self, agreed: &Agreed) -> Result<(RtpLeg, CallMedia), MediaRefusal> {
+        let (changes, turnabouts) = bounded(TURNABOUTS);
+        let ring = KeyRing { ssrc: rand::rng().random(), current: None, used: Vec::new() };
+        let (keys, ring) = ring.turn(agreed.crypto.as_ref())?;
+        let first = turnabout(agreed, self.peer, ring.ssrc, keys);
+        let leg =
+            RtpLeg::new(self.port, first, turnabouts, self.signalling, self.call).map_err(|_| MediaRefusal::NoPort)?;
+        Ok((leg, CallMedia { changes, exchange: self.exchange, peer: self.peer, keys: ring }))
+    }
+}
+
+/// Which keys the leg has, so that each change tells it only what is new: a key stream begun anew would be used twice.
+#[derive(Clone)]
+struct KeyRing {
+    ssrc: u32,
+    current: Option<AgreedCrypto>,
+    /// Suites whose key of ours has served.
+    used: Vec<CryptoSuite>,
+}
+
+impl KeyRing {
+    fn turn(&self, agreed: Option<&AgreedCrypto>) -> Result<(Keys, Self), MediaRefusal> {
+        let mut next = Self { current: agreed.cloned(), ..self.clone() };
+        let Some(agreed) = agreed else { return Ok((Keys::Clear, next)) };
+        let keys = match &self.current {
+            Some(current) if current == agreed => Keys::Kept,
+            Some(current) if current.suite == agreed.suite && current.remote == agreed.remote => Keys::Kept,
+            Some(current) if current.suite == agreed.suite => Keys::Theirs(Box::new(receiver(agreed)?)),
+            _ if self.used.contains(&agreed.suite) => return Err(MediaRefusal::Sdp(NOT_ACCEPTABLE)),
+            _ => {
+                next.used.push(agreed.suite);
+                Keys::Both(Box::new(Secure {
+                    suite: suite(agreed.suite),
+                    sender: sender(agreed, self.ssrc)?,
+                    receiver: receiver(agreed)?,
+                }))
+            }
+        };
+        Ok((keys, next))
+    }
+}
+
+fn sender(agreed: &AgreedCrypto, ssrc: u32) -> Result<SrtpSender, MediaRefusal> {
+    SrtpSender::new(suite(agreed.suite), agreed.local.octets(), ssrc).map_err(|_| MediaRefusal::Sdp(NOT_ACCEPTABLE))
+}
+
+fn receiver(agreed: &AgreedCrypto) -> Result<SrtpReceiver, MediaRefusal> {
+    let mki = agreed.remote_mki.map(|mki| Mki { value: mki.value, length: mki.length });
+    SrtpReceiver::new(suite(agreed.suite), agreed.remote.octets(), mki, agreed.lifetime)
+        .map_err(|_| MediaRefusal::Sdp(NOT_ACCEPTABLE))
+}
+
+fn fresh_key(suite: CryptoSuite) -> LocalKey {
+    let mut random = zeroize::Zeroizing::new([0; LONGEST_KEY]);
+    rand::rng().fill(random.as_mut_slice());
+    LocalKey { suite, key: MasterKey::new(suite, &random) }
+}
+
+const fn suite(suite: CryptoSuite) -> Suite {
+    match suite {
+        CryptoSuite::AesCm128HmacSha1Tag80 => Suite::AesCm128Tag80,
+        CryptoSuite::AesCm128HmacSha1Tag32 => Suite::AesCm128Tag32,
+        CryptoSuite::Aes256CmHmacSha1Tag80 => Suite::Aes256CmTag80,
+        CryptoSuite::Aes256CmHmacSha1Tag32 => Suite::Aes256CmTag32,
+    }
+}
+
+const fn codec(codec: Codec) -> CodecKind {
+    match codec {
         Codec::Pcmu => CodecKind::Pcmu,
         Codec::Pcma => CodecKind::Pcma,
         Codec::G722 => CodecKind::G722,
@@ -190,39 +272,53 @@ const fn codec(agreed: &Agreed) -> CodecKind {
     }
 }
 
-/// Within what the other side wants; our own average is enough for 8 kHz.
-fn opus_settings(theirs: OpusParameters) -> OpusSettings {
-    let ours = OpusSettings::STANDARD;
-    let most = theirs.max_average_bps.unwrap_or(ours.bitrate_bps);
-    OpusSettings { inband_fec: theirs.inband_fec, dtx: theirs.dtx, bitrate_bps: ours.bitrate_bps.min(most) }
-}
-
-fn turnabout(agreed: &Agreed) -> Turnabout {
-    Turnabout { remote: agreed.remote_rtp, sends: agreed.direction.may_send(), inbound: inbound(agreed) }
-}
-
-fn inbound(agreed: &Agreed) -> InboundConfig {
-    InboundConfig {
-        ptime_ms: agreed.ptime_ms,
-        dtmf_payload_type: agreed.telephone_event.map(|event| event.payload_type),
-        dtmf_clock: agreed.telephone_event.map_or(RATE_HZ, |event| event.clock_hz),
-        comfort_noise_payload_type: agreed.comfort_noise_payload_type,
-        ..InboundConfig::new(codec(agreed), agreed.payload_type)
+fn turnabout(agreed: &Agreed, peer: Option<IpAddr>, ssrc: u32, keys: Keys) -> Turnabout {
+    Turnabout {
+        remote: agreed.remote_rtp,
+        behind: peer.filter(|peer| agreed.remote_rtp.is_some_and(|remote| settings::is_beyond(remote.ip(), *peer))),
+        sends: agreed.direction.may_send(),
+        receives: agreed.direction.may_receive(),
+        inbound: inbound(agreed),
+        outbound: outbound(agreed, ssrc),
+        rtcp: match (agreed.rtcp_mux, agreed.remote_rtcp) {
+            (true, _) => RtcpPath::Mux,
+            (false, None) if agreed.remote_rtp.is_some() => RtcpPath::Off,
+            (false, remote) => RtcpPath::Separate(remote),
+        },
+        keys,
     }
 }
 
-fn outbound(agreed: &Agreed) -> OutboundConfig {
-    let mut random = rand::rng();
-    OutboundConfig {
+fn inbound(agreed: &Agreed) -> InboundConfig {
+    let plain = InboundConfig::new(codec(agreed.codec), agreed.payload_type);
+    InboundConfig {
         ptime_ms: agreed.ptime_ms,
         dtmf_payload_type: agreed.telephone_event.map(|event| event.payload_type),
-        dtmf_clock: agreed.telephone_event.map_or(RATE_HZ, |event| event.clock_hz),
+        dtmf_clock: agreed.telephone_event.map_or(plain.dtmf_clock, |event| event.clock_hz),
         comfort_noise_payload_type: agreed.comfort_noise_payload_type,
-        dtx: agreed.opus.is_some_and(|theirs| theirs.dtx),
-        opus: agreed.opus.map_or(OpusSettings::STANDARD, opus_settings),
-        ssrc: random.random(),
-        first_seq: random.random(),
+        ..plain
+    }
+}
+
+/// Numbers begin by chance, the sequence in its lower half (RFC 3711 section 3.3.1).
+fn outbound(agreed: &Agreed, ssrc: u32) -> OutboundConfig {
+    let mut random = rand::rng();
+    let InboundConfig { dtmf_payload_type, dtmf_clock, comfort_noise_payload_type, .. } = inbound(agreed);
+    let plain = OutboundConfig::new(codec(agreed.codec), agreed.payload_type);
+    OutboundConfig {
+        ptime_ms: agreed.ptime_ms,
+        dtmf_payload_type,
+        dtmf_clock,
+        comfort_noise_payload_type,
+        dtx: agreed.opus.is_some_and(|asked| asked.dtx),
+        opus: agreed.opus.map_or(plain.opus, |asked| OpusSettings {
+            inband_fec: asked.inband_fec,
+            dtx: asked.dtx,
+            bitrate_bps: asked.max_average_bps.map_or(plain.opus.bitrate_bps, |most| most.min(plain.opus.bitrate_bps)),
+        }),
+        ssrc,
+        first_seq: random.random::<u16>() >> 1,
         first_ts: random.random(),
-        ..OutboundConfig::new(codec(agreed), agreed.payload_type)
+        ..plain
     }
 }

@@ -105,8 +105,12 @@ fn a_delayed_offer_is_answered_and_the_codec_may_change_later() {
 
 #[test]
 fn keys_are_exchanged_in_every_policy_that_wants_them() {
-    use SrtpPolicy::{Off, Optional, Required};
+    use SrtpPolicy::{Allowed, Off, Optional, Required};
     let cases = [
+        (Allowed, Allowed, None),
+        (Allowed, Optional, None),
+        (Optional, Allowed, Some("RTP/AVP")),
+        (Required, Allowed, Some("RTP/SAVP")),
         (Off, Off, None),
         (Off, Optional, None),
         (Optional, Off, None),
@@ -130,6 +134,21 @@ fn keys_are_exchanged_in_every_policy_that_wants_them() {
         let (mut caller, mut callee) = (with_srtp(asks, 3), with_srtp(answers, 5));
         assert_eq!(callee.answer(caller.offer().as_bytes()).unwrap_err().problem, problem);
     }
+}
+
+#[test]
+fn an_encrypted_call_offers_the_suite_in_force_again() {
+    let mut callee = with_srtp(SrtpPolicy::Allowed, 5);
+    assert!(!with_srtp(SrtpPolicy::Allowed, 5).offer().contains("a=crypto"));
+    let key = "inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
+    let body = format!("m=audio 4000 RTP/SAVP 0\r\na=crypto:4 AES_CM_128_HMAC_SHA1_32 {key}\r\n");
+    let first = callee.answer(offer(1, &body).as_bytes()).unwrap().agreed.crypto.unwrap();
+    let hold = callee.offer();
+    let lines: Vec<&str> = hold.lines().filter(|line| line.starts_with("a=crypto:")).collect();
+    assert!(lines[0].starts_with("a=crypto:1 AES_CM_128_HMAC_SHA1_32 inline:") && lines.len() == 4, "{lines:?}");
+    let body = format!("m=audio 4000 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_32 {key}\r\n");
+    let again = callee.answered(offer(2, &body).as_bytes()).unwrap().crypto.unwrap();
+    assert_eq!((first.suite, first.local, first.remote), (again.suite, again.local, again.remote));
 }
 
 #[test]

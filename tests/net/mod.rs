@@ -1,0 +1,4 @@
+//! A bad network for tests: rules in `link.rs`, sockets in `relay.rs`. Needs no root.
+
+pub mod link;
+pub mod relay;

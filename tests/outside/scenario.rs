@@ -1,0 +1,278 @@
+//! What SIPp is told to do, written as a script and turned into its XML. The file is left in the test's directory, so
+//! that a failed scenario can be run by hand.
+//!
+//! A scenario is one side of one call: the caller's (SIPp sends the INVITE) or the callee's. Headers that are the same in
+//! every request of a dialog are filled in here; what a test is about is given by the test.
+#![expect(dead_code, reason = "for calls that Offhook places")]
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+/// A scenario in the making: every method adds a step.
+pub struct Scenario {
+    name: &'static str,
+    steps: String,
+    variables: Vec<String>,
+    calls: bool,
+    /// Of our next request.
+    cseq: u32,
+    /// Requests received so far.
+    received: u32,
+}
+
+/// What a message that comes must, or must not, hold. Regular expressions of POSIX.
+#[derive(Clone, Copy)]
+pub enum Check<'a> {
+    Holds(&'a str),
+    Lacks(&'a str),
+    /// Keep what the expression finds in this header as `[$name]`.
+    Saves(&'a str, &'a str, &'a str),
+}
+
+impl Scenario {
+    /// SIPp calls.
+    pub fn caller(name: &'static str) -> Self {
+        Self { name, steps: String::new(), variables: Vec::new(), calls: true, cseq: 0, received: 0 }
+    }
+
+    /// SIPp is called.
+    pub fn callee(name: &'static str) -> Self {
+        Self { calls: false, ..Self::caller(name) }
+    }
+
+    /// The INVITE that begins the call; without a description it asks the far side for an offer.
+    pub fn invites(self, headers: &str, sdp: Option<&str>) -> Self {
+        self.invites_as("", headers, sdp)
+    }
+
+    /// The same, with `;tag=..` or another parameter in To.
+    pub fn invites_as(mut self, to: &str, headers: &str, sdp: Option<&str>) -> Self {
+        self.cseq += 1;
+        let first = format!("INVITE sip:[service]@[remote_ip]:[remote_port] SIP/2.0\n{}", self.own_headers(to));
+        let cseq = format!("CSeq: {} INVITE", self.cseq);
+        self.sends(&message(&[&first, &cseq, CONTACT, headers], sdp.map(|sdp| ("application/sdp", sdp))), true)
+    }
+
+    /// The CANCEL of the INVITE just sent.
+    pub fn cancels(self) -> Self {
+        let first = format!("CANCEL sip:[service]@[remote_ip]:[remote_port] SIP/2.0\n{}", self.own_headers(""));
+        let cseq = format!("CSeq: {} CANCEL", self.cseq);
+        let text = message(&[&first, &cseq], None).replace("[branch]", "[branch-1]");
+        self.sends(&text, true)
+    }
+
+    /// A request in the dialog.
+    pub fn requests(mut self, method: &str, headers: &str, body: Option<(&str, &str)>) -> Self {
+        self.cseq += 1;
+        let cseq = self.cseq;
+        let text = self.in_dialog(method, cseq, headers, body);
+        self.sends(&text, true)
+    }
+
+    /// The ACK of the last INVITE; with a description where that brings the answer.
+    pub fn acks(self, sdp: Option<&str>) -> Self {
+        let text = self.in_dialog("ACK", self.cseq, "", sdp.map(|sdp| ("application/sdp", sdp)));
+        self.sends(&text, false)
+    }
+
+    /// The ACK of a refusal, in the INVITE's own transaction.
+    pub fn acks_refusal(self) -> Self {
+        let first =
+            format!("ACK sip:[service]@[remote_ip]:[remote_port] SIP/2.0\n{}", self.own_headers("[peer_tag_param]"));
+        let cseq = format!("CSeq: {} ACK", self.cseq);
+        let text = message(&[&first, &cseq], None).replace("[branch]", "[branch-1]");
+        self.sends(&text, false)
+    }
+
+    /// Hangs up and waits for the agreement.
+    pub fn hangs_up(self) -> Self {
+        self.requests("BYE", "", None).expects(200, &[])
+    }
+
+    /// A response that must come.
+    pub fn expects(self, status: u16, checks: &[Check]) -> Self {
+        self.receives_xml(&format!("response=\"{status}\" rrs=\"true\""), checks)
+    }
+
+    /// Responses that may come before the next one that must.
+    pub fn may_get(mut self, statuses: &[u16]) -> Self {
+        for status in statuses {
+            let _ = writeln!(self.steps, "  <recv response=\"{status}\" optional=\"true\" />");
+        }
+        self
+    }
+
+    /// The usual beginning of a call: provisional responses as they come, then 200 and its ACK.
+    pub fn gets_through(self, checks: &[Check]) -> Self {
+        self.may_get(&[100, 180, 183]).expects(200, checks).acks(None)
+    }
+
+    /// A request that must come.
+    pub fn receives(mut self, method: &str, checks: &[Check]) -> Self {
+        self.received += 1;
+        if self.received == 1 && !self.calls {
+            let mut all = vec![
+                Check::Saves("remote", "From", ".*"),
+                Check::Saves("local", "To", ".*"),
+                Check::Saves("target", "Contact", "sips?:[^>]*"),
+            ];
+            all.extend(checks);
+            return self.receives_xml(&format!("request=\"{method}\" rrs=\"true\""), &all);
+        }
+        self.receives_xml(&format!("request=\"{method}\""), checks)
+    }
+
+    /// The response to the request just received.
+    pub fn replies(self, status: u16, headers: &str, sdp: Option<&str>) -> Self {
+        // The first request has no tag of ours in its To yet.
+        let tag = if self.received == 1 && !self.calls { format!(";tag={TAG}") } else { String::new() };
+        let tag = if status == 100 { String::new() } else { tag };
+        let first = format!("SIP/2.0 {status} {}", reason(status));
+        let copied =
+            format!("[last_Via:]\n[last_Record-Route:]\n[last_From:]\n[last_To:]{tag}\n[last_Call-ID:]\n[last_CSeq:]");
+        let text = message(&[&first, &copied, CONTACT, headers], sdp.map(|sdp| ("application/sdp", sdp)));
+        self.sends(&text, false)
+    }
+
+    pub fn pauses(mut self, ms: u32) -> Self {
+        let _ = writeln!(self.steps, "  <pause milliseconds=\"{ms}\" />");
+        self
+    }
+
+    /// Plays a file of bare samples in the working directory, once.
+    pub fn plays(mut self, file: &str, payload_type: u8) -> Self {
+        let codec = if payload_type == 8 { "PCMA/8000" } else { "PCMU/8000" };
+        let _ = writeln!(
+            self.steps,
+            "  <nop><action><exec rtp_stream=\"{file},1,{payload_type},{codec}\" /></action></nop>"
+        );
+        self
+    }
+
+    /// Keys as RFC 4733 events, which takes root.
+    pub fn keys(mut self, keys: &str) -> Self {
+        let _ = writeln!(self.steps, "  <nop><action><exec play_dtmf=\"{keys}\" /></action></nop>");
+        self
+    }
+
+    /// Writes the file and says where.
+    pub fn write(&self, dir: &Path) -> PathBuf {
+        let mut text = format!("<?xml version=\"1.0\" encoding=\"UTF-8\" ?>\n<scenario name=\"{}\">\n", self.name);
+        text.push_str(&self.steps);
+        if !self.variables.is_empty() {
+            let _ = writeln!(text, "  <Reference variables=\"{}\" />", self.variables.join(","));
+        }
+        text.push_str("</scenario>\n");
+        let path = dir.join(format!("{}.xml", self.name));
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn own_headers(&self, to: &str) -> String {
+        format!(
+            "{VIA}\nFrom: \"Caller\" <sip:+250788123456@[local_ip]:[local_port]>;tag={TAG}\n\
+             To: <sip:[service]@[remote_ip]:[remote_port]>{to}\nCall-ID: [call_id]"
+        )
+    }
+
+    fn in_dialog(&self, method: &str, cseq: u32, headers: &str, body: Option<(&str, &str)>) -> String {
+        let cseq = format!("CSeq: {cseq} {method}");
+        if self.calls {
+            let first = format!("{method} [next_url] SIP/2.0\n{}\n[routes]", self.own_headers("[peer_tag_param]"));
+            return message(&[&first, &cseq, CONTACT, headers], body);
+        }
+        let first =
+            format!("{method} [$target] SIP/2.0\n{VIA}\nFrom:[$local];tag={TAG}\nTo:[$remote]\nCall-ID: [call_id]");
+        message(&[&first, &cseq, CONTACT, headers], body)
+    }
+
+    fn sends(mut self, text: &str, again: bool) -> Self {
+        let retrans = if again { " retrans=\"500\"" } else { "" };
+        let _ = writeln!(self.steps, "  <send{retrans}>\n    <![CDATA[\n{text}\n    ]]>\n  </send>");
+        self
+    }
+
+    fn receives_xml(mut self, attributes: &str, checks: &[Check]) -> Self {
+        let mut actions = String::new();
+        for (number, check) in checks.iter().enumerate() {
+            let junk = format!("found_{}_{number}", self.steps.len());
+            let (name, rest) = match check {
+                Check::Holds(text) => {
+                    (junk, format!("search_in=\"msg\" regexp=\"{}\" check_it=\"true\"", escaped(text)))
+                }
+                Check::Lacks(text) => {
+                    (junk, format!("search_in=\"msg\" regexp=\"{}\" check_it_inverse=\"true\"", escaped(text)))
+                }
+                Check::Saves(name, header, text) => (
+                    (*name).to_owned(),
+                    format!("search_in=\"hdr\" header=\"{header}:\" regexp=\"{}\" check_it=\"true\"", escaped(text)),
+                ),
+            };
+            let _ = writeln!(actions, "    <ereg {rest} assign_to=\"{name}\" />");
+            self.variables.push(name);
+        }
+        let _ = match actions.is_empty() {
+            true => writeln!(self.steps, "  <recv {attributes} />"),
+            false => writeln!(self.steps, "  <recv {attributes}>\n   <action>\n{actions}   </action>\n  </recv>"),
+        };
+        self
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
+}
+
+/// An offer or answer of one audio stream at this port of loopback. `formats` such as `0 101`, further lines such as
+/// `a=sendonly`.
+pub fn sdp(port: u16, formats: &str, lines: &str) -> String {
+    let mut text = format!(
+        "v=0\no=far 53655765 2353687637 IN IP4 127.0.0.1\ns=-\nc=IN IP4 127.0.0.1\nt=0 0\n\
+         m=audio {port} RTP/AVP {formats}\n"
+    );
+    for format in formats.split(' ') {
+        let _ = match format {
+            "0" => writeln!(text, "a=rtpmap:0 PCMU/8000"),
+            "8" => writeln!(text, "a=rtpmap:8 PCMA/8000"),
+            "9" => writeln!(text, "a=rtpmap:9 G722/8000"),
+            "13" => writeln!(text, "a=rtpmap:13 CN/8000"),
+            keys => writeln!(text, "a=rtpmap:{keys} telephone-event/8000\na=fmtp:{keys} 0-15"),
+        };
+    }
+    text.push_str("a=ptime:20\n");
+    text.push_str(lines);
+    text.trim_end().to_owned()
+}
+
+const VIA: &str = "Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\nMax-Forwards: 70";
+const CONTACT: &str = "Contact: <sip:far@[local_ip]:[local_port];transport=[transport]>";
+const TAG: &str = "[pid]-[call_number]";
+
+/// The parts that are not empty, a line each, and the body.
+fn message(head: &[&str], body: Option<(&str, &str)>) -> String {
+    let mut text: String = head.iter().filter(|part| !part.is_empty()).map(|part| format!("{part}\n")).collect();
+    match body {
+        Some((kind, body)) => {
+            let _ = write!(text, "Content-Type: {kind}\nContent-Length: [len]\n\n{body}");
+        }
+        None => text.push_str("Content-Length: 0\n"),
+    }
+    text
+}
+
+fn reason(status: u16) -> &'static str {
+    match status {
+        100 => "Trying",
+        180 => "Ringing",
+        183 => "Session Progress",
+        200 => "OK",
+        202 => "Accepted",
+        302 => "Moved Temporarily",
+        422 => "Session Interval Too Small",
+        486 => "Busy Here",
+        491 => "Request Pending",
+        503 => "Service Unavailable",
+        603 => "Decline",
+        _ => "Whatever",
+    }
+}
