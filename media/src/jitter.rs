@@ -183,7 +183,7 @@ impl JitterBuffer {
             }
         }
         self.newest = self.newest.max(end);
-        let made_until = end - redundant as i64;
+        let made_until = end - redundant.min(samples.len()) as i64;
         self.made = (start, made_until);
         let ms = |from: i64, to: i64| u64::from(to_ms((to - from.max(self.playhead)).max(0)));
         self.counts.recovered_ms += ms(made_until, end);
