@@ -163,7 +163,8 @@ fn is_pure(path: &str) -> bool {
     let is_call_rule = rules_of_a_call
         .iter()
         .any(|name| path == format!("src/call/{name}.rs") || path.starts_with(&format!("src/call/{name}/")));
-    let is_recording_rule = ["align", "tape", "keys"].iter().any(|name| path == format!("src/recording/{name}.rs"));
+    let is_recording_rule =
+        ["align", "tape", "keys", "ogg"].iter().any(|name| path == format!("src/recording/{name}.rs"));
     is_call_rule
         || is_recording_rule
         || ["sip/src/", "media/src/", "src/turn/", "src/dialog/"].iter().any(|room| path.starts_with(room))

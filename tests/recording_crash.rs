@@ -18,9 +18,9 @@ use wire_support::{Host, PATIENCE};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_recording_plays_to_its_last_second_and_is_brought_home() {
-    for kill_after_ms in [2_130, 3_370] {
+    for (kill_after_ms, format) in [(2_130, "wav"), (3_370, "opus")] {
         let data = std::env::temp_dir().join(format!("offhook-killed-{kill_after_ms}-{}", std::process::id()));
-        let server = Victim::start(&data).await;
+        let server = Victim::start(&data, format).await;
         let mut phone = Phone::udp_to(server.sip).await;
         assert_eq!(phone.call("1000").await.status(), 200);
         let began = Instant::now();
@@ -29,15 +29,13 @@ async fn a_killed_recording_plays_to_its_last_second_and_is_brought_home() {
         let ran = began.elapsed().as_secs_f64() * 1000.0;
 
         let part_file = only_file(&data.join("recordings"));
-        assert!(part_file.to_string_lossy().ends_with("-1.wav.part"), "{}", part_file.display());
+        assert!(part_file.to_string_lossy().ends_with(&format!("-1.{format}.part")), "{}", part_file.display());
         let bytes = std::fs::read(&part_file).unwrap();
-        // The header as it was left: whoever finds the file can play it.
-        let counted = u32::from_le_bytes(bytes[40..44].try_into().unwrap()) as usize;
-        let tape = Tape::wav(&bytes[..44 + counted]);
+        let tape = as_it_lies(&bytes);
         assert!(ran - tape.ms() < 1_000.0, "{} ms of a call of {ran} ms", tape.ms());
         assert!(tape.ms() <= ran + 40.0);
         let (_, end) = sounding(&tape.left).expect("the caller is heard");
-        assert!(tape.ms() - end < 50.0, "to the end of the file");
+        assert!(tape.ms() - end < 60.0, "to the end of the file");
         assert!(level(part(&tape.right, 100.0, 250.0)) > -30.0, "and so are we");
 
         let again = data.clone();
@@ -52,11 +50,14 @@ async fn a_killed_recording_plays_to_its_last_second_and_is_brought_home() {
         let recording = &call["recordings"][0];
         assert_eq!((&recording["state"], &recording["fault"]), (&"recovered".into(), &"stopped".into()));
         let file = only_file(&data.join("recordings"));
-        assert_eq!(file.file_name().unwrap().to_string_lossy(), format!("{}-1.wav", call["id"].as_str().unwrap()));
+        assert_eq!(file.file_name().unwrap().to_string_lossy(), format!("{}-1.{format}", call["id"].as_str().unwrap()));
         let digest: String = Sha256::digest(std::fs::read(&file).unwrap()).iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(recording["sha256"], digest);
         let recovered = host.tape(&call).await;
-        assert!(recovered.ms() >= tape.ms() && recovered.ms() == recording["ms"].as_f64().unwrap());
+        assert!(recovered.ms() >= tape.ms(), "nothing was taken away");
+        // A cut Opus stream ends within a frame: its decoder runs 6.5 ms behind.
+        let more = recovered.ms() - recording["ms"].as_f64().unwrap();
+        assert!((0.0..20.0).contains(&more), "{more} ms more than the record says");
         host.ends_clean().await;
         std::fs::remove_dir_all(&data).unwrap();
     }
@@ -69,7 +70,7 @@ struct Victim {
 }
 
 impl Victim {
-    async fn start(data: &Path) -> Self {
+    async fn start(data: &Path, format: &str) -> Self {
         let (sip, http) = (free_port(), free_port());
         let first = 26_000 + std::process::id() % 100 * 20;
         let settings = [
@@ -79,6 +80,7 @@ impl Victim {
             format!("rtp.ports={first}-{}", first + 19),
             "recording.enabled=true".to_owned(),
             "recording.consent=none".to_owned(),
+            format!("recording.format={format}"),
         ];
         let child = Command::new(env!("CARGO_BIN_EXE_offhook"))
             .arg("serve")
@@ -110,6 +112,16 @@ impl Drop for Victim {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whoever finds the file can play it.
+fn as_it_lies(bytes: &[u8]) -> Tape {
+    if bytes.starts_with(b"OggS") {
+        return Tape::unfinished_opus(bytes);
+    }
+    // As the header was left.
+    let counted = u32::from_le_bytes(bytes[40..44].try_into().unwrap()) as usize;
+    Tape::wav(&bytes[..44 + counted])
 }
 
 fn only_file(folder: &Path) -> PathBuf {

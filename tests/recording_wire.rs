@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use offhook::config::{Config, Consent};
+use offhook::config::{Config, Consent, RecordingFormat};
 use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep};
 use wire_support::phone::Phone;
-use wire_support::tape::{events, is_empty, level, part, silence, sounding, tones};
+use wire_support::tape::{events, is_empty, level, part, share, silence, sounding, tones};
 use wire_support::{Host, PATIENCE, phrase};
 
 fn recorded(config: &mut Config) {
@@ -173,6 +173,35 @@ async fn keys_that_can_be_heard_are_not_recorded() {
         .count();
     // 43 frames of keys and pauses, and nothing of the tones that are no keys.
     assert!((840..=920).contains(&(quiet * 10)), "{} ms are silent", quiet * 10);
+    host.ends_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_program_hears_the_same_call_in_an_opus_file() {
+    let host = Host::start(|config| {
+        recorded(config);
+        config.recording.format = RecordingFormat::Opus;
+    })
+    .await;
+    let mut phone = Phone::connected(&host, "1000").await;
+    let tone = tones(&[1000.0], 150);
+    phone.talk(&tone, Duration::from_secs(5)).await;
+    phone.bye().await;
+    let call = host.recorded_call().await;
+    let recording = &call["recordings"][0];
+    assert_eq!((&recording["state"], &recording["format"]), (&"finished".into(), &"opus".into()), "{recording:#}");
+    assert!(recording["bytes"].as_u64().unwrap() < 40_000, "{recording:#}");
+    length_is_the_calls(&call);
+    let tape = host.tape(&call).await;
+    assert_eq!(tape.ms(), recording["ms"].as_f64().unwrap(), "to the sample");
+    let (from, to) = sounding(&tape.left).expect("the caller is heard");
+    assert!((2_900.0..3_150.0).contains(&(to - from)), "3 s of tone: {from} to {to} ms");
+    let heard = part(&tape.left, from + 200.0, to - 200.0);
+    assert!((-21.5..-18.0).contains(&level(heard)), "{} dBFS", level(heard));
+    assert!(share(heard, 1000.0) > 0.97 && share(heard, 440.0) < 1e-3, "the caller's tone and not ours");
+    let (first, _) = sounding(&tape.right).expect("we are heard");
+    let ours = part(&tape.right, first + 20.0, first + 180.0);
+    assert!(share(ours, 440.0) > 0.95 && share(ours, 1000.0) < 1e-3, "our tone and not the caller's");
     host.ends_clean().await;
 }
 

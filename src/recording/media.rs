@@ -3,14 +3,15 @@
 use std::io;
 use std::path::Path;
 
+use super::opus::{self, OpusFile};
 use super::tape::Block;
 use super::wav::{self, WavFile};
 use crate::config::RecordingFormat;
 
 /// An open file that is added to.
-#[derive(Debug)]
 pub(super) enum Media {
     Wav(WavFile),
+    Opus(OpusFile),
 }
 
 impl Media {
@@ -19,12 +20,14 @@ impl Media {
     pub(super) fn create(format: RecordingFormat, path: &Path) -> io::Result<Self> {
         match format {
             RecordingFormat::Wav => WavFile::create(path).map(Self::Wav),
+            RecordingFormat::Opus => OpusFile::create(path).map(Self::Opus),
         }
     }
 
     pub(super) fn write(&mut self, block: &Block) {
         match self {
             Self::Wav(file) => file.write(block),
+            Self::Opus(file) => file.write(block),
         }
     }
 
@@ -32,6 +35,7 @@ impl Media {
     pub(super) fn waiting(&self) -> u64 {
         match self {
             Self::Wav(file) => file.waiting(),
+            Self::Opus(file) => file.waiting(),
         }
     }
 
@@ -39,6 +43,7 @@ impl Media {
     pub(super) fn slots(&self) -> u32 {
         match self {
             Self::Wav(file) => file.slots(),
+            Self::Opus(file) => file.slots(),
         }
     }
 
@@ -49,6 +54,7 @@ impl Media {
     pub(super) fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Wav(file) => file.flush(),
+            Self::Opus(file) => file.flush(),
         }
     }
 
@@ -59,6 +65,7 @@ impl Media {
     pub(super) fn finish(self) -> io::Result<()> {
         match self {
             Self::Wav(file) => file.finish(),
+            Self::Opus(file) => file.finish(),
         }
     }
 }
@@ -70,5 +77,6 @@ impl Media {
 pub(super) fn repair(format: RecordingFormat, path: &Path) -> io::Result<u32> {
     match format {
         RecordingFormat::Wav => wav::repair(path),
+        RecordingFormat::Opus => opus::repair(path),
     }
 }

@@ -10,6 +10,8 @@ mod files;
 mod finish;
 mod keys;
 mod media;
+mod ogg;
+mod opus;
 mod recorder;
 mod tape;
 #[cfg(test)]

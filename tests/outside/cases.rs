@@ -2,6 +2,7 @@
 
 mod audio;
 mod callers;
+mod dialogs;
 mod network;
 mod proxy;
 mod strangers;

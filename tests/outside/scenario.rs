@@ -115,6 +115,8 @@ impl Scenario {
                 Check::Saves("remote", "From", ".*"),
                 Check::Saves("local", "To", ".*"),
                 Check::Saves("target", "Contact", "sips?:[^>]*"),
+                Check::Saves("via", "Via", ".*"),
+                Check::Saves("sequence", "CSeq", ".*"),
             ];
             all.extend(checks);
             return self.receives_xml(&format!("request=\"{method}\" rrs=\"true\""), &all);
@@ -125,12 +127,23 @@ impl Scenario {
     /// The response to the request just received.
     pub fn replies(self, status: u16, headers: &str, sdp: Option<&str>) -> Self {
         // The first request has no tag of ours in its To yet.
-        let tag = if self.received == 1 && !self.calls { format!(";tag={TAG}") } else { String::new() };
-        let tag = if status == 100 { String::new() } else { tag };
-        let first = format!("SIP/2.0 {status} {}", reason(status));
+        let tag = if self.received == 1 && !self.calls && status > 100 { TAGGED } else { "" };
         let copied =
             format!("[last_Via:]\n[last_Record-Route:]\n[last_From:]\n[last_To:]{tag}\n[last_Call-ID:]\n[last_CSeq:]");
-        let text = message(&[&first, &copied, CONTACT, headers], sdp.map(|sdp| ("application/sdp", sdp)));
+        self.responds(status, &copied, headers, sdp)
+    }
+
+    /// The response to the INVITE that began the call, after other requests have come.
+    pub fn replies_to_the_invite(self, status: u16, sdp: Option<&str>) -> Self {
+        let copied = format!("Via:[$via]\nFrom:[$remote]\nTo:[$local]{TAGGED}\n[last_Call-ID:]\nCSeq:[$sequence]");
+        self.responds(status, &copied, "", sdp)
+    }
+
+    fn responds(self, status: u16, copied: &str, headers: &str, sdp: Option<&str>) -> Self {
+        let first = format!("SIP/2.0 {status} {}", reason(status));
+        // RFC 3261 12.1.1: what makes or refreshes a dialog says where we are; what redirects says where to go.
+        let contact = if status < 300 { CONTACT } else { "" };
+        let text = message(&[&first, copied, contact, headers], sdp.map(|sdp| ("application/sdp", sdp)));
         self.sends(&text, false)
     }
 
@@ -247,6 +260,7 @@ pub fn sdp(port: u16, formats: &str, lines: &str) -> String {
 const VIA: &str = "Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\nMax-Forwards: 70";
 const CONTACT: &str = "Contact: <sip:far@[local_ip]:[local_port];transport=[transport]>";
 const TAG: &str = "[pid]-[call_number]";
+const TAGGED: &str = ";tag=[pid]-[call_number]";
 
 /// The parts that are not empty, a line each, and the body.
 fn message(head: &[&str], body: Option<(&str, &str)>) -> String {
@@ -269,7 +283,9 @@ fn reason(status: u16) -> &'static str {
         202 => "Accepted",
         302 => "Moved Temporarily",
         422 => "Session Interval Too Small",
+        480 => "Temporarily Unavailable",
         486 => "Busy Here",
+        487 => "Request Terminated",
         491 => "Request Pending",
         503 => "Service Unavailable",
         603 => "Decline",

@@ -1,6 +1,8 @@
 //! A recording as a listener has it: two channels of samples, and what can be heard in them.
 
 use std::f64::consts::TAU;
+use std::ffi::OsStr;
+use std::process::Command;
 
 use offhook::sim::audio;
 use serde_json::Value;
@@ -27,9 +29,44 @@ impl Tape {
         Self { left, right }
     }
 
+    /// An Ogg Opus file as `opusdec` of opus-tools decodes it. What `opusinfo` finds wrong with it is wrong, but that a
+    /// file which is not finished has no end.
+    pub fn opus(bytes: &[u8]) -> Self {
+        Self::decoded(bytes, false)
+    }
+
+    /// The same of a file that nobody finished.
+    pub fn unfinished_opus(bytes: &[u8]) -> Self {
+        Self::decoded(bytes, true)
+    }
+
+    fn decoded(bytes: &[u8], cut_off: bool) -> Self {
+        let dir = std::env::temp_dir().join(format!("offhook-opus-{:x}", rand::random::<u64>()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let (coded, plain) = (dir.join("a.opus"), dir.join("a.wav"));
+        std::fs::write(&coded, bytes).unwrap();
+        let (_, info) = program("opusinfo", &[coded.as_os_str()]);
+        let complaints: Vec<&str> = info.lines().filter(|line| line.to_uppercase().contains("WARNING")).collect();
+        assert!(complaints.iter().all(|line| cut_off && line.starts_with("WARNING: EOS not set")), "{info}");
+        let arguments = ["--rate".as_ref(), "8000".as_ref(), coded.as_os_str(), plain.as_os_str()];
+        let (is_fine, said) = program("opusdec", &arguments);
+        assert!(is_fine, "opusdec: {said}");
+        let tape = Self::wav(&std::fs::read(&plain).unwrap());
+        std::fs::remove_dir_all(&dir).unwrap();
+        tape
+    }
+
     pub fn ms(&self) -> f64 {
         self.left.len() as f64 / 8.0
     }
+}
+
+/// Whether another's program ends well, and what it says.
+fn program(name: &str, arguments: &[&OsStr]) -> (bool, String) {
+    let run = Command::new(name).args(arguments).output();
+    let run = run.unwrap_or_else(|error| panic!("`{name}` does not run ({error}): scripts/test installs it"));
+    let said = [run.stdout, run.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
+    (run.status.success(), said)
 }
 
 /// The part of a channel between two times in ms.
@@ -53,6 +90,17 @@ pub fn sounding(channel: &[i16]) -> Option<(f64, f64)> {
     let loud: Vec<usize> =
         channel.chunks(80).enumerate().filter(|(_, chunk)| level(chunk) > -50.0).map(|(n, _)| n).collect();
     Some((*loud.first()? as f64 * 10.0, (*loud.last()? + 1) as f64 * 10.0))
+}
+
+/// Part of the power that lies at a frequency, 0 to 1.
+pub fn share(samples: &[i16], hz: f64) -> f64 {
+    let (mut real, mut imaginary, mut power) = (0.0, 0.0, 0.0);
+    for (n, sample) in samples.iter().enumerate() {
+        let (value, phase) = (f64::from(*sample), TAU * hz * n as f64 / 8000.0);
+        (real, imaginary) = (real + value * phase.cos(), imaginary + value * phase.sin());
+        power += value * value;
+    }
+    2.0 * (real * real + imaginary * imaginary) / (samples.len() as f64 * f64::max(power, 1.0))
 }
 
 /// Frames of sines at these frequencies, each at -20 dBFS, G.711 mu-law.
@@ -94,6 +142,7 @@ impl Host {
         let (status, _, bytes) =
             self.bytes(&format!("/v1/calls/{}/recording", call["id"].as_str().unwrap()), None).await;
         assert_eq!(status, 200, "{call:#}");
-        Tape::wav(&bytes.expect("a whole file"))
+        let bytes = bytes.expect("a whole file");
+        if bytes.starts_with(b"OggS") { Tape::opus(&bytes) } else { Tape::wav(&bytes) }
     }
 }
