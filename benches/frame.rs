@@ -15,6 +15,7 @@ use divan::Bencher;
 use offhook_media::codec::opus::OpusSettings;
 use offhook_media::codec::{CodecKind, Decoder, Encoder};
 use offhook_media::conceal::Concealer;
+use offhook_media::inband::InbandDetector;
 use offhook_media::inbound::{InboundConfig, RtpInbound};
 use offhook_media::jitter::JitterBuffer;
 use offhook_media::outbound::{DATAGRAM, Datagram, OutboundConfig, RtpOutbound};
@@ -165,6 +166,31 @@ fn stage_encode(bencher: Bencher<'_, '_>, codec: CodecKind) {
     let (mut encoder, frames) = (Encoder::new(codec, OpusSettings::default()), speech());
     let (mut next, mut octets) = (frames.iter().cycle(), [0; 480]);
     bencher.bench_local(|| encoder.encode(black_box(next.next().unwrap()), black_box(&mut octets)));
+}
+
+#[divan::bench]
+fn stage_tones_of_keys_on_speech(bencher: Bencher<'_, '_>) {
+    tones(bencher, speech());
+}
+
+#[divan::bench]
+fn stage_tones_of_keys_on_silence(bencher: Bencher<'_, '_>) {
+    tones(bencher, noise());
+}
+
+fn tones(bencher: Bencher<'_, '_>, frames: Vec<Frame>) {
+    let (mut detector, mut next) = (InbandDetector::new(), frames.iter().cycle());
+    bencher.bench_local(|| detector.push(black_box(next.next().unwrap())));
+}
+
+#[divan::bench]
+fn stage_conceal_between_two_frames(bencher: Bencher<'_, '_>) {
+    let (mut concealer, frames) = (Concealer::new(), speech());
+    frames.clone().iter_mut().take(60).for_each(|frame| concealer.heard(frame));
+    let future = [frames[61], frames[62]].concat();
+    bencher.with_inputs(|| concealer.clone()).bench_local_refs(|concealer| {
+        concealer.conceal_towards(&mut SILENCE.clone(), FRAME, black_box(&future[..240]))
+    });
 }
 
 #[divan::bench]

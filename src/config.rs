@@ -3,6 +3,7 @@
 //! Every struct refuses unknown keys, so a typo is an error and never silently a default. How layers are found and
 //! merged is in [`load`]; which settings production refuses is in [`production`].
 
+mod calls;
 mod kinds;
 mod load;
 mod production;
@@ -25,6 +26,7 @@ use crate::store::{DataConfig, DatabaseConfig, StoreConfig};
 use crate::telemetry::logs::LogConfig;
 use crate::turn::TurnConfig;
 
+pub use calls::{OutboundConfig, TransferConfig};
 pub use kinds::{PortRange, PublicUrl, Shards, bounded};
 pub use load::{ConfigError, DEFAULT_FILE, Loaded, Sources, load, parse};
 pub use read::Misfit;
@@ -47,6 +49,8 @@ pub struct Config {
     pub store: StoreConfig,
     pub recording: RecordingConfig,
     pub limits: LimitsConfig,
+    pub transfer: TransferConfig,
+    pub outbound: OutboundConfig,
     pub media: MediaConfig,
     pub flows: FlowsConfig,
     pub turn: TurnConfig,
@@ -135,14 +139,28 @@ pub struct LimitsConfig {
     /// A call without any incoming audio for this many seconds is ended.
     #[serde(deserialize_with = "kinds::bounded::<_, _, 1, 3_600>")]
     pub no_media_timeout_s: u64,
+    /// A call may be held for this many seconds.
+    #[serde(deserialize_with = "kinds::bounded::<_, _, 1, 3_600>")]
+    pub hold_timeout_s: u64,
     /// Time given to calls to end by themselves when the server is asked to stop, in seconds.
     #[serde(deserialize_with = "kinds::bounded::<_, _, 0, 3_600>")]
     pub drain_timeout_s: u64,
+    /// Said to callers whose time is up then, before they are hung up on; empty says nothing.
+    pub drain_words: String,
 }
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { max_calls: 1_000, max_call_minutes: 30, no_media_timeout_s: 60, drain_timeout_s: 30 }
+        Self {
+            max_calls: 1_000,
+            max_call_minutes: 30,
+            no_media_timeout_s: 60,
+            hold_timeout_s: 300,
+            drain_timeout_s: 30,
+            drain_words:
+                "I am sorry, this service has to stop for a moment. Please call again in a few minutes. Goodbye."
+                    .to_owned(),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod call;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod dialog;

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use offhook::config::{Loaded, Sources, load};
+use offhook::client::{Client, Wish};
+use offhook::config::{Config, Loaded, Sources, load};
 use offhook::dialog::Catalogue;
 use offhook::providers;
 
@@ -29,6 +30,28 @@ enum Command {
         /// Print every key with its value and where it was set; secrets are `***`.
         #[arg(long)]
         print_config: bool,
+    },
+    /// Have the running server of this configuration call a number.
+    Call {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// In international form, such as +250788123456.
+        number: String,
+        /// The flow that speaks.
+        #[arg(long, value_name = "NAME", conflicts_with = "line")]
+        flow: Option<String>,
+        /// The number whose line has the flow that speaks.
+        #[arg(long, value_name = "NUMBER")]
+        line: Option<String>,
+        /// The only trunk that may carry the call.
+        #[arg(long, value_name = "NAME")]
+        trunk: Option<String>,
+        /// The number to show.
+        #[arg(long, value_name = "NUMBER")]
+        caller_id: Option<String>,
+        /// Stay until the call has ended; fails when nobody answered.
+        #[arg(long)]
+        wait: bool,
     },
 }
 
@@ -78,6 +101,12 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(config) => serve(loaded(config)?).map_err(Failure::Running),
         Command::Check { config, print_config } => check(&loaded(config)?, print_config),
+        Command::Call { config, number, flow, line, trunk, caller_id, wait } => {
+            let config = loaded(config)?.config;
+            // A name is needed; the default line speaks where none is given.
+            let line = if flow.is_none() { line.or_else(|| Some("default".to_owned())) } else { None };
+            call(&config, &Wish { number, flow, line, trunk, caller_id }, wait).map_err(Failure::Running)
+        }
     }
 }
 
@@ -92,6 +121,21 @@ fn serve(loaded: Loaded) -> anyhow::Result<()> {
     offhook::telemetry::logs::init(&loaded.config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(offhook::server::run(loaded.config))
+}
+
+fn call(config: &Config, wish: &Wish, wait: bool) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let client = Client::new(&config.http);
+    runtime.block_on(async {
+        let id = client.place(wish).await?;
+        let mut out = std::io::stdout();
+        writeln!(out, "{id}")?;
+        if wait {
+            let ended = client.wait(&id, |progress| eprintln!("{progress}")).await?;
+            writeln!(out, "{ended}")?;
+        }
+        Ok(())
+    })
 }
 
 fn check(loaded: &Loaded, print_config: bool) -> Result<(), Failure> {

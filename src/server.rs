@@ -6,6 +6,7 @@ mod checks;
 mod files;
 mod recordings;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,15 +20,19 @@ use tokio::task::JoinHandle;
 use crate::api::serve::{ServeLimits, Served, serve};
 use crate::api::{ApiState, Readiness, Stage, router};
 use crate::call::actor::Services;
+use crate::call::outbound::Outbound;
+use crate::call::outgoing::Dialers;
 use crate::call::reception::Reception;
 use crate::call::registry::Registry;
 use crate::call::shard::Shards;
 use crate::config::{Config, PublicUrl};
+use crate::dialog::Utterance;
 use crate::dialog::lines::Catalogue;
 use crate::providers::cache::prewarm;
 use crate::providers::fallback::FallbackTts;
-use crate::providers::{self, SpeakRequest, Tts};
+use crate::providers::{self, Language, SpeakRequest, Tts};
 use crate::recording::{self, Recordings};
+use crate::safety::said::{Cleared, clear};
 use crate::store::record::EndReason;
 use crate::store::shared::Shared;
 use crate::store::{RecordSink, Store, WriterHandle};
@@ -46,6 +51,7 @@ pub struct Server {
     writer: WriterHandle,
     readiness: Readiness,
     drain: Duration,
+    last_words: Option<Cleared>,
     warming: JoinHandle<()>,
 }
 
@@ -79,6 +85,8 @@ impl Server {
             metrics: metrics.clone(),
             registry: Registry::default(),
             shared: shared.clone(),
+            targets: Arc::new(config.transfer.targets.clone()),
+            dialers: Dialers::default(),
             recordings: recordings.clone(),
         });
         let shards = Shards::start(&config.media, &services).context("media.shards")?;
@@ -89,7 +97,14 @@ impl Server {
             config.limits.clone(),
             config.turn.clone(),
         ));
-        let warming = tokio::spawn(warm_up(catalogue, Arc::clone(&services.voice), config.tts.rate));
+        warn_of_missing_targets(&catalogue, &config.transfer.targets);
+        let last_words = Some(clear(&config.limits.drain_words)).filter(|words| !words.is_empty());
+        let warming = tokio::spawn(warm_up(
+            Arc::clone(&catalogue),
+            Arc::clone(&services.voice),
+            config.tts.rate,
+            last_words.clone(),
+        ));
         let sip = start_sip(config, &reception).await?;
         let listener = TcpListener::bind(config.http.listen).await;
         let listener = listener.with_context(|| format!("http.listen: cannot bind {}", config.http.listen))?;
@@ -101,9 +116,16 @@ impl Server {
             let metrics = metrics.clone();
             Arc::new(move || metrics.encode())
         };
+        let desk = Arc::new(Outbound::new(
+            config.outbound.clone(),
+            catalogue,
+            services.registry.clone(),
+            services.dialers.clone(),
+            Arc::clone(&services.targets),
+        ));
         let door =
             recordings::ServerRecordings::new(config.recording.folder(&config.data.dir), services.registry.clone());
-        let state = ApiState::new(&config.http, checks, Arc::new(store), encode, readiness.clone())
+        let state = ApiState::new(&config.http, checks, Arc::new(store), desk, encode, readiness.clone())
             .with_recordings(Arc::new(door));
         let base = match &config.http.public_url {
             Some(url) => url.clone(),
@@ -119,7 +141,7 @@ impl Server {
         }));
         readiness.set(Stage::Ready);
         let drain = Duration::from_secs(config.limits.drain_timeout_s);
-        Ok(Self { sip, http, stop_http, http_task, reception, writer, readiness, drain, warming })
+        Ok(Self { sip, http, stop_http, http_task, reception, writer, readiness, drain, last_words, warming })
     }
 
     pub const fn addresses(&self) -> Addresses {
@@ -138,8 +160,12 @@ impl Server {
         self.readiness.set(Stage::Draining);
         self.reception.admission().drain();
         if !self.calls_end_within(self.drain).await {
-            self.reception.services().registry.end_all(&EndReason::Drained);
-            self.calls_end_within(LAST_WORDS).await;
+            let words = self.last_words.clone().map(|text| Utterance::Sentence { text, voice: None, rate: 1.0 });
+            self.reception.services().registry.close_all(words.as_ref());
+            if words.is_none() || !self.calls_end_within(GOODBYE).await {
+                self.reception.services().registry.end_all(&EndReason::Drained);
+                self.calls_end_within(LAST_WORDS).await;
+            }
         }
         let _ = self.stop_http.send(());
         let _ = self.http_task.await;
@@ -218,9 +244,23 @@ async fn start_sip(config: &Config, reception: &Arc<Reception>) -> anyhow::Resul
         .map_err(|e| anyhow!(e))
 }
 
+/// A flow whose transfer leads nowhere still works: its callers take the way of a failed transfer.
+fn warn_of_missing_targets(catalogue: &Catalogue, targets: &BTreeMap<String, String>) {
+    for flow in catalogue.flows() {
+        for (step, target) in flow.transfer_names().filter(|(_, target)| !targets.contains_key(&***target)) {
+            let flow = flow.name();
+            tracing::warn!(%flow, %step, %target, "transfer.targets has no such name: callers take the step's on_failed");
+        }
+    }
+}
+
 /// Makes every sentence that can be known before a call, so that it is ready when one comes.
-async fn warm_up(catalogue: Arc<Catalogue>, voice: Arc<dyn Tts>, rate: f32) {
+async fn warm_up(catalogue: Arc<Catalogue>, voice: Arc<dyn Tts>, rate: f32, last_words: Option<Cleared>) {
     let mut requests = Vec::new();
+    if catalogue.flows().any(|flow| flow.needs_voice()) {
+        let last = |text| SpeakRequest { text, language: Language::default(), voice: None, rate };
+        requests.extend(last_words.map(last));
+    }
     for flow in catalogue.flows().filter(|flow| flow.needs_voice()) {
         requests.extend(flow.fixed_sentences().map(|(text, settings)| SpeakRequest {
             text,
@@ -237,6 +277,9 @@ async fn warm_up(catalogue: Arc<Catalogue>, voice: Arc<dyn Tts>, rate: f32) {
 
 /// Longest wait for calls to be hung up once they have been told to end, and for the far sides to take note of it.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Longest wait for the last words to be heard.
+const GOODBYE: Duration = Duration::from_secs(16);
 
 /// Longest wait for records to reach the disk.
 const WRITE_OUT: Duration = Duration::from_secs(10);

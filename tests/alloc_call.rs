@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use offhook::call::Moment;
-use offhook::call::core::{Call, CallInput, CallSetup};
+use offhook::call::core::{Call, CallInput, CallSetup, Opening};
 use offhook::config::{Consent, RecordingConfig};
 use offhook::dialog::flow::NoAssets;
 use offhook::dialog::{CallFacts, Catalogue, Dialog, Flow, RecordingOrder};
@@ -71,7 +71,9 @@ impl Loop {
             turn: TurnConfig::default(),
             longest: Duration::from_secs(3600),
             no_media: Duration::from_secs(60),
+            longest_hold: Duration::from_secs(300),
             has_ears: false,
+            opening: Opening::Inbound,
         });
         call.handle(CallInput::Connected, Duration::ZERO);
         let sending = |ssrc| OutboundConfig {

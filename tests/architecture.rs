@@ -50,7 +50,18 @@ fn arrows(room: &str) -> &'static [Arrow] {
 }
 
 /// What a transport may know of a call: how to hand one over, and what can be said to it.
-const CALL_DOORS: &[&str] = &["leg", "registry", "reception", "shard", "admission", "core::CallInput", "Moment"];
+const CALL_DOORS: &[&str] = &[
+    "leg",
+    "registry",
+    "reception",
+    "shard",
+    "admission",
+    "outgoing",
+    "core::CallInput",
+    "transfer::TransferEvent",
+    "transfer::Impossible",
+    "Moment",
+];
 
 /// What a flow and an operator say about a recording.
 const RECORDING_ORDERS: &[&str] = &["RecordingOrder", "RecordingPlan", "PauseReason"];
@@ -159,7 +170,7 @@ fn rules_wait_for_nothing_and_read_no_clock() {
 
 /// The pure files: both libraries, turn-taking, dialog, and the call's rules.
 fn is_pure(path: &str) -> bool {
-    let rules_of_a_call = ["core", "messages", "mouth", "words", "timers", "latency", "exchange", "leg"];
+    let rules_of_a_call = ["core", "messages", "mouth", "words", "timers", "latency", "exchange", "leg", "transfer"];
     let is_call_rule = rules_of_a_call
         .iter()
         .any(|name| path == format!("src/call/{name}.rs") || path.starts_with(&format!("src/call/{name}/")));

@@ -6,14 +6,18 @@ mod harness;
 
 mod calls {
     mod barge_in;
+    mod drain;
     mod endings;
     mod endpoint;
     mod greeting;
+    mod hold;
     mod keys;
     mod liveness;
     mod model;
     mod noise;
+    mod outbound;
     mod rules;
     mod stale;
+    mod transfer;
     mod voice;
 }

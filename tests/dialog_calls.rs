@@ -9,7 +9,7 @@ use offhook::config::Consent;
 use offhook::dialog::flow::NoAssets;
 use offhook::dialog::{
     BargeIn, CallFacts, Catalogue, Dialog, DialogInput, DialogOutput, Flow, Listening, Moment, PauseReason,
-    RecordingOrder, RecordingPlan, Utterance, transcript,
+    RecordingOrder, RecordingPlan, TransferTo, Utterance, transcript,
 };
 use offhook::providers::{ReplyRequest, Role};
 use offhook::safety::said::clear;
@@ -89,9 +89,18 @@ impl Call {
                 DialogOutput::WakeAt(at) => self.wake = at,
                 DialogOutput::Event { kind, .. } => self.events.push(kind),
                 DialogOutput::Recording(order) => self.recording.push(order),
-                DialogOutput::Transfer { target } => self.end = Some(target.to_string()),
+                DialogOutput::Transfer(plan) => {
+                    self.end = Some(match plan.to {
+                        TransferTo::Name(to) | TransferTo::Address(to) => to.to_string(),
+                    });
+                }
                 DialogOutput::HangUp => self.end = Some("hangup".into()),
             }
+        }
+        if self.end.as_ref().is_some_and(|end| end != "hangup") {
+            // The call was handed over.
+            self.dialog.handle(DialogInput::Closed, self.now);
+            while self.dialog.poll().is_some() {}
         }
         let waits = self.wake.is_some() || self.dialog.is_over();
         assert!(waits, "the dialog waits for nothing at {}", self.dialog.step_name());
@@ -604,7 +613,7 @@ fn a_question_over_a_statement_goes_to_the_model_at_once() {
 fn keys_lead_out_of_a_conversation_also_during_an_answer() {
     let mut call = Call::new(ASK);
     call.hear_out().says("Well?").answer("A very long answer indeed.").wait_ms(200).skip();
-    call.key('0').expect(&["Hold on."]).expect_end("sip:desk@example.org");
+    call.key('0').expect(&["Hold on."]).hear_out().expect_end("sip:desk@example.org");
     let mut call = Call::new(ASK);
     call.hear_out().skip().key('5');
     call.expect(&["I am sorry, I did not get that.", "Anything else?"]);
@@ -702,8 +711,8 @@ fn the_clinic_works_by_keys_alone() {
     let catalogue = Catalogue::built_in().unwrap();
     let mut call = Call::with(Arc::clone(catalogue.flow_for("555")), false, false);
     call.hear_out().key('3').hear_out().keys("4711#").expect_step("prescribed").hear_out().expect_step("more");
-    call.hear_out().key('1').expect_step("main").key('2').hear_out().expect_step("more").key('0');
-    call.expect_end("sip:desk@clinic.example");
+    call.hear_out().key('1').expect_step("main").key('2').hear_out().expect_step("more").key('0').expect_step("person");
+    call.hear_out().expect_end("front_desk");
 }
 
 /// One thing that may happen to a call.

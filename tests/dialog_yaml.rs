@@ -365,7 +365,8 @@ fn the_language_is_documented() {
     let keys = "name start endless defaults phrases steps barge_in endpoint_ms language voice rate temperature no_input_ms \
                 max_tries filler canned no_input no_match unheard goodbye say play menu ask collect transfer hangup goto \
                 wait_ms file tone words hz ms dbfs prompt choices key give_up into min max terminator digit_ms invalid \
-                system system_text max_turns max_tokens keys done_words without_model target flow numbers prefixes default";
+                system system_text max_turns max_tokens keys done_words without_model target to mode ring_timeout_s announce on_busy \
+                on_no_answer on_failed inputs busy no_answer not_reached flow numbers prefixes default";
     let missing: Vec<&str> = keys
         .split_whitespace()
         .filter(|key| !guide.contains(&format!("`{key}`")) && !guide.contains(&format!("{key}:")))

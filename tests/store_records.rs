@@ -316,6 +316,7 @@ async fn no_number_or_address_of_a_caller_is_found_in_any_file() {
         call,
         at: at(0),
         via: Via::Sip,
+        direction: offhook::store::record::Direction::Inbound,
         called: "+250788123456".into(),
         caller: Pii::new("sip:jean@example.org;tel=+250788123456".into()),
         flow: "clinic".into(),

@@ -66,10 +66,11 @@ pub async fn one(State(state): State<ApiState>, Path(id): Path<String>) -> Resul
     let id = CallId::parse(&id).map_err(|_| BAD_ID)?;
     let found = state.calls.one(id).await.map_err(|StoreUnavailable| UNAVAILABLE)?;
     let detail = found.ok_or(NO_CALL)?;
+    let progress = progress(&detail);
     let turns = detail.turns.into_iter().map(TurnJson::from).collect();
     let events = detail.events.into_iter().map(EventJson::from).collect();
     let recordings = recordings::all(detail.recordings);
-    Ok(Json(CallDetailJson { call: detail.call.into(), turns, events, recordings }))
+    Ok(Json(CallDetailJson { call: detail.call.into(), progress, turns, events, recordings }))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -90,6 +91,8 @@ pub struct CallList {
 pub struct CallDetailJson {
     #[serde(flatten)]
     call: CallJson,
+    /// How far the call has come: `begun`, `placed`, `ringing`, `answered`, `held`, `ended`.
+    progress: &'static str,
     turns: Vec<TurnJson>,
     events: Vec<EventJson>,
     recordings: Vec<RecordingJson>,
@@ -100,6 +103,12 @@ struct CallJson {
     id: String,
     /// `sip`, `twilio` or `unknown`.
     via: String,
+    /// `inbound` or `outbound`.
+    direction: String,
+    /// The trunk that carried a call of ours.
+    trunk: Option<String>,
+    /// How the last transfer ended: `ok`, `busy`, `no_answer`, `refused` ...
+    transfer: Option<String>,
     /// `active` or `ended`.
     state: &'static str,
     called: String,
@@ -126,6 +135,9 @@ struct SummaryJson {
     jitter_ms: f64,
     /// Ticks later than 5 ms.
     late_ticks: u64,
+    holds: u32,
+    /// All holds together.
+    held_ms: f64,
     /// Of the packets that should have come, percent.
     loss_percent: Option<f64>,
     /// Of our packets, by the far side's RTCP, percent.
@@ -146,6 +158,9 @@ impl From<CallRow> for CallJson {
         Self {
             id: row.id.to_string(),
             via: row.via,
+            direction: row.direction,
+            trunk: row.trunk,
+            transfer: row.transfer,
             state: if row.ended_at.is_some() { "ended" } else { "active" },
             called: shown_number(row.called.expose()),
             caller: shown_number(row.caller.expose()),
@@ -170,6 +185,8 @@ impl From<CallSummary> for SummaryJson {
             concealed_ms: summary.concealed_ms,
             jitter_ms: summary.jitter_ms,
             late_ticks: summary.late_ticks,
+            holds: summary.holds,
+            held_ms: summary.held_ms,
             loss_percent: summary.quality.loss_percent,
             far_loss_percent: summary.quality.far_loss_percent,
             round_trip_ms: summary.quality.round_trip_ms,
@@ -253,6 +270,20 @@ fn page(query: &ListQuery) -> Result<Page, ApiError> {
     }
     let before = query.before.as_deref().map(CallId::parse).transpose().map_err(|_| BAD_ID)?;
     Ok(Page { limit, before })
+}
+
+fn progress(detail: &CallDetail) -> &'static str {
+    if detail.call.ended_at.is_some() {
+        return "ended";
+    }
+    let steps = detail.events.iter().rev().find_map(|event| match event.kind.as_str() {
+        "placed" => Some("placed"),
+        "ringing" => Some("ringing"),
+        "held" => Some("held"),
+        "answered" | "resumed" => Some("answered"),
+        _ => None,
+    });
+    steps.unwrap_or("begun")
 }
 
 /// Short numbers are extensions and lines; pseudonyms are made to be shown; of anything else at most two digits are.

@@ -6,6 +6,7 @@
 mod calls;
 mod envelope;
 mod health;
+mod outbound;
 mod recordings;
 pub mod serve;
 
@@ -28,6 +29,7 @@ use utoipa_swagger_ui::SwaggerUi;
 pub use calls::{Calls, Page, StoreUnavailable};
 pub use envelope::ApiError;
 pub use health::{Check, CheckResult, Checks};
+pub use outbound::Desk;
 pub use recordings::RecordingDoor;
 
 use crate::config::HttpConfig;
@@ -38,6 +40,7 @@ use crate::telemetry::metrics::CONTENT_TYPE;
 pub struct ApiState {
     pub checks: Arc<dyn Checks>,
     pub calls: Arc<dyn Calls>,
+    pub desk: Arc<dyn Desk>,
     /// Encodes all metrics as OpenMetrics text.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     pub readiness: Readiness,
@@ -53,6 +56,7 @@ impl ApiState {
         config: &HttpConfig,
         checks: Arc<dyn Checks>,
         calls: Arc<dyn Calls>,
+        desk: Arc<dyn Desk>,
         metrics: Arc<dyn Fn() -> String + Send + Sync>,
         readiness: Readiness,
     ) -> Self {
@@ -61,7 +65,7 @@ impl ApiState {
             max_body_bytes: config.max_body_bytes,
         };
         let secret = config.secret_key.clone();
-        Self { checks, calls, metrics, readiness, limits, secret, recordings: None, health: Arc::default() }
+        Self { checks, calls, desk, metrics, readiness, limits, secret, recordings: None, health: Arc::default() }
     }
 
     /// With what stands behind the routes of recordings.
@@ -124,8 +128,12 @@ impl Stage {
 /// Every route, with `more` beside them, under the same limits and error shape.
 pub fn router(state: ApiState, more: Router) -> Router {
     let guarded = OpenApiRouter::new()
-        .routes(routes!(calls::list))
+        .routes(routes!(calls::list, outbound::place))
         .routes(routes!(calls::one))
+        .routes(routes!(outbound::hang_up))
+        .routes(routes!(outbound::hold))
+        .routes(routes!(outbound::resume))
+        .routes(routes!(outbound::transfer))
         .routes(routes!(recordings::download))
         .routes(routes!(recordings::pause))
         .routes(routes!(recordings::resume))

@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
+use crate::call::guard::GuardRefusal;
+use crate::call::outbound::{CallWish, Control, ControlError, PlaceError};
+use crate::dialog::TransferTo;
 use crate::store::record::{CallId, CallSummary};
 use crate::store::{CallDetail, CallRow, EventRow, TurnRow};
 use crate::telemetry::pii::Pii;
@@ -40,6 +43,9 @@ impl Checks for Fake {
 fn row() -> CallRow {
     CallRow {
         id: CallId::parse("01890000-0000-7000-8000-000000000001").unwrap(),
+        direction: "inbound".into(),
+        trunk: None,
+        transfer: None,
         via: "sip".to_owned(),
         called: Pii::new("1000".to_owned()),
         caller: Pii::new("+250788123456".to_owned()),
@@ -87,7 +93,26 @@ impl Calls for Fake {
 fn state(fake: Fake) -> ApiState {
     let fake = Arc::new(fake);
     let config = HttpConfig { max_body_bytes: 64, ..HttpConfig::default() };
-    ApiState::new(&config, fake.clone(), fake, Arc::new(|| "# EOF\n".to_owned()), Readiness::default())
+    ApiState::new(&config, fake.clone(), fake.clone(), fake, Arc::new(|| "# EOF\n".to_owned()), Readiness::default())
+}
+
+impl Desk for Fake {
+    fn place(&self, wish: CallWish, key: Option<&str>) -> Result<CallId, PlaceError> {
+        assert!(!format!("{wish:?}").contains("788"), "a number is not printed");
+        match (wish.to.expose().as_str(), key) {
+            ("+250788123456", Some("k")) => Ok(row().id),
+            ("+250788123456", _) => Err(GuardRefusal::TooFast.into()),
+            _ => Err(GuardRefusal::NotAllowed.into()),
+        }
+    }
+
+    fn control(&self, id: CallId, control: Control) -> Result<(), ControlError> {
+        match control {
+            Control::Transfer(plan) if plan.to != TransferTo::Name("desk".into()) => Err(ControlError::NoTarget),
+            _ if id == row().id => Ok(()),
+            _ => Err(ControlError::NoCall),
+        }
+    }
 }
 
 fn healthy() -> Fake {
@@ -245,4 +270,43 @@ async fn documentation_and_metrics_are_served() {
     assert!(headers[header::CONTENT_TYPE].to_str().unwrap().starts_with("application/openmetrics-text"));
     let (_, page, _) = ask(&state, get("/")).await;
     assert!(page.as_str().unwrap().contains("<h1>Offhook</h1>"));
+}
+
+async fn answer(request: Request<Body>) -> (u16, Value) {
+    let (status, body, _) = ask(&state(healthy()), request).await;
+    (status.as_u16(), body)
+}
+
+fn post(path: &str, body: &str) -> Request<Body> {
+    Request::post(path).header("content-type", "application/json").body(Body::from(body.to_owned())).unwrap()
+}
+
+#[tokio::test]
+async fn a_call_is_placed_or_refused_with_a_code() {
+    let (status, body) = {
+        let mut request = post("/v1/calls", r#"{"to":"+250788123456","flow":"main"}"#);
+        request.headers_mut().insert("idempotency-key", "k".parse().unwrap());
+        answer(request).await
+    };
+    assert_eq!((status, body["id"].as_str()), (202, Some(row().id.to_string().as_str())), "{body}");
+    let (status, body) = answer(post("/v1/calls", r#"{"to":"+250788123456","flow":"m"}"#)).await;
+    assert_eq!((status, body["error"]["code"].as_str()), (429, Some("too_many_calls_per_minute")));
+    let (status, body) = answer(post("/v1/calls", r#"{"to":"+19005551234","flow":"m"}"#)).await;
+    assert_eq!((status, body["error"]["code"].as_str()), (403, Some("number_not_allowed")));
+    let (status, _) = answer(post("/v1/calls", r#"{"number":"+250788123456"}"#)).await;
+    assert!((400..500).contains(&status), "{status}");
+}
+
+#[tokio::test]
+async fn a_live_call_can_be_ruled_over() {
+    let path = |what: &str| format!("/v1/calls/{}/{what}", row().id);
+    for what in ["hangup", "hold", "resume"] {
+        assert_eq!(answer(post(&path(what), "")).await.0, 202, "{what}");
+    }
+    assert_eq!(answer(post(&path("transfer"), r#"{"to":"desk"}"#)).await.0, 202);
+    let (status, body) = answer(post(&path("transfer"), r#"{"to":"+19005551234"}"#)).await;
+    assert_eq!((status, body["error"]["code"].as_str()), (422, Some("no_such_target")));
+    let other = "/v1/calls/01890000-0000-7000-8000-000000000009/hangup";
+    assert_eq!(answer(post(other, "")).await.0, 404);
+    assert_eq!(answer(post("/v1/calls/x/hangup", "")).await.0, 400);
 }

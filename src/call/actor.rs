@@ -13,15 +13,20 @@ use tokio::sync::mpsc;
 use super::admission::Permit;
 use super::answer::{self, AnswerMsg};
 use super::core::{Call, CallInput, CallOutput};
+use super::handover::{Handover, Targets};
 use super::latency::ms;
 use super::leg::{Leg, LegEvent, LegStats, NoAudio};
 use super::listen;
+use super::outgoing::{Dialers, Parent};
 use super::registry::Registry;
 use super::shard::CallPort;
 use super::speak::{self, SpeakMsg};
+use super::transfer::{Order, TransferEvent};
 use super::{Moment, TurnId, quality};
+use crate::dialog::TransferTo;
 use crate::providers::{FrameSender, Language, Providers, SpeakRequest, Tts, frame_queue};
 use crate::recording::{Note, Recorder, Recordings};
+use crate::safety::said::Cleared;
 use crate::store::RecordSink;
 use crate::store::record::{CallEvent, CallId, CallSummary, EndReason, Record, TurnRecord, Via};
 use crate::store::shared::Shared;
@@ -43,6 +48,10 @@ pub struct Services {
     pub registry: Registry,
     /// What other nodes are told.
     pub shared: Shared,
+    /// Whom calls may be handed to.
+    pub targets: Targets,
+    /// Who places calls.
+    pub dialers: Dialers,
     /// None where nothing is recorded.
     pub recordings: Option<Recordings>,
 }
@@ -54,6 +63,8 @@ pub struct NewCall {
     pub core: Call,
     pub leg: Box<dyn Leg>,
     pub permit: Permit,
+    /// The call that this one was placed for.
+    pub parent: Option<Parent>,
 }
 
 /// See the module's header.
@@ -73,6 +84,8 @@ pub struct Actor {
     late_ticks: u64,
     turns: u32,
     over: bool,
+    handover: Handover,
+    parent: Option<Parent>,
     _permit: Permit,
 }
 
@@ -95,6 +108,8 @@ impl Actor {
             late_ticks: 0,
             turns: 0,
             over: false,
+            handover: Handover::default(),
+            parent: call.parent,
             _permit: call.permit,
         }
     }
@@ -190,6 +205,7 @@ impl Actor {
                 }
                 CallOutput::Abandon(turn) => self.abandon(turn),
                 CallOutput::Listen { language, hints } => self.listen(language, hints),
+                CallOutput::Transfer { order, to, brief } => self.hand_over(order, to, brief, now),
                 CallOutput::Clear => {
                     self.leg.clear(now);
                     self.recorder.cleared();
@@ -249,6 +265,14 @@ impl Actor {
         self.ears = Some(sender);
     }
 
+    fn hand_over(&mut self, order: Order, to: TransferTo, brief: Vec<Cleared>, now: Moment) {
+        let language = self.core.language();
+        let way = (&self.services, &self.port);
+        if let Err(why) = self.handover.obey(order, (to, brief), &mut *self.leg, way, language) {
+            self.core.handle(CallInput::Transfer(TransferEvent::Impossible(why)), now);
+        }
+    }
+
     fn note(&mut self, note: Option<Note>, now: Moment) {
         if let Some((kind, detail)) = note {
             self.core.event(kind, Some(Pii::new(detail)), now);
@@ -262,6 +286,9 @@ impl Actor {
     }
 
     fn keep_event(&self, event: CallEvent) {
+        if let Some(parent) = &self.parent {
+            parent.hears(event.kind);
+        }
         match event.kind {
             "digit" => {
                 self.services.metrics.digits.inc();
@@ -291,6 +318,9 @@ impl Actor {
         }
         self.over = true;
         self.leg.hang_up(&reason);
+        if let Some(parent) = &self.parent {
+            parent.hears_end(&reason);
+        }
         self.services.registry.remove(self.id);
         let stats = self.leg.stats();
         self.measure_end(&reason, &stats);
@@ -317,6 +347,10 @@ impl Actor {
             concealed_ms: stats.concealed_ms,
             jitter_ms: stats.jitter_ms,
             late_ticks: self.late_ticks,
+            holds: counts.holds,
+            held_ms: ms(self.core.held_for(now)),
+            transfer: counts.transfer,
+            trunk: self.core.trunk().cloned(),
             quality: Box::new(quality::quality(stats)),
         }
     }

@@ -2,6 +2,13 @@
 //!
 //! `handle` whatever happened, drain `poll_output`, come back at `poll_timeout`; `tap` and `pull` are the 20 ms path
 //! and allocate nothing unless something is decided. The actor beside it only carries inputs and outputs.
+//!
+//! Beginning and closing are in `opening.rs`, hold in `hold.rs`, transfer in `handover.rs`, voices in `voice.rs`.
+
+mod handover;
+mod hold;
+mod opening;
+mod voice;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,7 +16,6 @@ use std::time::Duration;
 
 use offhook_media::Frame;
 use offhook_media::dtmf::Digit;
-use offhook_media::playout::SentenceId;
 use offhook_media::speech::{SpeechConfig, SpeechDetector, SpeechEdge};
 use offhook_media::vad::Vad;
 
@@ -18,15 +24,18 @@ use super::latency::ms;
 pub use super::messages::{CallInput, CallOutput};
 use super::mouth::{Cut, Mouth};
 use super::timers::{Timer, Timers};
+use super::transfer::Transfer;
 use super::words::Words;
 use super::{Moment, TurnId};
 use crate::dialog::runner::Dialog;
 use crate::dialog::{BargeIn, DialogInput, DialogOutput, Listening};
-use crate::providers::{ProviderError, SttEvent};
+use crate::providers::{Language, SttEvent};
 use crate::store::record::{CallEvent, EndReason};
 use crate::telemetry::pii::Pii;
 use crate::turn::floor::{Decision, Floor, Holder};
 use crate::turn::{Interrupt, Rules, TurnConfig};
+use hold::Hold;
+pub use opening::Opening;
 
 /// What a call needs to be told at its beginning.
 pub struct CallSetup {
@@ -38,8 +47,11 @@ pub struct CallSetup {
     pub longest: Duration,
     /// Without any audio from the caller for this long the call ends.
     pub no_media: Duration,
+    /// A call may be held for this long.
+    pub longest_hold: Duration,
     /// Whether a recogniser listens.
     pub has_ears: bool,
+    pub opening: Opening,
 }
 
 /// See the module's header.
@@ -71,7 +83,15 @@ pub struct Call {
     final_words: Duration,
     no_media: Duration,
     longest: Duration,
+    longest_hold: Duration,
     has_ears: bool,
+    opening: Opening,
+    rang: bool,
+    trunk: Option<Arc<str>>,
+    hold: Hold,
+    transfer: Option<Transfer>,
+    /// The latest time seen; the call's own time stands still while it is held.
+    wall: Moment,
 }
 
 /// Figures of a call so far.
@@ -79,6 +99,9 @@ pub struct Call {
 pub struct Counts {
     pub turns: u32,
     pub barge_ins: u32,
+    pub holds: u32,
+    /// How the last transfer ended, or `begun`.
+    pub transfer: Option<&'static str>,
 }
 
 impl Call {
@@ -107,16 +130,48 @@ impl Call {
             final_words: Duration::from_millis(setup.turn.final_words_ms),
             no_media: setup.no_media,
             longest: setup.longest,
+            longest_hold: setup.longest_hold,
             has_ears: setup.has_ears,
+            opening: setup.opening,
+            rang: false,
+            trunk: None,
+            hold: Hold::default(),
+            transfer: None,
+            wall: Moment::ZERO,
         }
     }
 
     /// Something other than audio happened.
     pub fn handle(&mut self, input: CallInput, now: Moment) {
+        self.wall = now;
         match input {
-            CallInput::HungUp(reason) => return self.end(reason, now),
-            CallInput::Connected => return self.connected(now),
-            _ if self.phase != Phase::Talking => return,
+            CallInput::HungUp(reason) => self.end(reason, now),
+            CallInput::Placed { ring_timeout, trunk } => self.placed(ring_timeout, trunk, now),
+            CallInput::Ringing => self.ringing(now),
+            CallInput::Connected => self.connected(now),
+            CallInput::Held(on) => self.held(on, now),
+            CallInput::Parked(on) => self.parked(on, now),
+            CallInput::Transfer(event) => self.transfer_event(&event, now),
+            CallInput::Close(words) => self.close(words, now),
+            _ if self.phase != Phase::Talking => {}
+            input => self.converse(input, self.hold.clock(now)),
+        }
+    }
+
+    /// What belongs to the conversation, in the call's own time.
+    fn converse(&mut self, input: CallInput, now: Moment) {
+        match input {
+            CallInput::HungUp(_)
+            | CallInput::Placed { .. }
+            | CallInput::Ringing
+            | CallInput::Connected
+            | CallInput::Held(_)
+            | CallInput::Parked(_)
+            | CallInput::Transfer(_)
+            | CallInput::Close(_) => return,
+            CallInput::TransferTo(plan) => self.tell(DialogInput::TransferAsked(plan), now),
+            // A held telephone's keys are not meant for us.
+            CallInput::Digit(_) if self.hold.is_on() => return,
             CallInput::Digit(digit) => self.digit(digit, now),
             CallInput::Recording(order) => self.outputs.push_back(CallOutput::Recording(order)),
             CallInput::Heard(event) => self.heard(event, now),
@@ -146,10 +201,15 @@ impl Call {
 
     /// 20 ms from the caller as they arrived: speech detection.
     pub fn tap(&mut self, frame: &Frame, arrival: Moment, now: Moment) {
+        if matches!(self.phase, Phase::Connecting | Phase::Over) {
+            return;
+        }
         self.timers.set(Timer::NoMedia, Some(now + self.no_media));
         match self.phase {
+            _ if self.hold.is_on() => return,
             Phase::Talking => {}
-            Phase::Connected => return self.begin(now),
+            Phase::Connected => return self.first_audio(now),
+            Phase::Hello => return self.hello(frame, arrival, now),
             Phase::Connecting | Phase::Over => return,
         }
         if let Some(edge) = self.speech.push(frame, arrival).edge {
@@ -160,7 +220,10 @@ impl Call {
 
     /// The 20 ms to send now; `false` when there is nothing to say. `unheard` is what the leg has in flight.
     pub fn pull(&mut self, frame: &mut Frame, unheard: Duration, now: Moment) -> bool {
-        self.unheard = unheard;
+        (self.unheard, self.wall) = (unheard, now);
+        if self.hold.is_on() {
+            return self.pull_held(frame);
+        }
         let pull = self.mouth.pull(frame);
         if let Some((mut exchange, onset)) = self.cut_off.take() {
             exchange.clock.barged_in(onset, now + FADE);
@@ -193,6 +256,7 @@ impl Call {
 
     /// The clock has reached `now`.
     pub fn timeout(&mut self, now: Moment) {
+        self.wall = now;
         while let Some(timer) = self.timers.take_due(now) {
             match timer {
                 Timer::Greeting => return self.begin(now),
@@ -201,14 +265,19 @@ impl Call {
                     self.decided(decision, now);
                 }
                 Timer::FinalWords => self.turn_ended(now),
-                Timer::Dialog => self.dialog.handle(DialogInput::Timeout, now),
+                Timer::Dialog => self.tell(DialogInput::Timeout, now),
                 Timer::Voice => self.voice_silent(now),
                 Timer::HeardOut => self.heard_out(now),
                 Timer::HangUp => return self.end(self.ending.clone().unwrap_or(EndReason::FlowHungUp), now),
                 Timer::NoMedia => return self.end(EndReason::MediaTimeout, now),
-                Timer::TooLong => return self.end(EndReason::TooLong, now),
+                Timer::Ring => return self.end(EndReason::NoAnswer, now),
+                Timer::Transfer => self.transfer_due(now),
+                Timer::Hold => self.held_too_long(now),
+                Timer::TooLong => return self.end(self.ending.clone().unwrap_or(EndReason::TooLong), now),
             }
-            self.settle(now);
+            if self.phase == Phase::Talking {
+                self.settle(self.hold.clock(now));
+            }
         }
     }
 
@@ -220,30 +289,34 @@ impl Call {
         self.counts
     }
 
+    /// The trunk that carries a call of ours.
+    pub const fn trunk(&self) -> Option<&Arc<str>> {
+        self.trunk.as_ref()
+    }
+
+    /// The language of the current step.
+    pub fn language(&self) -> Language {
+        self.ears.language.clone()
+    }
+
+    /// How long the call was held in all.
+    pub fn held_for(&self, now: Moment) -> Duration {
+        self.hold.total + now.saturating_sub(self.hold.clock(now))
+    }
+
     /// Who has the floor.
     pub const fn floor(&self) -> Holder {
         self.floor.holder()
     }
 
-    fn connected(&mut self, now: Moment) {
-        if self.phase != Phase::Connecting {
-            return;
-        }
-        self.phase = Phase::Connected;
-        self.connected_at = now;
-        self.timers.set(Timer::Greeting, Some(now + GREETING_WAIT));
-        self.timers.set(Timer::NoMedia, Some(now + self.no_media));
-        self.timers.set(Timer::TooLong, Some(now + self.longest));
+    /// The dialog's time leaves out what the call was held.
+    fn tell(&mut self, input: DialogInput, now: Moment) {
+        let own = self.own_time(now);
+        self.dialog.handle(input, own);
     }
 
-    /// The greeting waits for the first audio of the caller's side, so that its first words are not lost while the
-    /// far side still sets its path up, but not for long.
-    fn begin(&mut self, now: Moment) {
-        self.timers.set(Timer::Greeting, None);
-        self.phase = Phase::Talking;
-        self.event("answered", None, now);
-        self.dialog.handle(DialogInput::Started, now);
-        self.settle(now);
+    fn own_time(&self, now: Moment) -> Moment {
+        self.hold.clock(now).saturating_sub(self.hold.total)
     }
 
     fn speech_edge(&mut self, edge: SpeechEdge, now: Moment) {
@@ -255,7 +328,7 @@ impl Call {
         let decision = self.floor.speech(edge, now);
         self.decided(decision, now);
         if was_free && self.floor.holder() == Holder::Caller {
-            self.dialog.handle(DialogInput::CallerSpeaking, now);
+            self.tell(DialogInput::CallerSpeaking, now);
         }
     }
 
@@ -267,7 +340,7 @@ impl Call {
         self.words.drop_for_key(now);
         self.exchange.key(digit, now);
         self.event("digit", None, now);
-        self.dialog.handle(DialogInput::Digit(digit), now);
+        self.tell(DialogInput::Digit(digit), now);
     }
 
     fn heard(&mut self, event: SttEvent, now: Moment) {
@@ -299,7 +372,7 @@ impl Call {
         let decision = self.floor.words(now, now);
         self.decided(decision, now);
         if self.floor.holder() == Holder::Caller {
-            self.dialog.handle(DialogInput::Partial(words), now);
+            self.tell(DialogInput::Partial(words), now);
         }
     }
 
@@ -332,7 +405,7 @@ impl Call {
             None => self.write(exchange),
         }
         let heard = self.report(&cut.heard);
-        self.dialog.handle(DialogInput::Interrupted { heard, unheard: cut.unheard }, now);
+        self.tell(DialogInput::Interrupted { heard, unheard: cut.unheard }, now);
     }
 
     /// Silences the bot and drops whatever is being made for it.
@@ -343,7 +416,11 @@ impl Call {
         self.turn = self.turn.next();
         self.answering = false;
         self.floor.bot_ends();
-        self.mouth.stop(self.unheard)
+        let cut = self.mouth.stop(self.unheard);
+        if self.hold.is_on() {
+            self.mouth.rest();
+        }
+        cut
     }
 
     fn turn_ended(&mut self, now: Moment) {
@@ -354,59 +431,7 @@ impl Call {
         let words = self.words.take(now);
         self.counts.turns += 1;
         self.exchange.words(words.clone());
-        self.dialog.handle(DialogInput::TurnEnded(words), now);
-    }
-
-    fn speech_made(&mut self, sentence: SentenceId, samples: Arc<[i16]>, now: Moment) {
-        if self.mouth.making() != Some(sentence) {
-            return;
-        }
-        self.exchange.clock.voice_began(now);
-        self.voice_failures = 0;
-        if !self.mouth.audio(sentence, samples) {
-            self.event("playout_full", None, now);
-        }
-        self.await_voice(now);
-    }
-
-    /// A voice may be silent for as long as there is something else to hear, and a little longer.
-    fn await_voice(&mut self, now: Moment) {
-        self.timers.set(Timer::Voice, Some(now + self.mouth.queued() + self.voice_patience()));
-    }
-
-    fn voice_silent(&mut self, now: Moment) {
-        let Some(sentence) = self.mouth.making() else { return };
-        self.outputs.push_back(CallOutput::GiveUp { turn: self.turn, sentence });
-        let error = ProviderError::Timeout { vendor: "voice", what: "audio", after: self.voice_patience() };
-        self.voice_failed(sentence, &error, now);
-    }
-
-    /// Less for a voice that has just failed.
-    fn voice_patience(&self) -> Duration {
-        if self.voice_failures == 0 { VOICE_PATIENCE } else { VOICE_PATIENCE / 2 }
-    }
-
-    fn voice_failed(&mut self, sentence: SentenceId, error: &ProviderError, now: Moment) {
-        if self.mouth.making() != Some(sentence) {
-            return;
-        }
-        self.exchange.failed(error);
-        self.event("voice_failed", None, now);
-        self.voice_failures += 1;
-        if self.voice_failures >= HOPELESS_VOICES {
-            self.ending = Some(EndReason::NoVoice);
-        }
-        if let Some(text) = self.mouth.failed(sentence) {
-            self.dialog.handle(DialogInput::SpeechFailed { text, in_a_row: self.voice_failures }, now);
-        }
-    }
-
-    fn answer(&mut self, input: DialogInput, now: Moment) {
-        match input {
-            DialogInput::AnswerSentence(_) => self.exchange.clock.model_began(now),
-            _ => self.answering = false,
-        }
-        self.dialog.handle(input, now);
+        self.tell(DialogInput::TurnEnded(words), now);
     }
 
     fn heard_out(&mut self, now: Moment) {
@@ -420,7 +445,7 @@ impl Call {
             self.write(exchange);
         }
         let heard = self.report(&cut.heard);
-        self.dialog.handle(DialogInput::SpokenOut { heard }, now);
+        self.tell(DialogInput::SpokenOut { heard }, now);
     }
 
     /// Does what the dialog asks until it asks nothing more.
@@ -468,13 +493,10 @@ impl Call {
                 let exchange = self.close_exchange(&cut);
                 self.write(exchange);
             }
-            DialogOutput::WakeAt(at) => self.timers.set(Timer::Dialog, at),
+            DialogOutput::WakeAt(at) => self.timers.set(Timer::Dialog, at.map(|at| at + self.hold.total)),
             DialogOutput::Event { kind, detail } => self.event(kind, detail, now),
             DialogOutput::Recording(order) => self.outputs.push_back(CallOutput::Recording(order)),
-            DialogOutput::Transfer { target } => {
-                self.event("transfer", Some(Pii::new(serde_json::json!({ "target": &*target }))), now);
-                self.ending.get_or_insert(EndReason::Transferred);
-            }
+            DialogOutput::Transfer(plan) => self.begin_transfer(*plan),
             DialogOutput::HangUp => {
                 self.ending.get_or_insert(EndReason::FlowHungUp);
             }
@@ -494,6 +516,7 @@ impl Call {
         if self.phase == Phase::Over {
             return;
         }
+        self.leave_transfer(now);
         let cut = self.drop_speech();
         if let Some((exchange, _)) = self.cut_off.take() {
             self.write(exchange);
@@ -525,7 +548,8 @@ impl Call {
 
     /// Keeps something in the record that happened around the call.
     pub fn event(&mut self, kind: &'static str, detail: Option<Pii<serde_json::Value>>, now: Moment) {
-        let at_ms = ms(now.saturating_sub(self.connected_at));
+        let answered = self.phase != Phase::Connecting;
+        let at_ms = if answered { ms(now.saturating_sub(self.connected_at)) } else { 0.0 };
         self.outputs.push_back(CallOutput::Event(CallEvent { kind, at_ms, detail }));
     }
 }
@@ -541,32 +565,25 @@ impl From<BargeIn> for Interrupt {
     }
 }
 
-/// How long the greeting waits for the first audio of the caller's side.
-const GREETING_WAIT: Duration = Duration::from_millis(250);
-
 /// The fade of a stopped playout: what is audible in its last frame.
 const FADE: Duration = Duration::from_millis(10);
 
 /// Between the last sample heard and the hang-up: far-side buffers are estimates.
 const LAST_WORDS_TAIL: Duration = Duration::from_millis(300);
 
-/// How long the caller waits in silence for a voice's next audio; with the next sentence's own first audio it stays
-/// below the 4 s after which callers believe that the line is dead.
-const VOICE_PATIENCE: Duration = Duration::from_secs(3);
-
-/// Sentences in a row that no voice could make before the call is given up.
-const HOPELESS_VOICES: u32 = 3;
-
 /// Until the dialog enters its first step.
 const FIRST_RULES: Rules = Rules { interrupt: Interrupt::Never, endpoint: Duration::from_millis(600) };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Signalling goes on. Left by [`CallInput::Connected`] or a hang-up; the transport's timers see to one of them.
+    /// Signalling goes on. Left by [`CallInput::Connected`], a hang-up or [`Timer::Ring`]; of a call that came in, the
+    /// transport's timers see to one of them.
     Connecting,
     /// Waiting for the caller's first audio. Left by it, or by [`Timer::Greeting`].
     Connected,
-    /// Left by a hang-up of either side, [`Timer::NoMedia`] or [`Timer::TooLong`].
+    /// Waiting for the first word of whom we called. Left by its end, or by [`Timer::Greeting`].
+    Hello,
+    /// Left by a hang-up of either side, [`Timer::NoMedia`], [`Timer::Hold`] or [`Timer::TooLong`].
     Talking,
     Over,
 }

@@ -52,6 +52,16 @@ impl TurnClock {
         self.barge_in_ms = Some(ms(stopped.saturating_sub(onset)));
     }
 
+    /// The call was held for so long: none of it is anybody's answer time.
+    pub fn rested(&mut self, rested: Moment) {
+        let Self {
+            caller_ended, words_final, model_asked, model_began, voice_asked, voice_began, first_packet, ..
+        } = self;
+        for at in [caller_ended, words_final, model_asked, model_began, voice_asked, voice_began, first_packet] {
+            *at = at.map(|at| at + rested);
+        }
+    }
+
     /// Writes the figures into a record.
     pub fn fill(&self, record: &mut TurnRecord) {
         record.asr_ms = between(self.caller_ended, self.words_final);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use offhook_media::Frame;
@@ -9,7 +10,7 @@ use offhook_media::dtmf::Digit;
 use offhook_media::inbound::FrameKind;
 
 use super::Moment;
-use crate::store::record::EndReason;
+use crate::store::record::{CallId, EndReason};
 
 /// What a leg hears, in the order in which it arrived.
 #[derive(Debug)]
@@ -111,6 +112,15 @@ pub struct LegStats {
     pub srtp: Option<&'static str>,
 }
 
+/// How the far side of a leg is asked to leave us for somebody else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HandOver {
+    /// Call this number or SIP address.
+    Refer { to: Arc<str> },
+    /// Take our place in this call of ours.
+    Join { target: CallId },
+}
+
 /// One side of a call. Owned by the call's actor, driven at the call's 20 ms tick; never waits.
 pub trait Leg: Send {
     /// Hands over everything that has arrived.
@@ -127,6 +137,13 @@ pub trait Leg: Send {
 
     /// Audio sent but not yet heard by the caller.
     fn unheard(&self, now: Moment) -> Duration;
+
+    /// Asks the far side to leave us for somebody else. What becomes of it comes back as a
+    /// [`super::transfer::TransferEvent`] from the signalling beside the leg. `false`: calls of this kind cannot be
+    /// handed over.
+    fn transfer(&mut self, _over: &HandOver) -> bool {
+        false
+    }
 
     /// Ends the call at this side.
     fn hang_up(&mut self, reason: &EndReason);

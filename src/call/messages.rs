@@ -1,13 +1,15 @@
 //! What a call is told and what it asks for: the whole language between the core and whoever carries it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use offhook_media::dtmf::Digit;
 use offhook_media::playout::SentenceId;
 
 use super::TurnId;
 use super::mouth::Wanted;
-use crate::dialog::RecordingOrder;
+use super::transfer::{Order, TransferEvent};
+use crate::dialog::{RecordingOrder, TransferPlan, TransferTo, Utterance};
 use crate::providers::{Language, ProviderError, ReplyRequest, SttEvent};
 use crate::safety::said::Cleared;
 use crate::store::record::{CallEvent, EndReason, TurnRecord};
@@ -15,8 +17,25 @@ use crate::store::record::{CallEvent, EndReason, TurnRecord};
 /// What happened to a call.
 #[derive(Debug)]
 pub enum CallInput {
+    /// A call of ours is being placed; it may ring for this long.
+    Placed {
+        ring_timeout: Duration,
+        trunk: Option<Arc<str>>,
+    },
+    /// The far side rings.
+    Ringing,
     /// Signalling is complete: audio may flow.
     Connected,
+    /// The far side holds the call, or takes it back.
+    Held(bool),
+    /// An operator has the caller wait, or takes them back.
+    Parked(bool),
+    /// What became of a transfer.
+    Transfer(TransferEvent),
+    /// An operator hands the call over.
+    TransferTo(Box<TransferPlan>),
+    /// The server goes down: these words, and then the end.
+    Close(Option<Utterance>),
     Digit(Digit),
     HungUp(EndReason),
     /// Audio of a sentence that was asked for.
@@ -82,6 +101,12 @@ pub enum CallOutput {
     Listen {
         language: Language,
         hints: Arc<[String]>,
+    },
+    /// Do this for a transfer.
+    Transfer {
+        order: Order,
+        to: TransferTo,
+        brief: Vec<Cleared>,
     },
     /// What the leg was sent and has not played shall not be heard.
     Clear,

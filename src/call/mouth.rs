@@ -175,6 +175,24 @@ impl Mouth {
         cut
     }
 
+    /// Stops where it is, fading out over 10 ms; nothing is lost.
+    pub fn rest(&mut self) {
+        self.playout.pause();
+    }
+
+    /// The 20 ms of a resting mouth: the fade, then silence. `true` when there is something to hear.
+    pub fn pull_resting(&mut self, frame: &mut Frame) -> bool {
+        self.playout.pull(frame).voiced > 0
+    }
+
+    /// Goes on with the sentence that was being said, from its beginning where that is still held.
+    pub fn go_on(&mut self) {
+        let again = self.playout.current().is_some_and(|sentence| self.playout.resume_at(sentence, 0).is_ok());
+        if !again {
+            self.playout.resume();
+        }
+    }
+
     /// Ends the current answer after it was heard to its end. Unheard is what no voice could make of it.
     pub fn heard_out(&mut self) -> Cut {
         let cut = self.cut(Duration::ZERO);

@@ -12,14 +12,16 @@ use offhook_media::vad::Earshot;
 
 use super::actor::{NewCall, Services};
 use super::admission::{Admission, Permit, Refusal};
-use super::core::{Call, CallSetup};
+use super::core::{Call, CallInput, CallSetup, Opening};
 use super::leg::Leg;
+use super::outgoing::{Outgoing, Parent, Variables};
 use super::registry::LiveCall;
 use super::shard::{CallPort, Shards};
 use crate::config::LimitsConfig;
+use crate::dialog::Flow;
 use crate::dialog::lines::Catalogue;
 use crate::dialog::runner::{CallFacts, Dialog};
-use crate::store::record::{CallId, CallSummary, EndReason, Record, Via};
+use crate::store::record::{CallId, CallSummary, Direction, EndReason, Record, Via};
 use crate::telemetry::pii::Pii;
 use crate::turn::TurnConfig;
 
@@ -64,41 +66,54 @@ impl Reception {
     /// Begins the call. The caller hears nothing before [`super::core::CallInput::Connected`] is sent to the port.
     /// `None`: the shard is not keeping up, and the call was not begun.
     pub fn receive(&self, caller: Caller, permit: Permit) -> Option<CallPort> {
-        let port = self.shards.place()?;
         let flow = Arc::clone(self.catalogue.flow_for(&caller.called));
+        let Caller { id, via, called, caller, leg } = caller;
+        let people = People { called, caller };
+        self.start(
+            Start { id, via, flow, people, opening: Opening::Inbound, variables: Vec::new(), parent: None },
+            leg,
+            permit,
+        )
+    }
+
+    /// Begins a call of ours, before it is placed: it ends by itself when nobody answers in time. `None` as above.
+    pub fn place(&self, call: Outgoing, via: Via, leg: Box<dyn Leg>, permit: Permit) -> Option<CallPort> {
+        let people = People { called: call.to.into_exposed(), caller: call.caller_id.unwrap_or_default() };
+        let opening = Opening::Outbound { wait_for_hello: call.wait_for_hello };
+        let Outgoing { id, flow, variables, parent, ring_timeout, .. } = call;
+        let port = self.start(Start { id, via, flow, people, opening, variables, parent }, leg, permit)?;
+        port.signal(CallInput::Placed { ring_timeout, trunk: None });
+        Some(port)
+    }
+
+    fn start(&self, call: Start, leg: Box<dyn Leg>, permit: Permit) -> Option<CallPort> {
+        let Start { id, via, flow, people: People { called, caller }, opening, variables, parent } = call;
+        let port = self.shards.place()?;
         let name = Arc::clone(flow.name());
+        let direction = if opening == Opening::Inbound { Direction::Inbound } else { Direction::Outbound };
         let has_ears = self.services.providers.stt.is_some() && flow.uses_words();
-        let facts = CallFacts {
-            called: caller.called.clone(),
-            caller: caller.caller.clone(),
-            has_ears,
-            has_model: self.services.providers.llm.is_some(),
-        };
-        let core = Call::new(self.setup(self.recorded(caller.id, Dialog::new(flow, facts)), has_ears));
+        let has_model = self.services.providers.llm.is_some();
+        let facts = CallFacts { called: called.clone(), caller: caller.clone(), has_ears, has_model };
+        let dialog = self.recorded(id, parent.is_none(), Dialog::new(flow, facts).with_variables(variables));
+        let core = Call::new(self.setup(dialog, has_ears, opening));
         let live = LiveCall {
-            id: caller.id,
-            via: caller.via,
-            called: caller.called.clone(),
-            caller: caller.caller.clone(),
+            id,
+            via,
+            direction,
+            called: called.clone(),
+            caller: caller.clone(),
             flow: Arc::clone(&name),
             started: Timestamp::now(),
             port: port.clone(),
         };
-        self.services.records.record(Record::CallStarted {
-            call: caller.id,
-            at: live.started,
-            via: caller.via,
-            called: caller.called,
-            caller: caller.caller,
-            flow: name,
-        });
-        self.services.metrics.call_started(live.via.as_str());
+        let at = live.started;
+        self.services.records.record(Record::CallStarted { call: id, at, via, direction, called, caller, flow: name });
+        self.services.metrics.call_started(via.as_str());
         self.services.registry.add(live);
-        let call = NewCall { id: caller.id, via: caller.via, core, leg: caller.leg, permit };
-        if port.begin(call) {
+        if port.begin(NewCall { id, via, core, leg, permit, parent }) {
             return Some(port);
         }
-        self.not_begun(caller.id, caller.via);
+        self.not_begun(id, via);
         None
     }
 
@@ -128,15 +143,16 @@ impl Reception {
         self.shards.stop();
     }
 
-    /// Where a recording can be made now; callers are not told of one that cannot.
-    fn recorded(&self, call: CallId, dialog: Dialog) -> Dialog {
-        match self.services.recordings.as_ref().and_then(|recordings| recordings.plan(call)) {
+    /// Where a recording can be made now; callers are not told of one that cannot. What the target of a transfer is told
+    /// is nobody's call.
+    fn recorded(&self, call: CallId, is_callers: bool, dialog: Dialog) -> Dialog {
+        match self.services.recordings.as_ref().filter(|_| is_callers).and_then(|recordings| recordings.plan(call)) {
             Some(plan) => dialog.recorded(plan),
             None => dialog,
         }
     }
 
-    fn setup(&self, dialog: Dialog, has_ears: bool) -> CallSetup {
+    fn setup(&self, dialog: Dialog, has_ears: bool, opening: Opening) -> CallSetup {
         CallSetup {
             dialog,
             vad: Box::new(Earshot::new()),
@@ -144,7 +160,25 @@ impl Reception {
             turn: self.turn.clone(),
             longest: Duration::from_secs(self.limits.max_call_minutes * 60),
             no_media: Duration::from_secs(self.limits.no_media_timeout_s),
+            longest_hold: Duration::from_secs(self.limits.hold_timeout_s),
             has_ears,
+            opening,
         }
     }
+}
+
+/// Everything that a call begins with but its leg.
+struct Start {
+    id: CallId,
+    via: Via,
+    flow: Arc<Flow>,
+    people: People,
+    opening: Opening,
+    variables: Variables,
+    parent: Option<Parent>,
+}
+
+struct People {
+    called: String,
+    caller: Pii<String>,
 }

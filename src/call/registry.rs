@@ -8,7 +8,8 @@ use parking_lot::RwLock;
 
 use super::core::CallInput;
 use super::shard::CallPort;
-use crate::store::record::{CallId, EndReason, Via};
+use crate::dialog::Utterance;
+use crate::store::record::{CallId, Direction, EndReason, Via};
 use crate::telemetry::pii::Pii;
 
 /// What is known of a live call from outside.
@@ -16,6 +17,7 @@ use crate::telemetry::pii::Pii;
 pub struct LiveCall {
     pub id: CallId,
     pub via: Via,
+    pub direction: Direction,
     pub called: String,
     pub caller: Pii<String>,
     pub flow: Arc<str>,
@@ -45,6 +47,13 @@ impl Registry {
         let mut calls: Vec<_> = self.0.read().values().cloned().collect();
         calls.sort_by_key(|call| call.id);
         calls
+    }
+
+    /// Tells every live call that the server goes down: these words, and then the end.
+    pub fn close_all(&self, words: Option<&Utterance>) {
+        for call in self.all() {
+            call.port.signal(CallInput::Close(words.cloned()));
+        }
     }
 
     /// Ends every live call.

@@ -21,6 +21,12 @@ pub enum Timer {
     HangUp,
     /// When a caller's side that sends nothing is given up.
     NoMedia,
+    /// When a call of ours that is not answered is given up.
+    Ring,
+    /// When a transfer's current state ends by the clock.
+    Transfer,
+    /// When a held call is ended, or taken back if it is we who hold it.
+    Hold,
     /// When the longest allowed call ends.
     TooLong,
 }
@@ -29,6 +35,8 @@ pub enum Timer {
 #[derive(Debug, Default)]
 pub struct Timers {
     due: [Option<Moment>; Timer::ALL.len()],
+    /// While the call is held only what does not rest is due.
+    resting: bool,
 }
 
 impl Timers {
@@ -45,7 +53,23 @@ impl Timers {
 
     /// The earliest timer.
     pub fn next(&self) -> Option<(Moment, Timer)> {
-        Timer::ALL.iter().zip(self.due).filter_map(|(&timer, due)| Some((due?, timer))).min_by_key(|&(due, _)| due)
+        let running = Timer::ALL.iter().zip(self.due).filter(|(timer, _)| !self.resting || timer.runs_on_hold());
+        running.filter_map(|(&timer, due)| Some((due?, timer))).min_by_key(|&(due, _)| due)
+    }
+
+    /// Stops the clock of every timer but those of the call as a whole.
+    pub const fn rest(&mut self) {
+        self.resting = true;
+    }
+
+    /// They go on where they were, `rested` later.
+    pub fn go_on(&mut self, rested: Moment) {
+        self.resting = false;
+        for (timer, due) in Timer::ALL.iter().zip(&mut self.due) {
+            if let Some(due) = due.as_mut().filter(|_| !timer.runs_on_hold()) {
+                *due += rested;
+            }
+        }
     }
 
     /// Takes one timer that is due at `now`.
@@ -60,7 +84,12 @@ impl Timers {
 }
 
 impl Timer {
-    const ALL: [Self; 9] = [
+    /// Timers of the call as a whole, and of what goes on with others, run on while it is held.
+    const fn runs_on_hold(self) -> bool {
+        matches!(self, Self::Hold | Self::TooLong | Self::Transfer)
+    }
+
+    const ALL: [Self; 12] = [
         Self::Greeting,
         Self::Floor,
         Self::FinalWords,
@@ -69,6 +98,9 @@ impl Timer {
         Self::HeardOut,
         Self::HangUp,
         Self::NoMedia,
+        Self::Ring,
+        Self::Transfer,
+        Self::Hold,
         Self::TooLong,
     ];
 }

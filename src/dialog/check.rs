@@ -85,7 +85,7 @@ fn comes_back_silently(draft: &Draft, start: usize) -> bool {
 fn variables_are_set(draft: &Draft) -> Result<(), FlowError> {
     let steps = &draft.flow.steps;
     let mut set_at: Vec<Option<BTreeSet<Arc<str>>>> = vec![None; steps.len()];
-    set_at[draft.flow.start] = Some(BTreeSet::new());
+    set_at[draft.flow.start] = Some(draft.flow.inputs.iter().cloned().collect());
     let mut waiting = VecDeque::from([draft.flow.start]);
     while let Some(index) = waiting.pop_front() {
         let here = set_at[index].clone().unwrap_or_default();

@@ -7,8 +7,9 @@ use std::time::Duration;
 use offhook_media::dtmf::Digit;
 
 use super::flow::{
-    Ask, Assets, Choice, Collect, Flow, Kind, Menu, Phrases, Prompt, Retry, Settings, Sound, Step, Target,
+    Ask, Assets, Choice, Collect, Flow, Kind, Menu, Phrases, Prompt, Retry, Settings, Sound, Step, Target, Transfer,
 };
+use super::transfer::{TransferMode, TransferTo};
 use super::values::{
     DIGIT, barge_in, bounded, digit, identifier, is_identifier, language, millis, no_input_ms, one_digit, phrase_list,
     phrases, prompt, recording_key, short_text, wait_ms,
@@ -33,6 +34,10 @@ pub(super) fn flow(file: &str, text: &str, assets: &dyn Assets) -> Result<Draft,
     let defaults = Defaults::read(fields.take("defaults"))?;
     let language = defaults.language.clone().unwrap_or_default();
     let phrases = phrases(&mut fields, &language)?;
+    let inputs = match fields.take("inputs") {
+        None => Vec::new(),
+        Some(node) => node.list()?.iter().map(|name| identifier(name).map(Arc::from)).collect::<Result<_, _>>()?,
+    };
     let endless = fields.take("endless").map_or(Ok(false), |node| node.truth())?;
     let recorded = fields.take("recorded").map_or(Ok(true), |node| node.truth())?;
     let entries = fields.need("steps", "the steps")?.entries()?;
@@ -47,7 +52,7 @@ pub(super) fn flow(file: &str, text: &str, assets: &dyn Assets) -> Result<Draft,
             Target::HangUp => return Err(node.at.error("the name of a step")),
         },
     };
-    fields.finish("name, start, endless, recorded, defaults, phrases, steps")?;
+    fields.finish("name, start, inputs, endless, recorded, defaults, phrases, steps")?;
     let mut steps = Vec::with_capacity(entries.len());
     let mut samples = 0;
     for (own, (_, node)) in entries.iter().enumerate() {
@@ -62,7 +67,7 @@ pub(super) fn flow(file: &str, text: &str, assets: &dyn Assets) -> Result<Draft,
     }
     mark_sensitive(&mut steps);
     let places = entries.into_iter().map(|(_, node)| node.at).collect();
-    Ok(Draft { flow: Flow { name, steps, start, phrases, endless, recorded }, places })
+    Ok(Draft { flow: Flow { name, steps, start, phrases, inputs, endless, recorded }, places })
 }
 
 /// What repeats sensitive digits is as sensitive as what asks for them.
@@ -194,7 +199,7 @@ impl Reader<'_> {
             "menu" => Ok(Kind::Menu(self.menu(body)?)),
             "ask" => Ok(Kind::Ask(Box::new(self.ask(body, fields)?))),
             "collect" => Ok(Kind::Collect(self.collect(body, fields)?)),
-            "transfer" => transfer(body),
+            "transfer" => self.transfer(body),
             _ if body.is_null() => Ok(Kind::HangUp { prompt: Prompt::default() }),
             _ => Ok(Kind::HangUp { prompt: prompt(body)? }),
         }
@@ -360,6 +365,46 @@ impl Reader<'_> {
         })
     }
 
+    fn transfer(&self, body: &Node) -> Result<Kind, FlowError> {
+        let mut fields = body.fields()?;
+        let to = match (fields.take("to"), fields.take("target")) {
+            (Some(node), None) => TransferTo::Name(identifier(&node)?.into()),
+            (None, Some(node)) => TransferTo::Address(address(&node)?),
+            _ => return Err(body.at.error("either `to` (a name of `transfer.targets`) or `target` (an address)")),
+        };
+        let mode = match fields.take("mode") {
+            None => TransferMode::Blind,
+            Some(node) => match node.text()? {
+                "blind" => TransferMode::Blind,
+                "attended" => TransferMode::Attended,
+                other => return Err(node.at.error(format!("blind or attended, found `{other}`"))),
+            },
+        };
+        let ring = fields.take("ring_timeout_s").map_or(Ok(30), |node| node.whole(5, 180))?;
+        let words = prompt(&fields.need("say", "the words before the transfer")?)?;
+        let brief = match fields.take("announce") {
+            Some(node) if mode == TransferMode::Blind => {
+                return Err(node.at.error("`mode: attended`: nobody speaks with the target of a blind transfer"));
+            }
+            Some(node) => prompt(&node)?,
+            None => Prompt::default(),
+        };
+        let mut way = |key: &str| fields.take(key).map(|node| self.target(&node)).transpose();
+        let (busy, no_answer, failed) = (way("on_busy")?, way("on_no_answer")?, way("on_failed")?);
+        let on_failed = failed.unwrap_or(Target::HangUp);
+        fields.finish("to, target, mode, ring_timeout_s, say, announce, on_busy, on_no_answer, on_failed")?;
+        Ok(Kind::Transfer(Box::new(Transfer {
+            prompt: words,
+            to,
+            mode,
+            ring_timeout: Duration::from_secs(ring.into()),
+            brief,
+            on_busy: busy.unwrap_or(on_failed),
+            on_no_answer: no_answer.unwrap_or(on_failed),
+            on_failed,
+        })))
+    }
+
     fn goto(&self, fields: &mut Fields) -> Result<Target, FlowError> {
         self.target(&fields.need("goto", "the name of a step, `self` or `hangup`")?)
     }
@@ -382,10 +427,9 @@ fn step_name(node: &Node, names: &HashMap<String, usize>) -> Result<Target, Flow
     }
 }
 
-fn transfer(body: &Node) -> Result<Kind, FlowError> {
-    let mut fields = body.fields()?;
-    let node = fields.need("target", "a number or SIP address")?;
-    let target = short_text(&node)?;
+/// A number or SIP address.
+fn address(node: &Node) -> Result<Arc<str>, FlowError> {
+    let target = short_text(node)?;
     let number = target.strip_prefix("tel:").unwrap_or(&target);
     let number = number.strip_prefix('+').unwrap_or(number);
     let is_number = (2..=15).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit());
@@ -395,9 +439,7 @@ fn transfer(body: &Node) -> Result<Kind, FlowError> {
     if !is_number && !is_sip {
         return Err(node.at.error("a number such as \"+250788000000\" or an address such as sip:desk@example.org"));
     }
-    let prompt = prompt(&fields.need("say", "the words before the transfer")?)?;
-    fields.finish("target, say")?;
-    Ok(Kind::Transfer { prompt, target })
+    Ok(target)
 }
 
 const KINDS: [&str; 8] = ["say", "menu", "ask", "collect", "play", "transfer", "hangup", "goto"];

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use offhook_media::dtmf::Digit;
 
+use super::transfer::{TransferMode, TransferTo};
 use super::yaml::FlowError;
 use super::{BargeIn, Listening, check, decode};
 use crate::providers::Language;
@@ -21,6 +22,8 @@ pub struct Flow {
     pub(super) steps: Vec<Step>,
     pub(super) start: usize,
     pub(super) phrases: Phrases,
+    /// Variables that are set before the call.
+    pub(super) inputs: Vec<Arc<str>>,
     /// Ways that hear nothing from the caller are not cut after [`super::walk::MAX_UNHEARD_STEPS`].
     pub(super) endless: bool,
     /// Whether its calls are recorded from their beginning, where recording is configured.
@@ -83,6 +86,48 @@ impl Flow {
         self.steps.iter().any(|step| !step.prompts().is_empty())
     }
 
+    /// The names of `transfer.targets` that the flow uses, with the step that does.
+    pub fn transfer_names(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
+        self.steps.iter().filter_map(|step| match &step.kind {
+            Kind::Transfer(transfer) => match &transfer.to {
+                TransferTo::Name(name) => Some((&step.name, name)),
+                TransferTo::Address(_) => None,
+            },
+            _ => None,
+        })
+    }
+
+    /// A flow for the person whom a caller is about to be joined to: what it is about, and then nothing that could
+    /// disturb.
+    pub fn briefing(words: Vec<Cleared>, language: Language) -> Self {
+        let sentence = |text: &Cleared| Template(vec![Piece::Text(text.as_str().to_owned())]);
+        let settings = Settings {
+            barge_in: BargeIn::Off,
+            endpoint: Duration::from_millis(700),
+            language,
+            voice: None,
+            rate: 1.0,
+            temperature: 0.6,
+        };
+        let prompt = Prompt(words.iter().map(sentence).collect());
+        let step =
+            Step { name: "brief".into(), settings, kind: Kind::Brief { prompt }, recording: None, sensitive: false };
+        Self {
+            name: "briefing".into(),
+            steps: vec![step],
+            start: 0,
+            phrases: Phrases::default(),
+            inputs: Vec::new(),
+            endless: true,
+            recorded: false,
+        }
+    }
+
+    /// The variables that whoever places a call with this flow may set.
+    pub fn inputs(&self) -> &[Arc<str>] {
+        &self.inputs
+    }
+
     /// Names of the steps, in the order of the file.
     pub fn step_names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.steps.iter().map(|step| &step.name)
@@ -143,14 +188,28 @@ pub struct Settings {
 
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
-    Say { prompt: Prompt, wait: Option<Duration>, next: Target },
-    Play { sound: Sound, wait: Option<Duration>, next: Target },
+    Say {
+        prompt: Prompt,
+        wait: Option<Duration>,
+        next: Target,
+    },
+    Play {
+        sound: Sound,
+        wait: Option<Duration>,
+        next: Target,
+    },
     Menu(Menu),
     Ask(Box<Ask>),
     Collect(Collect),
     Goto(Target),
-    Transfer { prompt: Prompt, target: Arc<str> },
-    HangUp { prompt: Prompt },
+    Transfer(Box<Transfer>),
+    HangUp {
+        prompt: Prompt,
+    },
+    /// Says its words once and then keeps the line until it is taken away; only made by the program itself.
+    Brief {
+        prompt: Prompt,
+    },
 }
 
 /// Where a step leads.
@@ -234,6 +293,20 @@ pub(super) struct Collect {
     pub next: Target,
 }
 
+/// Hands the call over; each failure has its way on.
+#[derive(Clone, Debug)]
+pub(super) struct Transfer {
+    pub prompt: Prompt,
+    pub to: TransferTo,
+    pub mode: TransferMode,
+    pub ring_timeout: Duration,
+    /// For the target's ears.
+    pub brief: Prompt,
+    pub on_busy: Target,
+    pub on_no_answer: Target,
+    pub on_failed: Target,
+}
+
 /// Sentences, in order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Prompt(pub Vec<Template>);
@@ -258,7 +331,7 @@ impl Prompt {
 }
 
 /// The flow's own words for what may happen at any step.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Phrases {
     pub filler: Prompt,
     pub canned: Prompt,
@@ -266,13 +339,18 @@ pub(super) struct Phrases {
     pub no_match: Prompt,
     pub unheard: Prompt,
     pub goodbye: Prompt,
+    /// The three ways in which a transfer fails.
+    pub busy: Prompt,
+    pub no_answer: Prompt,
+    pub not_reached: Prompt,
     /// Announces a recording, or asks for it; none leaves that to the configuration.
     pub recording: Option<Prompt>,
 }
 
 impl Phrases {
-    pub fn all(&self) -> [&Prompt; 6] {
-        [&self.filler, &self.canned, &self.no_input, &self.no_match, &self.unheard, &self.goodbye]
+    pub fn all(&self) -> [&Prompt; 9] {
+        let Self { filler, canned, no_input, no_match, unheard, goodbye, busy, no_answer, not_reached, .. } = self;
+        [filler, canned, no_input, no_match, unheard, goodbye, busy, no_answer, not_reached]
     }
 }
 
@@ -307,14 +385,18 @@ impl Step {
                 let done = Way { to: collect.next, silent: false, sets: Some(&collect.into) };
                 vec![done, silent(collect.retry.give_up)]
             }
-            Kind::Transfer { .. } | Kind::HangUp { .. } => Vec::new(),
+            Kind::Transfer(transfer) => {
+                [transfer.on_busy, transfer.on_no_answer, transfer.on_failed].into_iter().map(silent).collect()
+            }
+            Kind::HangUp { .. } | Kind::Brief { .. } => Vec::new(),
         }
     }
 
     /// Everything the step may say.
     pub fn prompts(&self) -> Vec<&Prompt> {
         match &self.kind {
-            Kind::Say { prompt, .. } | Kind::Transfer { prompt, .. } | Kind::HangUp { prompt } => vec![prompt],
+            Kind::Say { prompt, .. } | Kind::HangUp { prompt } | Kind::Brief { prompt } => vec![prompt],
+            Kind::Transfer(transfer) => vec![&transfer.prompt, &transfer.brief],
             Kind::Play { .. } | Kind::Goto(_) => Vec::new(),
             Kind::Menu(menu) => menu.retry.prompts(vec![&menu.prompt]),
             Kind::Collect(collect) => collect.retry.prompts(vec![&collect.prompt]),

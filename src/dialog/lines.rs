@@ -58,6 +58,11 @@ impl Catalogue {
         by_prefix.map_or(&self.default, |(_, flow)| flow)
     }
 
+    /// The flow of this name.
+    pub fn flow_named(&self, name: &str) -> Option<&Arc<Flow>> {
+        self.flows.get(name)
+    }
+
     /// Every flow, by name.
     pub fn flows(&self) -> impl Iterator<Item = &Arc<Flow>> {
         self.flows.values()

@@ -14,6 +14,7 @@ pub mod sentence;
 mod sound;
 pub mod speakable;
 pub mod transcript;
+pub mod transfer;
 mod values;
 mod walk;
 mod words;
@@ -33,6 +34,7 @@ pub use consent::RecordingPlan;
 pub use flow::Flow;
 pub use lines::Catalogue;
 pub use runner::{CallFacts, Dialog};
+pub use transfer::{TransferFailure, TransferMode, TransferPlan, TransferTo, waiting_tone};
 pub use yaml::FlowError;
 
 /// Time since the process began; handed in by whoever has a clock.
@@ -106,6 +108,12 @@ pub enum DialogInput {
         text: Cleared,
         in_a_row: u32,
     },
+    /// The transfer that was asked for did not come about.
+    TransferFailed(TransferFailure),
+    /// An operator hands the call over, whatever the flow is at.
+    TransferAsked(Box<TransferPlan>),
+    /// Whoever runs the call speaks the last words; the dialog says nothing more.
+    Closed,
     /// The time given by [`DialogOutput::WakeAt`] has come.
     Timeout,
 }
@@ -127,8 +135,8 @@ pub enum DialogOutput {
     Event { kind: &'static str, detail: Option<Pii<serde_json::Value>> },
     /// The recording of the call changes. Pauses may come before a beginning.
     Recording(RecordingOrder),
-    /// Once all is spoken: hand the call over to this target.
-    Transfer { target: Arc<str> },
+    /// Hand the call over. Ends the call when it comes about; otherwise [`DialogInput::TransferFailed`] follows.
+    Transfer(Box<TransferPlan>),
     /// Once all is spoken: end the call.
     HangUp,
 }
@@ -182,6 +190,9 @@ impl fmt::Debug for DialogInput {
             Self::AnswerEnded => "AnswerEnded",
             Self::AnswerFailed => "AnswerFailed",
             Self::SpeechFailed { .. } => "SpeechFailed",
+            Self::TransferFailed(_) => "TransferFailed",
+            Self::TransferAsked(_) => "TransferAsked",
+            Self::Closed => "Closed",
             Self::Timeout => "Timeout",
         })
     }

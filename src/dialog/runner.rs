@@ -13,6 +13,7 @@ use offhook_media::dtmf::Digit;
 use super::agent::{Answer, History};
 use super::consent::Recording;
 use super::flow::{Flow, Kind, Prompt, Settings, Target};
+use super::transfer::TransferFailure;
 use super::walk::Failure;
 use super::{BargeIn, DialogInput, DialogOutput, Moment, Utterance, sentence, sound};
 use crate::safety::said::{Cleared, clear};
@@ -59,6 +60,8 @@ pub struct Dialog {
     /// Questions in a row that the language model left unanswered.
     pub(super) model_failures: u32,
     pub(super) unheard_steps: u32,
+    /// Made for the first transfer of the call.
+    pub(super) ring_tone: Option<Arc<[i16]>>,
     pub(super) recording: Recording,
     outputs: VecDeque<DialogOutput>,
     wake: Option<Moment>,
@@ -84,6 +87,8 @@ pub(super) enum Phase {
     Hearing { until: Moment, cap: Moment },
     /// For the language model, or for its words to be played.
     Answering(Answer),
+    /// For the transfer to come about, or to fail; `until` is far beyond what the call itself allows it.
+    Transferring { until: Moment },
     /// For nothing: the end was asked for.
     Over,
 }
@@ -109,9 +114,17 @@ impl Dialog {
             deaf_turns: 0,
             model_failures: 0,
             unheard_steps: 0,
+            ring_tone: None,
             outputs: VecDeque::new(),
             wake: None,
         }
+    }
+
+    /// Values that the flow may read, set before the call.
+    #[must_use]
+    pub fn with_variables(mut self, variables: Vec<(Arc<str>, Pii<String>)>) -> Self {
+        self.variables.extend(variables.into_iter().map(|(name, value)| (name, value.into_exposed())));
+        self
     }
 
     /// Feeds one input. What is to be done then comes from [`Dialog::poll`].
@@ -119,6 +132,7 @@ impl Dialog {
         let woken = matches!(input, DialogInput::Timeout);
         match (&self.phase, input) {
             (Phase::Over, _) => return,
+            (_, DialogInput::Closed) => self.close(),
             (Phase::Idle, DialogInput::Started) => self.go(Target::Step(self.flow.start), now),
             (Phase::Idle, DialogInput::Digit(digit)) => self.keep_key(digit),
             (Phase::Idle, _) | (_, DialogInput::Started) => {}
@@ -145,6 +159,7 @@ impl Dialog {
         match &self.phase {
             Phase::Speaking { .. } => true,
             Phase::Answering(answer) => answer.speaking,
+            Phase::Transferring { .. } => true,
             _ => false,
         }
     }
@@ -156,7 +171,7 @@ impl Dialog {
 
     fn react(&mut self, input: DialogInput, now: Moment) {
         match input {
-            DialogInput::Started => {}
+            DialogInput::Started | DialogInput::Closed => {}
             DialogInput::Digit(digit) => self.digit(digit, now),
             DialogInput::CallerSpeaking | DialogInput::Partial(_) => self.caller_speaks(now),
             DialogInput::TurnEnded(words) => self.turn_ended(words.filter(|w| !w.expose().trim().is_empty()), now),
@@ -173,6 +188,8 @@ impl Dialog {
             DialogInput::AnswerEnded => self.answer_ended(now),
             DialogInput::AnswerFailed => self.answer_failed(now),
             DialogInput::SpeechFailed { in_a_row, .. } => self.speech_failed(in_a_row),
+            DialogInput::TransferFailed(failure) => self.transfer_failed(failure, now),
+            DialogInput::TransferAsked(plan) => self.transfer_asked(*plan, now),
             DialogInput::Timeout => self.timeout(now),
         }
     }
@@ -182,6 +199,9 @@ impl Dialog {
     fn digit(&mut self, digit: Digit, now: Moment) {
         self.unheard_steps = 0;
         if self.stray.take().is_some_and(|(stray, until)| stray == digit && now <= until) {
+            return;
+        }
+        if matches!(self.phase, Phase::Transferring { .. }) {
             return;
         }
         if self.barge_in() == BargeIn::Off && self.is_speaking() {
@@ -207,7 +227,10 @@ impl Dialog {
                 self.keep_key(digit);
                 self.go(*next, now);
             }
-            Kind::Goto(_) | Kind::Transfer { .. } | Kind::HangUp { .. } => {}
+            // Its words were cut: it begins all the same.
+            Kind::Transfer(transfer) => self.begin_transfer(transfer, now),
+            Kind::Brief { .. } => self.phase = Phase::Listening { until: now + JOINED_WITHIN },
+            Kind::Goto(_) | Kind::HangUp { .. } => {}
         }
     }
 
@@ -226,6 +249,9 @@ impl Dialog {
     }
 
     fn interrupted(&mut self, now: Moment) {
+        if matches!(self.phase, Phase::Transferring { .. }) {
+            return;
+        }
         self.unheard_steps = 0;
         if let Phase::Answering(answer) = &self.phase
             && !answer.ended
@@ -236,6 +262,9 @@ impl Dialog {
     }
 
     fn turn_ended(&mut self, words: Option<Pii<String>>, now: Moment) {
+        if matches!(self.phase, Phase::Transferring { .. }) {
+            return;
+        }
         if matches!(self.phase, Phase::Speaking { .. } | Phase::Answering(_)) {
             if matches!(self.barge_in(), BargeIn::Off | BargeIn::Digits) && self.is_speaking() {
                 self.held = Some(words);
@@ -273,7 +302,10 @@ impl Dialog {
                 self.carried = words;
                 self.go(*next, now);
             }
-            Kind::Goto(_) | Kind::Transfer { .. } | Kind::HangUp { .. } => {}
+            // Its words were cut: it begins all the same.
+            Kind::Transfer(transfer) => self.begin_transfer(transfer, now),
+            Kind::Brief { .. } => self.phase = Phase::Listening { until: now + JOINED_WITHIN },
+            Kind::Goto(_) | Kind::HangUp { .. } => {}
         }
     }
 
@@ -300,6 +332,7 @@ impl Dialog {
         match &mut self.phase {
             Phase::Speaking { .. } => self.after_speaking(now),
             Phase::Answering(_) => self.answer_spoken(now),
+            Phase::Transferring { .. } => self.ring_back(),
             Phase::Listening { .. } => {
                 if let Some(wait) = self.wait() {
                     self.phase = Phase::Listening { until: now + wait };
@@ -333,7 +366,9 @@ impl Dialog {
                     self.use_turn(words, now);
                 }
             }
-            Kind::Goto(_) | Kind::Transfer { .. } | Kind::HangUp { .. } => {}
+            Kind::Transfer(transfer) => self.begin_transfer(transfer, now),
+            Kind::Brief { .. } => self.briefed(now),
+            Kind::Goto(_) | Kind::HangUp { .. } => {}
         }
     }
 
@@ -364,6 +399,10 @@ impl Dialog {
             Phase::Listening { .. } => self.no_input(now),
             Phase::Hearing { .. } => self.use_turn(None, now),
             Phase::Answering(_) => self.answer_due(now),
+            Phase::Transferring { .. } => {
+                self.event("transfer_lost", None);
+                self.transfer_failed(TransferFailure::Failed, now);
+            }
             Phase::Idle | Phase::Over => {}
         }
     }
@@ -378,7 +417,10 @@ impl Dialog {
             Kind::Say { next, .. } | Kind::Play { next, .. } => self.go(*next, now),
             Kind::Collect(collect) if !self.digits.is_empty() => self.collect_pause(collect, now),
             Kind::Menu(_) | Kind::Collect(_) | Kind::Ask(_) => self.try_again(Failure::NoInput, now),
-            Kind::Goto(_) | Kind::Transfer { .. } | Kind::HangUp { .. } => {}
+            // Nobody took the line away.
+            Kind::Brief { .. } => self.end(),
+            Kind::Transfer(transfer) => self.begin_transfer(transfer, now),
+            Kind::Goto(_) | Kind::HangUp { .. } => {}
         }
     }
 
@@ -386,6 +428,7 @@ impl Dialog {
         match &self.phase {
             Phase::Idle | Phase::Over => None,
             Phase::Speaking { until } | Phase::Listening { until } | Phase::Hearing { until, .. } => Some(*until),
+            Phase::Transferring { until } => Some(*until),
             Phase::Answering(answer) => Some(answer.deadline()),
         }
     }
@@ -425,7 +468,7 @@ impl Dialog {
         self.utter(utterance, now);
     }
 
-    fn stop_speaking(&mut self) {
+    pub(super) fn stop_speaking(&mut self) {
         if matches!(self.phase, Phase::Speaking { .. } | Phase::Answering(_)) {
             self.push(DialogOutput::Abandon);
             self.phase = Phase::Speaking { until: Moment::ZERO };
@@ -435,6 +478,18 @@ impl Dialog {
     pub(super) fn end(&mut self) {
         self.push(DialogOutput::HangUp);
         self.phase = Phase::Over;
+    }
+
+    /// The last words are somebody else's.
+    fn close(&mut self) {
+        self.push(DialogOutput::Abandon);
+        self.phase = Phase::Over;
+    }
+
+    /// Whoever was briefed may be joined to the caller now.
+    pub(super) fn briefed(&mut self, now: Moment) {
+        self.event("briefed", None);
+        self.phase = Phase::Listening { until: now + JOINED_WITHIN };
     }
 
     pub(super) fn settings(&self) -> Option<&Settings> {
@@ -489,6 +544,8 @@ const DEAF_AFTER: u32 = 2;
 /// A turn of the caller without a sign of its end, and at most.
 const HEARING: Duration = Duration::from_secs(15);
 const LONGEST_TURN: Duration = Duration::from_secs(120);
+/// How long a person who was briefed waits for the caller before they are let go.
+const JOINED_WITHIN: Duration = Duration::from_secs(60);
 /// What playing may take beyond the length of what is played.
 const PLAYOUT_MARGIN: Duration = Duration::from_secs(8);
 

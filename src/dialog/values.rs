@@ -32,8 +32,25 @@ pub(super) fn phrases(fields: &mut Fields, language: &Language) -> Result<Phrase
         unheard: take("unheard", "I can't understand words on this line. Please use the keys of your phone.")?,
         goodbye: take("goodbye", "Goodbye.")?,
         recording: own.as_mut().and_then(|fields| fields.take("recording")).map(|n| fixed_prompt(&n)).transpose()?,
+        busy: Prompt::default(),
+        no_answer: Prompt::default(),
+        not_reached: Prompt::default(),
     };
-    own.map_or(Ok(()), |fields| fields.finish("filler, canned, no_input, no_match, unheard, goodbye, recording"))?;
+    // In another language a failed transfer has words of its own only where the flow gives them.
+    let english = language.primary() == "en";
+    let mut outcome = |key: &str, usual: &str| match own.as_mut().and_then(|fields| fields.take(key)) {
+        Some(node) => fixed_prompt(&node),
+        None if english => Ok(Prompt(vec![Template(vec![Piece::Text(usual.to_owned())])])),
+        None => Ok(Prompt::default()),
+    };
+    let phrases = Phrases {
+        busy: outcome("busy", "I am sorry, the line is busy.")?,
+        no_answer: outcome("no_answer", "I am sorry, nobody answers.")?,
+        not_reached: outcome("not_reached", "I am sorry, I could not connect you.")?,
+        ..phrases
+    };
+    let known = "filler, canned, no_input, no_match, unheard, goodbye, busy, no_answer, not_reached, recording";
+    own.map_or(Ok(()), |fields| fields.finish(known))?;
     Ok(phrases)
 }
 

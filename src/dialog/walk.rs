@@ -58,10 +58,15 @@ impl Dialog {
                     return named;
                 }
             }
-            Kind::Transfer { prompt, target } => {
+            Kind::Transfer(transfer) => {
+                self.say(&transfer.prompt, now);
+                return None;
+            }
+            Kind::Brief { prompt } => {
                 self.say(prompt, now);
-                self.push(DialogOutput::Transfer { target: Arc::clone(target) });
-                self.phase = Phase::Over;
+                if prompt.0.is_empty() {
+                    self.briefed(now);
+                }
                 return None;
             }
             Kind::HangUp { prompt } => {

@@ -17,8 +17,8 @@ pub fn raise_limit(calls: usize) {
     }
 }
 
-/// The line to the caller, a recogniser, and a voice or a model.
-const PER_CALL: u64 = 3;
+/// The line to the caller and its reports, a recogniser, and a voice or a model.
+const PER_CALL: u64 = 4;
 
 /// Listeners, the store, HTTP clients, logs.
 const OTHERS: u64 = 128;

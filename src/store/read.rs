@@ -11,6 +11,12 @@ pub struct CallRow {
     pub id: CallId,
     /// A `Via::as_str`, or `unknown` when the start of the call was lost.
     pub via: String,
+    /// A `Direction::as_str`.
+    pub direction: String,
+    /// The trunk that carried a call of ours, once it has ended.
+    pub trunk: Option<String>,
+    /// How the last transfer ended.
+    pub transfer: Option<String>,
     /// The number that was called, masked unless it is short or numbers are kept.
     pub called: Pii<String>,
     /// Who called: a pseudonym with the last two digits, unless numbers are kept.

@@ -63,6 +63,23 @@ impl Via {
     }
 }
 
+/// Who called whom.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Direction {
+    #[default]
+    Inbound,
+    Outbound,
+}
+
+impl Direction {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+        }
+    }
+}
+
 /// Why a call ended, as the record keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum EndReason {
@@ -70,8 +87,24 @@ pub enum EndReason {
     CallerHungUp,
     /// The flow reached its end.
     FlowHungUp,
-    /// The flow announced a transfer and let the call go.
+    /// The caller was handed over, and the far side has said so.
     Transferred,
+    /// Whom we had called hung up.
+    CalleeHungUp,
+    /// Whom we called is busy (486, 600).
+    Busy,
+    /// Whom we called did not answer in time (408, 480, or our own limit).
+    NoAnswer,
+    /// Whom we called, or whoever carries calls there, refused (403, 603 and other refusals).
+    Rejected,
+    /// There was no way to whom we called (404, 503, no route, no answer from the next hop).
+    Unreachable,
+    /// No codec, no key or no address was agreed on.
+    NoMedia,
+    /// The far side no longer refreshed the session (RFC 4028).
+    SessionExpired,
+    /// The far side held the call for longer than is allowed.
+    HeldTooLong,
     /// The caller gave up before the call was answered.
     Cancelled,
     /// No audio arrived for the configured time.
@@ -102,6 +135,14 @@ impl EndReason {
             Self::CallerHungUp => "caller_hung_up",
             Self::FlowHungUp => "flow_hung_up",
             Self::Transferred => "transferred",
+            Self::CalleeHungUp => "callee_hung_up",
+            Self::Busy => "busy",
+            Self::NoAnswer => "no_answer",
+            Self::Rejected => "rejected",
+            Self::Unreachable => "unreachable",
+            Self::NoMedia => "no_media",
+            Self::SessionExpired => "session_expired",
+            Self::HeldTooLong => "held_too_long",
             Self::Cancelled => "cancelled",
             Self::MediaTimeout => "media_timeout",
             Self::TransportLost => "transport_lost",
@@ -160,12 +201,41 @@ pub struct CallEvent {
 /// What the store is told.
 #[derive(Clone, Debug)]
 pub enum Record {
-    CallStarted { call: CallId, at: Timestamp, via: Via, called: String, caller: Pii<String>, flow: Arc<str> },
-    Turn { call: CallId, at: Timestamp, turn: Box<TurnRecord> },
-    Event { call: CallId, at: Timestamp, event: CallEvent },
-    CallEnded { call: CallId, at: Timestamp, reason: EndReason, summary: CallSummary },
-    RecordingBegan { call: CallId, at: Timestamp, began: RecordingBegan },
-    RecordingEnded { call: CallId, at: Timestamp, ended: Box<RecordingEnded> },
+    CallStarted {
+        call: CallId,
+        at: Timestamp,
+        via: Via,
+        direction: Direction,
+        called: String,
+        caller: Pii<String>,
+        flow: Arc<str>,
+    },
+    Turn {
+        call: CallId,
+        at: Timestamp,
+        turn: Box<TurnRecord>,
+    },
+    Event {
+        call: CallId,
+        at: Timestamp,
+        event: CallEvent,
+    },
+    CallEnded {
+        call: CallId,
+        at: Timestamp,
+        reason: EndReason,
+        summary: CallSummary,
+    },
+    RecordingBegan {
+        call: CallId,
+        at: Timestamp,
+        began: RecordingBegan,
+    },
+    RecordingEnded {
+        call: CallId,
+        at: Timestamp,
+        ended: Box<RecordingEnded>,
+    },
 }
 
 /// Which recording of a call it is; its file is named after both.
@@ -282,6 +352,13 @@ pub struct CallSummary {
     pub jitter_ms: f64,
     /// Ticks later than 5 ms.
     pub late_ticks: u64,
+    pub holds: u32,
+    /// All holds together.
+    pub held_ms: f64,
+    /// How the last transfer of the call ended: `ok`, `busy`, `no_answer` ... None where none was tried.
+    pub transfer: Option<&'static str>,
+    /// The trunk that carried a call of ours.
+    pub trunk: Option<Arc<str>>,
     pub quality: Box<Quality>,
 }
 

@@ -18,11 +18,38 @@ use crate::telemetry::scrub::{DIGITS, NUMBER, scrub};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "row", rename_all = "snake_case")]
 pub(super) enum Row {
-    Started { call: String, at: String, via: String, called: String, caller: String, flow: String },
+    Started {
+        call: String,
+        at: String,
+        via: String,
+        #[serde(default = "inbound")]
+        direction: String,
+        called: String,
+        caller: String,
+        flow: String,
+    },
     Turn(Box<Turn>),
-    Event { id: String, call: String, at: String, at_ms: f64, kind: String, detail: Option<String> },
-    Ended { call: String, at: String, reason: String, summary: Summary },
-    RecordingBegan { call: String, at: String, number: u32, format: String, consent: String },
+    Event {
+        id: String,
+        call: String,
+        at: String,
+        at_ms: f64,
+        kind: String,
+        detail: Option<String>,
+    },
+    Ended {
+        call: String,
+        at: String,
+        reason: String,
+        summary: Summary,
+    },
+    RecordingBegan {
+        call: String,
+        at: String,
+        number: u32,
+        format: String,
+        consent: String,
+    },
     RecordingEnded(Box<Recording>),
 }
 
@@ -101,6 +128,14 @@ pub(super) struct Summary {
     pub concealed_ms: i64,
     pub jitter_ms: f64,
     pub late_ticks: i64,
+    #[serde(default)]
+    pub holds: i64,
+    #[serde(default)]
+    pub held_ms: f64,
+    #[serde(default)]
+    pub transfer: Option<String>,
+    #[serde(default)]
+    pub trunk: Option<String>,
     // Rows that an older version left in the spool know nothing of these.
     #[serde(default)]
     pub loss_percent: Option<f64>,
@@ -133,10 +168,11 @@ impl Privacy {
     /// The record as it is kept.
     pub(super) fn row(&self, record: Record) -> Row {
         match record {
-            Record::CallStarted { call, at, via, called, caller, flow } => Row::Started {
+            Record::CallStarted { call, at, via, direction, called, caller, flow } => Row::Started {
                 call: call.to_string(),
                 at: time(at),
                 via: via.as_str().to_owned(),
+                direction: direction.as_str().to_owned(),
                 called: if is_short(&called) { called } else { self.number(&called) },
                 caller: self.number(caller.expose()),
                 flow: flow.to_string(),
@@ -296,6 +332,10 @@ fn summary_row(summary: &CallSummary) -> Summary {
         concealed_ms: whole(summary.concealed_ms),
         jitter_ms: figure(Some(summary.jitter_ms)).unwrap_or_default(),
         late_ticks: whole(summary.late_ticks),
+        holds: summary.holds.into(),
+        held_ms: figure(Some(summary.held_ms)).unwrap_or_default(),
+        transfer: summary.transfer.map(str::to_owned),
+        trunk: summary.trunk.as_deref().map(str::to_owned),
         loss_percent: figure(quality.loss_percent),
         far_loss_percent: figure(quality.far_loss_percent),
         round_trip_ms: figure(quality.round_trip_ms),
@@ -304,6 +344,11 @@ fn summary_row(summary: &CallSummary) -> Summary {
         codec: quality.codec.clone(),
         srtp: quality.srtp.clone(),
     }
+}
+
+/// What a row of before directions were kept is about.
+fn inbound() -> String {
+    "inbound".to_owned()
 }
 
 /// Cuts a text that no caller could have said in a turn, so that one row stays small.
@@ -323,7 +368,7 @@ const LONGEST_TEXT: usize = 16 * 1024;
 mod tests {
     use std::sync::Arc;
 
-    use super::super::record::Via;
+    use super::super::record::{Direction, Via};
     use super::*;
 
     fn privacy(keep: bool) -> Privacy {
@@ -335,6 +380,7 @@ mod tests {
             call: CallId::from_uuid(Uuid::from_u128(1)),
             at: Timestamp::UNIX_EPOCH,
             via: Via::Sip,
+            direction: Direction::Inbound,
             called: called.to_owned(),
             caller: Pii::new(caller.to_owned()),
             flow: Arc::from("clinic"),

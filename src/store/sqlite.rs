@@ -201,8 +201,8 @@ async fn insert(batch: &mut SqliteConnection, row: &Row) -> Result<bool, sqlx::E
 
 async fn put(batch: &mut SqliteConnection, row: &Row) -> Result<bool, sqlx::Error> {
     let statement = match row {
-        Row::Started { call, at, via, called, caller, flow } => {
-            sqlx::query(START_CALL).bind(call).bind(via).bind(called).bind(caller).bind(flow).bind(at)
+        Row::Started { call, at, via, direction, called, caller, flow } => {
+            sqlx::query(START_CALL).bind(call).bind(via).bind(direction).bind(called).bind(caller).bind(flow).bind(at)
         }
         Row::Turn(turn) => bind_turn(turn),
         Row::Event { id, call, at, at_ms, kind, detail } => {
@@ -250,6 +250,10 @@ fn bind_end<'a>(call: &'a str, at: &'a str, reason: &'a str, summary: &'a Summar
         .bind(summary.concealed_ms)
         .bind(summary.jitter_ms)
         .bind(summary.late_ticks)
+        .bind(summary.holds)
+        .bind(summary.held_ms)
+        .bind(&summary.transfer)
+        .bind(&summary.trunk)
         .bind(summary.loss_percent)
         .bind(summary.far_loss_percent)
         .bind(summary.round_trip_ms)
@@ -275,6 +279,8 @@ fn call_row(row: &SqliteRow) -> Result<CallRow, sqlx::Error> {
         concealed_ms: count("concealed_ms")?,
         jitter_ms: ms("jitter_ms")?,
         late_ticks: count("late_ticks")?,
+        holds: small("holds")?,
+        held_ms: ms("held_ms")?,
         quality: Box::new(Quality {
             loss_percent: row.try_get("loss_percent")?,
             far_loss_percent: row.try_get("far_loss_percent")?,
@@ -284,10 +290,14 @@ fn call_row(row: &SqliteRow) -> Result<CallRow, sqlx::Error> {
             codec: row.try_get("codec")?,
             srtp: row.try_get("srtp")?,
         }),
+        ..CallSummary::default()
     };
     Ok(CallRow {
         id: CallId::parse(row.try_get("id")?).map_err(unexpected)?,
         via: row.try_get("via")?,
+        direction: row.try_get("direction")?,
+        trunk: row.try_get("trunk")?,
+        transfer: row.try_get("transfer")?,
         called: Pii::new(row.try_get("called")?),
         caller: Pii::new(row.try_get("caller")?),
         flow: row.try_get("flow")?,
@@ -376,13 +386,15 @@ const MISMATCH_CODE: i32 = 20;
 const NOT_A_DATABASE_CODE: i32 = 26;
 
 const PROBE: &str = "SELECT 1 FROM schema_version LIMIT 1";
-const START_CALL: &str = "INSERT INTO calls (id, via, called, caller, flow, started_at) VALUES (?, ?, ?, ?, ?, ?) \
-     ON CONFLICT (id) DO UPDATE SET via = excluded.via, called = excluded.called, caller = excluded.caller, \
+const START_CALL: &str = "INSERT INTO calls (id, via, direction, called, caller, flow, started_at) \
+     VALUES (?, ?, ?, ?, ?, ?, ?) \
+     ON CONFLICT (id) DO UPDATE SET via = excluded.via, direction = excluded.direction, called = excluded.called, caller = excluded.caller, \
      flow = excluded.flow, started_at = excluded.started_at WHERE via = 'unknown'";
 const ENSURE_CALL: &str = "INSERT INTO calls (id, via, called, caller, flow, started_at) \
      VALUES (?, 'unknown', '', '', '', ?) ON CONFLICT (id) DO NOTHING";
 const END_CALL: &str = "UPDATE calls SET ended_at = ?, end_reason = ?, duration_ms = ?, turns = ?, barge_ins = ?, \
      frames_sent = ?, frames_received = ?, packets_lost = ?, concealed_ms = ?, jitter_ms = ?, late_ticks = ?, \
+     holds = ?, held_ms = ?, transfer = ?, trunk = ?, \
      loss_percent = ?, far_loss_percent = ?, round_trip_ms = ?, r_factor = ?, mos = ?, codec = ?, srtp = ? \
      WHERE id = ? AND ended_at IS NULL";
 const ADD_TURN: &str = "INSERT INTO user_sessions (call_id, number, at, step, caller_words, keys_pressed, heard, \

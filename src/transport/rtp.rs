@@ -10,6 +10,7 @@ mod source;
 mod watch;
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use offhook_media::dtmf::Digit;
@@ -20,11 +21,11 @@ use offhook_media::rtp::is_rtcp;
 use offhook_media::srtp::{SrtpReceiver, SrtpSender, Suite};
 use offhook_media::{FRAME, FRAME_MS, Frame};
 use rand::RngExt;
-use tokio::sync::mpsc;
 
 use super::ports::RtpPort;
+use super::signalling::{FromLeg, Signalling};
 use crate::call::Moment;
-use crate::call::leg::{Leg, LegEvent, LegStats};
+use crate::call::leg::{HandOver, Leg, LegEvent, LegStats};
 use crate::clock;
 use crate::queue::Receiver;
 use crate::store::record::EndReason;
@@ -32,10 +33,6 @@ use reports::{Identity, Reports};
 use socket::Wall;
 use source::{Head, Source};
 use watch::Watch;
-
-/// What the signalling beside the leg is told: end the call of this name, which is the signalling's own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HangUp(pub u64);
 
 /// The media of a call, as an offer and its answer agreed on it.
 #[derive(Debug)]
@@ -110,7 +107,7 @@ pub struct RtpLeg {
     receives: bool,
     /// When the caller's last packet came.
     last_packet: Moment,
-    signalling: mpsc::Sender<HangUp>,
+    signalling: Signalling,
     call: u64,
     sent: u64,
     strangers: u64,
@@ -125,7 +122,7 @@ impl RtpLeg {
         port: RtpPort,
         agreed: Turnabout,
         orders: Receiver<Order>,
-        signalling: mpsc::Sender<HangUp>,
+        signalling: Signalling,
         call: u64,
     ) -> std::io::Result<Self> {
         socket::stamp_arrivals(&port.socket)?;
@@ -352,12 +349,18 @@ impl Leg for RtpLeg {
         FAR_BUFFER
     }
 
+    fn transfer(&mut self, over: &HandOver) -> bool {
+        let call = self.call;
+        self.signalling.ask(match over {
+            HandOver::Refer { to } => FromLeg::Refer { call, to: Arc::clone(to) },
+            HandOver::Join { target } => FromLeg::Join { call, target: *target },
+        })
+    }
+
     fn hang_up(&mut self, _reason: &EndReason) {
         let (remote, secure) = (self.source.remote(), self.secure.as_deref_mut());
         self.reports.farewell(&self.port.socket, remote, secure, &self.outbound, clock::now());
-        // The inbox holds the ends of thousands of calls at once; beyond that the far side, which hears nothing any
-        // more, is left to hang up itself.
-        let _ = self.signalling.try_send(HangUp(self.call));
+        self.signalling.hang_up(self.call);
     }
 
     fn stats(&self) -> LegStats {

@@ -15,17 +15,23 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::ports::PortPool;
-use super::rtp::HangUp;
+use super::signalling::{FromLeg, Signalling};
 use crate::call::reception::Reception;
 use crate::clock;
 use crate::config::{RtpConfig, SipConfig};
 use calls::Calls;
 use media::{MediaDesk, MediaSettings};
+use place::{Dial, SipDialer};
+use routes::Direct;
 use streams::{FromStream, Streams};
 
 mod calls;
+mod ends;
 mod guard;
 pub mod media;
+mod place;
+mod refer;
+mod routes;
 mod streams;
 
 /// The running transport; its tasks end when this is dropped.
@@ -52,10 +58,13 @@ impl SipServer {
         let (udp, tcp) = bind(config.listen).await?;
         let address = udp.local_addr().map_err(|e| format!("sip.listen: {e}"))?;
         let (streams, from_streams) = Streams::new(address, config.max_connections);
-        let (signalling, hang_ups) = mpsc::channel(HANG_UPS);
-        let media = MediaSettings::new(rtp, config.external_address);
-        let media = MediaDesk::new(ports, media_address, signalling, media);
-        let calls = Calls::new(reception, media, config.retry_after_s);
+        let (signalling, from_legs) = Signalling::new(FROM_LEGS);
+        let (dialer, dials) = SipDialer::new(Arc::clone(&reception), signalling.clone());
+        reception.services().dialers.set(Arc::new(dialer));
+        let settings = MediaSettings::new(rtp, config.external_address);
+        let media = MediaDesk::new(ports, media_address, signalling.clone(), settings);
+        let routes = Box::new(Direct { local: address, user: config.user_agent.to_lowercase() });
+        let calls = Calls::new(reception, media, signalling, routes, config.retry_after_s);
         let driver = Driver {
             endpoint: Endpoint::new(endpoint_config(config), seed),
             udp,
@@ -64,7 +73,7 @@ impl SipServer {
             calls,
         };
         let (finish, finished) = oneshot::channel();
-        let driver = tokio::spawn(driver.run(from_streams, hang_ups, finished));
+        let driver = tokio::spawn(driver.run(Inboxes { from_streams, from_legs, dials }, finished));
         let accept = tokio::spawn(streams::accept(tcp, streams));
         Ok(Self { address, driver, accept, finish: Some(finish) })
     }
@@ -92,8 +101,8 @@ impl Drop for SipServer {
     }
 }
 
-/// Ends of calls that may wait for the driver: all calls of a server at once.
-const HANG_UPS: usize = 8192;
+/// What legs say that may wait for the driver: the ends of all calls of a server at once.
+const FROM_LEGS: usize = 8192;
 
 /// Ports tried when any free one will do.
 const FREE_PORT_TRIES: u32 = 16;
@@ -107,6 +116,13 @@ const BATCH: usize = 32;
 /// Without anything to wait for, the driver looks again after this long.
 const IDLE: Duration = Duration::from_secs(3600);
 
+/// What the driver waits for beside its sockets and the clock.
+struct Inboxes {
+    from_streams: mpsc::Receiver<FromStream>,
+    from_legs: mpsc::Receiver<FromLeg>,
+    dials: mpsc::Receiver<Dial>,
+}
+
 struct Driver {
     endpoint: Endpoint,
     udp: UdpSocket,
@@ -116,12 +132,7 @@ struct Driver {
 }
 
 impl Driver {
-    async fn run(
-        mut self,
-        mut from_streams: mpsc::Receiver<FromStream>,
-        mut hang_ups: mpsc::Receiver<HangUp>,
-        mut finish: oneshot::Receiver<()>,
-    ) {
+    async fn run(mut self, mut inboxes: Inboxes, mut finish: oneshot::Receiver<()>) {
         let mut datagram = vec![0; MAX_DATAGRAM];
         let mut finishing = false;
         while !(finishing && self.calls.is_empty() && self.endpoint.calls() == 0) {
@@ -129,16 +140,27 @@ impl Driver {
             let wait = due.map_or(IDLE, |at| at.saturating_sub(clock::now()));
             tokio::select! {
                 received = self.udp.recv_from(&mut datagram) => self.datagrams(received, &mut datagram).await,
-                Some(message) = from_streams.recv() => self.stream(message),
-                Some(hang_up) = hang_ups.recv() => {
-                    if let Some(command) = self.calls.hung_up(hang_up) {
-                        self.endpoint.handle(Input::Command(command), clock::now());
-                    }
+                Some(message) = inboxes.from_streams.recv() => self.stream(message),
+                Some(message) = inboxes.from_legs.recv() => {
+                    let commands = self.calls.leg_says(message);
+                    self.command(commands);
+                }
+                Some(dial) = inboxes.dials.recv() => {
+                    let commands = self.calls.dial(dial);
+                    self.command(commands);
                 }
                 _ = &mut finish, if !finishing => finishing = true,
                 () = tokio::time::sleep(wait) => self.endpoint.handle(Input::Timeout, clock::now()),
             }
+            let kept = self.calls.sweep();
+            self.command(kept);
             self.drain().await;
+        }
+    }
+
+    fn command(&mut self, commands: Vec<Command>) {
+        for command in commands {
+            self.endpoint.handle(Input::Command(command), clock::now());
         }
     }
 
@@ -184,9 +206,8 @@ impl Driver {
             match output {
                 Output::Transmit { flow, bytes } => self.transmit(flow, bytes).await,
                 Output::Event(event) => {
-                    for command in self.obey(event) {
-                        self.endpoint.handle(Input::Command(command), clock::now());
-                    }
+                    let commands = self.obey(event);
+                    self.command(commands);
                 }
             }
         }
@@ -205,19 +226,20 @@ impl Driver {
     fn obey(&mut self, event: Event) -> Vec<Command> {
         match event {
             Event::Incoming { call, flow, invite } => self.calls.incoming(call, &flow, &invite),
-            Event::Confirmed { call, .. } => self.calls.confirmed(call),
+            Event::Confirmed { call, sdp } => self.calls.confirmed(call, sdp.as_deref()),
+            Event::Progress { call, status, .. } => self.calls.progress(call, status),
+            Event::Answered { call, sdp, remote } => self.calls.answered(call, sdp.as_deref(), &remote),
+            Event::ReferProgress { call, status, done } => self.calls.refer_progress(call, status, done),
+            Event::ReferRefused { call, status } => self.calls.refer_refused(call, status),
             Event::Reinvite { call, offer } => self.calls.reinvite(call, offer.as_deref()),
             Event::Info { call, content_type, body } => self.calls.info(call, &content_type, body.reveal()),
             Event::Ended { call, cause, .. } => self.calls.ended(call, cause),
             // Nobody may send us anywhere: a stranger's transfer would be called at our cost.
             Event::Referred { call, .. } => vec![Command::AnswerRefer { call, answer: Err(403) }],
-            Event::Registration { .. }
-            | Event::Pong { .. }
-            | Event::Progress { .. }
-            | Event::Answered { .. }
-            | Event::ReinviteAnswered { .. }
-            | Event::ReferProgress { .. }
-            | Event::ReferRefused { .. } => Vec::new(),
+            Event::ReinviteAnswered { call, answer } => {
+                self.calls.reinvite_answered(call, answer.ok().flatten().as_deref())
+            }
+            Event::Registration { .. } | Event::Pong { .. } => Vec::new(),
         }
     }
 }

@@ -102,6 +102,11 @@ impl Floor {
         stops.then(|| self.stop(now))
     }
 
+    /// The caller cannot be heard any more: whatever they were saying has ended.
+    pub const fn caller_leaves(&mut self) {
+        self.caller = Caller::Silent;
+    }
+
     /// When [`Floor::timeout`] is due.
     pub fn deadline(&self) -> Option<Moment> {
         match self.caller {

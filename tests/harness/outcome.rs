@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use offhook::call::Moment;
 use offhook::call::core::Counts;
+use offhook::call::transfer::Order;
 use offhook::providers::{ReplyRequest, Role};
 use offhook::store::record::{CallEvent, EndReason, TurnRecord};
 use offhook::turn::floor::Holder;
@@ -33,6 +34,8 @@ pub struct Outcome {
     /// At the caller's ear.
     pub heard: Vec<Slice>,
     pub clears: Vec<Moment>,
+    /// What was ordered for a transfer.
+    pub orders: Vec<(Moment, Order)>,
     pub asked: Vec<Asked>,
     pub questions: Vec<Question>,
     pub turns: Vec<(Moment, TurnRecord)>,
@@ -52,6 +55,7 @@ impl Outcome {
             sent: Vec::new(),
             heard: Vec::new(),
             clears: Vec::new(),
+            orders: Vec::new(),
             asked: Vec::new(),
             questions: Vec::new(),
             turns: Vec::new(),
@@ -79,6 +83,7 @@ impl Outcome {
         (self.sent, self.heard, self.clears, self.counts) = (line.sent, line.heard, line.clears, counts);
         self.sent.iter_mut().chain(&mut self.heard).for_each(|slice| from(&mut slice.at));
         self.clears.iter_mut().for_each(from);
+        self.orders.iter_mut().for_each(|(at, _)| from(at));
         self.asked.iter_mut().for_each(|asked| from(&mut asked.at));
         self.questions.iter_mut().for_each(|question| from(&mut question.at));
         self.turns.iter_mut().for_each(|(at, _)| from(at));

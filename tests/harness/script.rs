@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use offhook::call::core::{Call, CallInput, CallOutput, CallSetup};
+use offhook::call::core::{Call, CallInput, CallOutput, CallSetup, Opening};
 use offhook::call::leg::{Leg, LegEvent};
+use offhook::call::transfer::{Order, TransferEvent};
 use offhook::call::{Moment, TurnId};
 use offhook::dialog::flow::NoAssets;
 use offhook::dialog::{CallFacts, Catalogue, Dialog, Flow};
@@ -45,9 +46,16 @@ pub fn script(name: &'static str) -> Script {
         late_vendors: false,
         longest: Duration::from_secs(1800),
         no_media: Duration::from_secs(60),
+        longest_hold: Duration::from_secs(300),
+        opening: Opening::Inbound,
+        ring_timeout: None,
+        transfer: vec![(ms(20), TransferEvent::Accepted), (ms(2000), TransferEvent::Finished(200))],
         until: Duration::from_secs(30),
     }
 }
+
+/// Events with the time between the asking and each.
+pub type FarSide = Vec<(Duration, TransferEvent)>;
 
 /// See [`script`]. All times count from the connection.
 pub struct Script {
@@ -68,6 +76,10 @@ pub struct Script {
     late_vendors: bool,
     longest: Duration,
     no_media: Duration,
+    longest_hold: Duration,
+    opening: Opening,
+    ring_timeout: Option<Duration>,
+    transfer: FarSide,
     until: Moment,
 }
 
@@ -176,6 +188,25 @@ impl Script {
         self
     }
 
+    pub const fn longest_hold(mut self, longest: Duration) -> Self {
+        self.longest_hold = longest;
+        self
+    }
+
+    /// A call of ours, answered at `answered` if at all.
+    pub fn outbound(mut self, wait_for_hello: bool, ring_timeout: Duration, answered: Option<Moment>) -> Self {
+        self.opening = Opening::Outbound { wait_for_hello };
+        self.ring_timeout = Some(ring_timeout);
+        self.connected = answered;
+        self
+    }
+
+    /// What becomes of each transfer that is asked for, counted from the asking. Unless told, it succeeds after 2 s.
+    pub fn far_side(mut self, events: FarSide) -> Self {
+        self.transfer = events;
+        self
+    }
+
     pub const fn longest(mut self, longest: Duration) -> Self {
         self.longest = longest;
         self
@@ -212,6 +243,7 @@ struct Stage {
     voices: BTreeMap<usize, Voice>,
     models: Vec<Model>,
     late_vendors: bool,
+    transfer: FarSide,
     sentences: usize,
     outcome: Outcome,
 }
@@ -231,7 +263,9 @@ impl Stage {
             turn: TurnConfig::default(),
             longest: script.longest,
             no_media: script.no_media,
+            longest_hold: script.longest_hold,
             has_ears: script.has_ears,
+            opening: script.opening,
         });
         let mut line = Line::new(ORIGIN, script.network, script.seed);
         for Sound { at, samples } in script.sounds {
@@ -250,12 +284,14 @@ impl Stage {
             voices: script.voices,
             models: script.models,
             late_vendors: script.late_vendors,
+            transfer: script.transfer,
             sentences: 0,
             outcome: Outcome::new(script.name),
         };
         stage.models.reverse();
+        let placed = script.ring_timeout.map(|ring_timeout| (ms(0), CallInput::Placed { ring_timeout, trunk: None }));
         let connected = script.connected.map(|at| (at, CallInput::Connected));
-        for (at, input) in connected.into_iter().chain(script.inputs) {
+        for (at, input) in placed.into_iter().chain(connected).chain(script.inputs) {
             stage.expect(ORIGIN + at, input);
         }
         stage
@@ -324,6 +360,13 @@ impl Stage {
                     due.into_iter().for_each(|(at, input)| self.expect(at, input));
                 }
                 CallOutput::Abandon(turn) => self.abandon(turn),
+                CallOutput::Transfer { order, .. } => {
+                    self.outcome.orders.push((now, order.clone()));
+                    if matches!(order, Order::Refer | Order::Call) {
+                        let due = self.transfer.clone();
+                        due.into_iter().for_each(|(after, event)| self.expect(now + after, CallInput::Transfer(event)));
+                    }
+                }
                 CallOutput::Clear => self.line.clear(now),
                 CallOutput::Turn(turn) => self.outcome.turns.push((now, *turn)),
                 CallOutput::Event(event) => self.outcome.events.push((now, event)),
@@ -367,10 +410,6 @@ fn turn_of(input: &CallInput) -> Option<TurnId> {
         | CallInput::Answer { turn, .. }
         | CallInput::AnswerEnded { turn }
         | CallInput::AnswerFailed { turn, .. } => Some(*turn),
-        CallInput::Connected
-        | CallInput::Digit(_)
-        | CallInput::HungUp(_)
-        | CallInput::Heard(_)
-        | CallInput::Recording(_) => None,
+        _ => None,
     }
 }

@@ -3,6 +3,7 @@
 mod audio;
 mod callers;
 mod dialogs;
+mod encrypted;
 mod network;
 mod proxy;
 mod strangers;

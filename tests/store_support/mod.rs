@@ -101,6 +101,7 @@ pub fn started(call: CallId) -> Record {
         call,
         at: at(0),
         via: Via::Twilio,
+        direction: offhook::store::record::Direction::Inbound,
         called: "1000".into(),
         caller: Pii::new("+250788123456".into()),
         flow: "clinic".into(),

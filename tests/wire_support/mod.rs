@@ -63,6 +63,20 @@ impl Host {
         Self { server: Some(server), sip: at.sip, http: at.http, data }
     }
 
+    /// A server without a voice whose every line has this flow.
+    pub async fn with_flow(flow: &str, adjust: impl FnOnce(&mut Config)) -> Self {
+        Self::start(|config| {
+            let dir = config.data.dir.with_extension("flows");
+            for (folder, name, text) in [("flows", "flow", flow), ("lines", "line", "default: true\nflow: desk\n")] {
+                std::fs::create_dir_all(dir.join(folder)).unwrap();
+                std::fs::write(dir.join(folder).join(name).with_extension("yaml"), text).unwrap();
+            }
+            config.flows.dir = dir;
+            adjust(config);
+        })
+        .await
+    }
+
     /// Calls that hold a place.
     pub fn calls(&self) -> u32 {
         self.server.as_ref().map_or(0, Server::calls)
@@ -170,6 +184,7 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.data);
+        let _ = std::fs::remove_dir_all(self.data.with_extension("flows"));
     }
 }
 

@@ -112,6 +112,12 @@ impl Phone {
         Self::new(Line::Tcp(stream, Vec::new()), local, host.sip).await
     }
 
+    /// A telephone behind a socket that there is already.
+    pub async fn on(socket: UdpSocket, host: &Host) -> Self {
+        let local = socket.local_addr().unwrap();
+        Self::new(Line::Udp(socket), local, host.sip).await
+    }
+
     async fn new(line: Line, local: SocketAddr, server: SocketAddr) -> Self {
         let media = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let unique: u64 = rand::random();
@@ -156,6 +162,73 @@ impl Phone {
     pub fn invite(&mut self, number: &str, sdp: &str) -> String {
         self.number = number.to_owned();
         self.request("INVITE", &["Content-Type: application/sdp"], sdp)
+    }
+
+    /// An INVITE with further header lines.
+    pub fn invite_with(&mut self, number: &str, extra: &[&str], sdp: &str) -> String {
+        self.number = number.to_owned();
+        let lines: Vec<&str> = extra.iter().copied().chain(["Content-Type: application/sdp"]).collect();
+        self.request("INVITE", &lines, sdp)
+    }
+
+    /// An INVITE that leaves the offer to the server.
+    pub fn invite_without_offer(&mut self, number: &str) -> String {
+        self.number = number.to_owned();
+        self.request("INVITE", &[], "")
+    }
+
+    /// The ACK of a 200, with the answer to the offer in it.
+    pub async fn ack_with(&mut self, sdp: &str) {
+        self.branch = self.branch.wrapping_add(1);
+        let ack = self.same_transaction("ACK", &["Content-Type: application/sdp"], sdp);
+        self.send(&ack).await;
+    }
+
+    /// Waits until the server calls; gives its INVITE.
+    pub async fn is_called(&mut self) -> Heard {
+        loop {
+            let heard = self.hear().await;
+            if heard.is_request("INVITE") {
+                self.call_id = heard.header("Call-ID").unwrap().to_owned();
+                return heard;
+            }
+        }
+    }
+
+    /// Answers a request of the server.
+    pub async fn answer(&mut self, request: &Heard, status: &str, sdp: &str) {
+        let kept: String = ["Via", "From", "Call-ID", "CSeq"]
+            .map(|name| format!("{name}: {}\r\n", request.header(name).unwrap()))
+            .concat();
+        let (to, tag, local) = (request.header("To").unwrap(), &self.from_tag, self.local);
+        let tag = if to.contains(";tag=") { String::new() } else { format!(";tag={tag}") };
+        let kind = if sdp.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+        let length = sdp.len();
+        let text = format!(
+            "SIP/2.0 {status}\r\n{kept}To: {to}{tag}\r\nContact: <sip:me@{local}>\r\n{kind}Content-Length: {length}\r\n\r\n{sdp}"
+        );
+        self.send(&text).await;
+    }
+
+    /// Answers a call of the server and waits for its ACK.
+    pub async fn picks_up(&mut self, invite: &Heard) {
+        self.far_media = Some(media_of(invite.body()));
+        let sdp = self.own_offer();
+        self.answer(invite, "200 OK", &sdp).await;
+        while !self.hear().await.is_request("ACK") {}
+    }
+
+    /// Hangs up a call that the server placed.
+    pub async fn bye_as_callee(&mut self, invite: &Heard) {
+        let (from, to) = (invite.header("To").unwrap(), invite.header("From").unwrap());
+        let Self { local, server, call_id, from_tag, .. } = self;
+        let bye = format!(
+            "BYE sip:offhook@{server} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bKbye{from_tag};rport\r\n\
+             Max-Forwards: 70\r\nFrom: {from};tag={from_tag}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: 1 BYE\r\n\
+             Content-Length: 0\r\n\r\n"
+        );
+        self.send(&bye).await;
+        assert_eq!(self.answer_to("BYE").await.status(), 200);
     }
 
     pub fn own_offer(&self) -> String {

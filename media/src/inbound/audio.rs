@@ -34,7 +34,7 @@ impl Audio {
             kind,
             decoder: Decoder::new(kind),
             timeline: Timeline::default(),
-            sequencer: Sequencer::new(),
+            sequencer: sequencer(kind),
             tap: Tap::new(),
             jitter: JitterBuffer::new(),
             room: Box::new([0; MAX_SAMPLES]),
@@ -50,7 +50,7 @@ impl Audio {
         }
         let same_clock = kind.clock_hz() == self.kind.clock_hz();
         (self.kind, self.decoder, self.end) = (kind, Decoder::new(kind), None);
-        self.sequencer.reset();
+        self.sequencer = sequencer(kind);
         if !same_clock {
             self.restart();
         }
@@ -211,6 +211,13 @@ impl Audio {
         let made = self.room.get(..made).unwrap_or_default();
         self.jitter.fill(end, made, redundant.min(missing));
         self.tap.packet(end, made, waiting.arrival);
+    }
+}
+
+fn sequencer(kind: CodecKind) -> Sequencer {
+    match kind {
+        CodecKind::Pcmu | CodecKind::Pcma => Sequencer::without_room(),
+        CodecKind::G722 | CodecKind::Opus => Sequencer::new(),
     }
 }
 

@@ -1,36 +1,96 @@
-//! What becomes of the calls that the SIP endpoint reports: a leg, a place on a shard, and an answer.
+//! What becomes of the calls that the SIP endpoint reports: a leg, a place on a shard, an answer, and an end.
+//!
+//! Calls of ours are in `place.rs`, transfers in `refer.rs`, what the end of a call means in `ends.rs`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use offhook_media::dtmf::Digit;
-use offhook_sip::message::ExtraHeader;
+use offhook_sip::message::{ExtraHeader, UriBuf};
+use offhook_sip::sdp::Direction as MediaDirection;
 use offhook_sip::{CallHandle, Command, EndCause, Flow, IncomingInvite};
 
-use super::media::{Answered, CallMedia, MediaDesk, MediaRefusal};
+use super::ends::end_reason;
+use super::media::{CallMedia, MediaDesk, MediaRefusal, Offered};
+use super::place::Attempt;
+use super::routes::Routes;
 use crate::call::core::CallInput;
 use crate::call::reception::{Caller, Reception};
 use crate::call::shard::CallPort;
 use crate::clock;
-use crate::store::record::{CallId, EndReason, Via};
+use crate::store::record::{CallId, Direction, EndReason, Via};
 use crate::telemetry::metrics::BadInput;
 use crate::telemetry::pii::Pii;
-use crate::transport::rtp::HangUp;
+use crate::transport::pending::{LegSlot, PendingLeg};
+use crate::transport::signalling::{FromLeg, Signalling};
 
 /// The SIP calls that are going on.
 pub struct Calls {
-    reception: Arc<Reception>,
-    media: MediaDesk,
+    pub(super) reception: Arc<Reception>,
+    pub(super) media: MediaDesk,
+    pub(super) signalling: Signalling,
+    pub(super) routes: Box<dyn Routes>,
     retry_after_s: u32,
     draining: bool,
     full: bool,
-    calls: HashMap<u64, Live>,
+    /// By the number of the endpoint's handle.
+    pub(super) calls: HashMap<u64, Live>,
+    /// The handle of a call of ours that had to be tried again, by the number that its leg knows.
+    pub(super) retried: HashMap<u64, u64>,
+    pub(super) last_retry: u64,
+}
+
+/// One call that is going on.
+pub(super) struct Live {
+    pub handle: CallHandle,
+    /// The number that its leg knows.
+    pub name: u64,
+    pub id: CallId,
+    pub port: CallPort,
+    pub flow: Flow,
+    pub stage: Stage,
+    pub direction: Direction,
+    /// Whether the far side holds the call.
+    pub held: bool,
+    /// Where the far side is, for whoever is to take our place there.
+    pub contact: Option<UriBuf>,
+    /// What is left to try of a call of ours.
+    pub attempt: Option<Attempt>,
+}
+
+/// How far the media of a call are agreed on.
+pub(super) enum Stage {
+    /// Our offer is out; the leg comes with its answer.
+    Offered {
+        offered: Box<Offered>,
+        slot: LegSlot,
+    },
+    Agreed(Box<CallMedia>),
+    /// Between the two, or for ever: there was no agreement.
+    None,
 }
 
 impl Calls {
-    pub fn new(reception: Arc<Reception>, media: MediaDesk, retry_after_s: u32) -> Self {
-        Self { reception, media, retry_after_s, draining: false, full: false, calls: HashMap::new() }
+    pub fn new(
+        reception: Arc<Reception>,
+        media: MediaDesk,
+        signalling: Signalling,
+        routes: Box<dyn Routes>,
+        retry_after_s: u32,
+    ) -> Self {
+        Self {
+            reception,
+            media,
+            signalling,
+            routes,
+            retry_after_s,
+            draining: false,
+            full: false,
+            calls: HashMap::new(),
+            retried: HashMap::new(),
+            last_retry: 0,
+        }
     }
 
     /// Somebody calls: answered at once, or refused with what is wrong.
@@ -45,24 +105,33 @@ impl Calls {
         }
     }
 
-    /// Our answer was acknowledged: audio may flow.
-    pub fn confirmed(&mut self, call: CallHandle) -> Vec<Command> {
-        if let Some(live) = self.calls.get(&call.as_u64()) {
-            live.port.signal(CallInput::Connected);
+    /// Our answer was acknowledged: audio may flow. `sdp` is their answer, where the offer was ours.
+    pub fn confirmed(&mut self, call: CallHandle, sdp: Option<&[u8]>) -> Vec<Command> {
+        match self.calls.get_mut(&call.as_u64()) {
+            Some(live) => live.connected(sdp),
+            None => Vec::new(),
         }
-        Vec::new()
     }
 
-    /// The other side offers new media for a call that is going on: a hold, a moved address, a refresh.
+    /// The other side offers new media for a call that is going on: a hold, a moved address, a refresh. Without an
+    /// offer it asks for ours.
     pub fn reinvite(&mut self, call: CallHandle, offer: Option<&[u8]>) -> Vec<Command> {
         let answer = match self.calls.get_mut(&call.as_u64()) {
-            Some(live) => match offer {
-                Some(offer) => live.media.reoffered(offer).map_err(MediaRefusal::status),
-                None => Err(488),
-            },
+            Some(live) => live.reoffered(offer),
             None => Err(481),
         };
         vec![Command::AnswerReinvite { call, answer }]
+    }
+
+    /// An offer of ours within a call was answered; a refusal leaves the media as they were.
+    pub fn reinvite_answered(&mut self, call: CallHandle, answer: Option<&[u8]>) -> Vec<Command> {
+        if let (Some(live), Some(answer)) = (self.calls.get_mut(&call.as_u64()), answer)
+            && let Stage::Agreed(media) = &mut live.stage
+            && media.answered(answer).is_ok()
+        {
+            live.tell_hold();
+        }
+        Vec::new()
     }
 
     /// Keys by SIP INFO: `application/dtmf-relay` and `application/dtmf`.
@@ -76,11 +145,18 @@ impl Calls {
         Vec::new()
     }
 
-    /// The signalling says that the call is over.
+    /// The signalling says that the call is over, or that this way to place it has failed.
     pub fn ended(&mut self, call: CallHandle, cause: EndCause) -> Vec<Command> {
-        if let Some(live) = self.calls.remove(&call.as_u64()) {
-            live.port.signal(CallInput::HungUp(end_reason(cause)));
+        let Some(live) = self.calls.remove(&call.as_u64()) else { return Vec::new() };
+        if let Some(trunk) = live.attempt.as_ref().and_then(|attempt| attempt.trunk.as_ref()) {
+            self.routes.ended(trunk);
         }
+        let answered = matches!(live.stage, Stage::Agreed(_));
+        if live.may_try_again(cause) {
+            return self.try_again(live);
+        }
+        self.retried.remove(&live.name);
+        live.port.signal(CallInput::HungUp(end_reason(live.direction, answered, cause)));
         Vec::new()
     }
 
@@ -105,25 +181,77 @@ impl Calls {
         self.calls.is_empty()
     }
 
-    /// The call says that it is over.
-    pub fn hung_up(&mut self, hang_up: HangUp) -> Option<Command> {
-        let live = self.calls.remove(&hang_up.0)?;
-        Some(Command::Bye { call: live.handle, reason: None })
+    /// A leg says something.
+    pub fn leg_says(&mut self, message: FromLeg) -> Vec<Command> {
+        match message {
+            FromLeg::HangUp(call) => self.hung_up(call),
+            FromLeg::Refer { call, to } => self.refer(call, &to),
+            FromLeg::Join { call, target } => self.join(call, target),
+        }
+    }
+
+    /// Ends that found the inbox of the signalling full.
+    pub fn sweep(&mut self) -> Vec<Command> {
+        let kept = self.signalling.kept();
+        kept.into_iter().flat_map(|call| self.hung_up(call)).collect()
+    }
+
+    /// The call of a leg.
+    pub(super) fn of_leg(&mut self, name: u64) -> Option<&mut Live> {
+        let key = self.retried.get(&name).copied().unwrap_or(name);
+        self.calls.get_mut(&key)
+    }
+
+    fn hung_up(&mut self, name: u64) -> Vec<Command> {
+        let key = self.retried.remove(&name).unwrap_or(name);
+        let Some(live) = self.calls.remove(&key) else { return Vec::new() };
+        if let Some(trunk) = live.attempt.as_ref().and_then(|attempt| attempt.trunk.as_ref()) {
+            self.routes.ended(trunk);
+        }
+        vec![Command::Bye { call: live.handle, reason: None }]
     }
 
     fn take(&mut self, call: CallHandle, flow: &Flow, invite: &IncomingInvite) -> Result<Bytes, Refusal> {
+        // Whoever takes the place of a call of ours takes its caller, its record and what was keyed in it.
+        if invite.replaces.is_some() {
+            return Err(Refusal::Replaces);
+        }
         let permit = self.reception.admit().map_err(|_| Refusal::Busy)?;
-        let offer = invite.offer.as_deref().ok_or(Refusal::NoOffer)?;
-        let Answered { leg, media, sdp } = self.media.answer(call.as_u64(), flow, offer)?;
+        let name = call.as_u64();
+        let id = CallId::fresh();
+        let (leg, stage, sdp): (Box<dyn crate::call::leg::Leg>, Stage, Bytes) = match invite.offer.as_deref() {
+            Some(offer) => {
+                let answered = self.media.answer(name, flow, offer)?;
+                (Box::new(answered.leg), Stage::Agreed(Box::new(answered.media)), answered.sdp)
+            }
+            None => {
+                let offered = self.media.offer(name, flow)?;
+                let (leg, slot) = PendingLeg::new(self.signalling.clone(), name);
+                let sdp = offered.sdp.clone();
+                (Box::new(leg), Stage::Offered { offered: Box::new(offered), slot }, sdp)
+            }
+        };
         let caller = Caller {
-            id: CallId::fresh(),
+            id,
             via: Via::Sip,
             called: invite.called.reveal().clone(),
             caller: Pii::new(invite.caller.reveal().clone()),
-            leg: Box::new(leg),
+            leg,
         };
         let port = self.reception.receive(caller, permit).ok_or(Refusal::Busy)?;
-        self.calls.insert(call.as_u64(), Live { handle: call, port, media });
+        let live = Live {
+            handle: call,
+            name,
+            id,
+            port,
+            flow: *flow,
+            stage,
+            direction: Direction::Inbound,
+            held: false,
+            contact: None,
+            attempt: None,
+        };
+        self.calls.insert(name, live);
         Ok(sdp)
     }
 
@@ -133,7 +261,7 @@ impl Calls {
             Refusal::Busy => {
                 (503, ExtraHeader::new("Retry-After", self.retry_after_s.to_string()).into_iter().collect())
             }
-            Refusal::NoOffer => (488, Vec::new()),
+            Refusal::Replaces => (403, Vec::new()),
             Refusal::Sdp(status) => {
                 metrics.bad_input(BadInput::Sdp);
                 (status, Vec::new())
@@ -143,12 +271,61 @@ impl Calls {
     }
 }
 
+impl Live {
+    /// The call is answered on both sides. `sdp` is their answer, where the offer was ours.
+    pub(super) fn connected(&mut self, sdp: Option<&[u8]>) -> Vec<Command> {
+        match (std::mem::replace(&mut self.stage, Stage::None), sdp) {
+            (Stage::Agreed(mut media), sdp) => {
+                // The answer to a later offer of ours; one that cannot be read leaves the media as they were.
+                let _ = sdp.map(|sdp| media.answered(sdp));
+                self.stage = Stage::Agreed(media);
+            }
+            (Stage::Offered { offered, slot }, Some(answer)) => match offered.answered(answer) {
+                Ok((leg, media)) => {
+                    slot.fill(leg);
+                    self.stage = Stage::Agreed(Box::new(media));
+                }
+                Err(_) => return self.without_media(),
+            },
+            (Stage::Offered { .. } | Stage::None, _) => return self.without_media(),
+        }
+        self.port.signal(CallInput::Connected);
+        self.tell_hold();
+        Vec::new()
+    }
+
+    fn without_media(&self) -> Vec<Command> {
+        self.port.signal(CallInput::HungUp(EndReason::NoMedia));
+        // The leg's own hang-up ends the signalling.
+        Vec::new()
+    }
+
+    fn reoffered(&mut self, offer: Option<&[u8]>) -> Result<Bytes, u16> {
+        let Stage::Agreed(media) = &mut self.stage else { return Err(500) };
+        let answer = match offer {
+            Some(offer) => media.reoffered(offer).map_err(MediaRefusal::status)?,
+            None => media.offer(MediaDirection::SendRecv),
+        };
+        self.tell_hold();
+        Ok(answer)
+    }
+
+    /// The call is told once when it is held and once when it no longer is.
+    fn tell_hold(&mut self) {
+        let Stage::Agreed(media) = &self.stage else { return };
+        let held = !media.sends();
+        if std::mem::replace(&mut self.held, held) != held {
+            self.port.signal(CallInput::Held(held));
+        }
+    }
+}
+
 /// Why an INVITE is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
     Busy,
-    /// An INVITE without a session description asks for our offer, which is not built yet.
-    NoOffer,
+    /// It asks for the place of a call that is going on.
+    Replaces,
     /// The session description cannot be read or agreed to.
     Sdp(u16),
 }
@@ -159,31 +336,6 @@ impl From<MediaRefusal> for Refusal {
             MediaRefusal::NoPort | MediaRefusal::Busy => Self::Busy,
             MediaRefusal::Sdp(status) => Self::Sdp(status),
         }
-    }
-}
-
-/// One call that is going on.
-struct Live {
-    handle: CallHandle,
-    port: CallPort,
-    media: CallMedia,
-}
-
-fn end_reason(cause: EndCause) -> EndReason {
-    match cause {
-        EndCause::RemoteBye | EndCause::Forgotten => EndReason::CallerHungUp,
-        EndCause::LocalBye => EndReason::FlowHungUp,
-        EndCause::Cancelled => EndReason::Cancelled,
-        EndCause::NoAck => EndReason::NoAck,
-        EndCause::Rejected(_)
-        | EndCause::NoAnswer
-        | EndCause::TransportLost
-        | EndCause::TransactionTimeout
-        | EndCause::Replaced
-        | EndCause::SessionExpired
-        | EndCause::NoSdp
-        | EndCause::NoPrack
-        | EndCause::NotPlaced => EndReason::TransportLost,
     }
 }
 

@@ -19,11 +19,11 @@ use offhook_sip::sdp::{
     SdpError, SrtpPolicy,
 };
 use rand::RngExt;
-use tokio::sync::mpsc;
 
 use crate::queue::{Sender, bounded};
 use crate::transport::ports::{PortPool, RtpPort};
-use crate::transport::rtp::{HangUp, Keys, Order, RtcpPath, RtpLeg, Secure, Turnabout};
+use crate::transport::rtp::{Keys, Order, RtcpPath, RtpLeg, Secure, Turnabout};
+use crate::transport::signalling::Signalling;
 pub use settings::{MediaProfile, MediaSettings, Reach};
 
 /// Gives calls their media: ports, addresses, keys, and the way back to the signalling.
@@ -31,19 +31,14 @@ pub struct MediaDesk {
     ports: PortPool,
     /// What goes into session descriptions.
     address: IpAddr,
-    signalling: mpsc::Sender<HangUp>,
+    signalling: Signalling,
     settings: MediaSettings,
 }
 
 impl MediaDesk {
     /// `address` goes into session descriptions; an unspecified one stands for the address that the far side reached
     /// us at. `signalling` is told when a leg ends its call.
-    pub const fn new(
-        ports: PortPool,
-        address: IpAddr,
-        signalling: mpsc::Sender<HangUp>,
-        settings: MediaSettings,
-    ) -> Self {
+    pub const fn new(ports: PortPool, address: IpAddr, signalling: Signalling, settings: MediaSettings) -> Self {
         Self { ports, address, signalling, settings }
     }
 
@@ -117,6 +112,7 @@ pub struct CallMedia {
     /// Where the signalling comes from, as far as it is known.
     peer: Option<IpAddr>,
     keys: KeyRing,
+    sends: bool,
 }
 
 impl CallMedia {
@@ -153,11 +149,16 @@ impl CallMedia {
         self.change(&agreed)
     }
 
+    /// Whether the far side takes audio now: not while it holds the call.
+    pub const fn sends(&self) -> bool {
+        self.sends
+    }
+
     fn change(&mut self, agreed: &Agreed) -> Result<(), MediaRefusal> {
         let (keys, ring) = self.keys.turn(agreed.crypto.as_ref())?;
         let change = turnabout(agreed, self.peer, self.keys.ssrc, keys);
         self.orders.try_push(Order::TurnAbout(Box::new(change))).map_err(|_| MediaRefusal::Busy)?;
-        self.keys = ring;
+        (self.keys, self.sends) = (ring, agreed.direction.may_send());
         Ok(())
     }
 }
@@ -200,7 +201,7 @@ struct Opened {
     port: RtpPort,
     exchange: Exchange,
     peer: Option<IpAddr>,
-    signalling: mpsc::Sender<HangUp>,
+    signalling: Signalling,
     call: u64,
 }
 
@@ -211,7 +212,8 @@ impl Opened {
         let (keys, ring) = ring.turn(agreed.crypto.as_ref())?;
         let first = turnabout(agreed, self.peer, ring.ssrc, keys);
         let leg = RtpLeg::new(self.port, first, inbox, self.signalling, self.call).map_err(|_| MediaRefusal::NoPort)?;
-        Ok((leg, CallMedia { orders, exchange: self.exchange, peer: self.peer, keys: ring }))
+        let sends = agreed.direction.may_send();
+        Ok((leg, CallMedia { orders, exchange: self.exchange, peer: self.peer, keys: ring, sends }))
     }
 }
 

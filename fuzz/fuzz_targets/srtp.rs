@@ -1,0 +1,39 @@
+//! Any bytes as datagrams of an encrypted call, among packets of the far side's own that the input orders: nothing that
+//! was not sealed is opened, nothing is opened twice, and what is refused is left as it came.
+#![no_main]
+
+use std::collections::HashSet;
+
+use libfuzzer_sys::fuzz_target;
+use offhook_media::rtp::{Header, write_header};
+use offhook_media::srtp::{MOST_GROWTH, Mki, SrtpReceiver, SrtpSender, Suite};
+
+const KEY: [u8; 46] = [0x5A; 46];
+
+fuzz_target!(|data: &[u8]| {
+    let Some((&first, mut rest)) = data.split_first() else { return };
+    let suite = Suite::ALL[usize::from(first & 3)];
+    let key = &KEY[..suite.key_len() + 14];
+    let mut receiver = SrtpReceiver::new(suite, key, None, 1 << 48).expect("the key fits");
+    let mki = Some(Mki { value: u64::from(first), length: 1 + first % 8 });
+    let mut marked = SrtpReceiver::new(suite, key, mki, 3).expect("the key fits");
+    let (mut sequence, mut opened) = (u16::from(first) << 8, HashSet::new());
+    let mut sender = SrtpSender::new(suite, key, 7).expect("the key fits");
+    while let [length, step, tail @ ..] = rest {
+        let (bytes, tail) = tail.split_at(tail.len().min(usize::from(*length)));
+        let mut forged = bytes.to_vec();
+        assert!(receiver.unprotect(&mut forged).is_err() && receiver.unprotect_rtcp(&mut forged).is_err());
+        assert!(marked.unprotect(&mut forged).is_err() && marked.unprotect_rtcp(&mut forged).is_err());
+        assert_eq!(forged, bytes);
+        sequence = sequence.wrapping_add(u16::from(*step));
+        let header = Header { marker: false, payload_type: 0, sequence, timestamp: 0, ssrc: 7 };
+        let mut sealed = [&write_header(&header)[..], bytes, &[0; MOST_GROWTH]].concat();
+        if let Ok(length) = sender.protect(&mut sealed, 12 + bytes.len()) {
+            let packet = sealed[..length].to_vec();
+            let outcome = receiver.unprotect(&mut sealed[..length]);
+            assert!(outcome.is_ok() && opened.insert(packet.clone()));
+            assert!(receiver.unprotect(&mut packet.clone()).is_err(), "never twice");
+        }
+        rest = tail;
+    }
+});
