@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use offhook::client::{Client, Wish};
 use offhook::config::{Config, Loaded, Sources, load};
 use offhook::dialog::Catalogue;
-use offhook::providers;
+use offhook::{providers, recording};
 
 /// A telephony-first IVR media server: SIP and Twilio Media Streams in, speech out, interruptible.
 #[derive(Parser)]
@@ -140,6 +140,10 @@ fn call(config: &Config, wish: &Wish, wait: bool) -> anyhow::Result<()> {
 
 fn check(loaded: &Loaded, print_config: bool) -> Result<(), Failure> {
     let catalogue = Catalogue::load(&loaded.config.flows.dir).map_err(|error| Failure::Config(error.to_string()))?;
+    let plan = recording::plan(&loaded.config.recording);
+    if let Some(flow) = catalogue.cannot_tell(&plan).filter(|_| loaded.config.recording.enabled) {
+        return Err(blamed(loaded, &recording::no_words_in(flow.name())));
+    }
     let text = if print_config {
         loaded.print()
     } else {

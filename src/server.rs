@@ -221,12 +221,8 @@ async fn start_recordings(
         return Ok(None);
     }
     let plan = recording::plan(&config.recording);
-    if let Some(flow) = catalogue.flows().find(|flow| !flow.can_tell(&plan)) {
-        let name = flow.name();
-        return Err(anyhow!(
-            "recording.consent: expected phrases.recording in the flow `{name}`, or recording.announcement: there are \
-             no words in its language"
-        ));
+    if let Some(flow) = catalogue.cannot_tell(&plan) {
+        return Err(anyhow!(recording::no_words_in(flow.name())));
     }
     let folder = config.recording.folder(&config.data.dir);
     let left = store.unfinished_recordings().await.context("recording")?;

@@ -57,6 +57,33 @@ fn wrong_usage_and_wrong_configuration_exit_2() {
 }
 
 #[test]
+fn a_flow_that_cannot_tell_its_callers_is_not_recorded_by_accident() {
+    let dir = std::env::temp_dir().join(format!("offhook-check-{}", std::process::id()));
+    for (name, text) in [
+        ("lines/all.yaml", "flow: f\ndefault: true\n"),
+        (
+            "flows/f.yaml",
+            "name: f\ndefaults: {language: rw}\nphrases: {filler: F., canned: C., no_input: N., no_match: M., unheard: U., \
+             goodbye: G.}\nsteps:\n  a: {say: Muraho., goto: hangup}\n",
+        ),
+    ] {
+        let path = dir.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let flows = format!("flows.dir={}", dir.display());
+    let check = |more: &str| {
+        let output = offhook(&["check", "--print-config", "--set", &flows, "--set", more], &[]);
+        (output.status.code(), text(&output.stderr).to_owned())
+    };
+    assert_eq!(check("recording.enabled=false").0, Some(0));
+    let (code, line) = check("recording.enabled=true");
+    assert_eq!((code, line.lines().count()), (Some(2), 1), "{line}");
+    assert!(line.contains("recording.announcement: expected text, or phrases.recording in the flow `f`"), "{line}");
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+#[test]
 fn the_printed_configuration_names_values_and_origins() {
     let output = offhook(&["check", "--print-config"], &[("TWILIO_AUTH_TOKEN", "c4nary")]);
     assert_eq!(output.status.code(), Some(0));

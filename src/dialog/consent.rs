@@ -11,6 +11,7 @@ use offhook_media::dtmf::Digit;
 use serde_json::json;
 
 use super::flow::{Flow, Piece, Prompt, RecordingKey, Step, Target, Template};
+use super::lines::Catalogue;
 use super::runner::{Dialog, Phase};
 use super::{BargeIn, DialogOutput, Listening, Moment, PauseReason, RecordingOrder, sentence, words};
 use crate::config::Consent;
@@ -46,6 +47,13 @@ impl Flow {
     /// Whether callers can be told what `plan` says they must be.
     pub fn can_tell(&self, plan: &RecordingPlan) -> bool {
         plan.consent == Consent::None || self.consent_words(plan).is_some()
+    }
+}
+
+impl Catalogue {
+    /// A flow that has no words for what its callers must be told.
+    pub fn cannot_tell(&self, plan: &RecordingPlan) -> Option<&Flow> {
+        self.flows().map(Arc::as_ref).find(|flow| !flow.can_tell(plan))
     }
 }
 

@@ -202,6 +202,14 @@ impl Recordings {
     }
 }
 
+/// What is wrong when a flow has no words for what its callers must be told, with the key.
+pub fn no_words_in(flow: &str) -> String {
+    format!(
+        "recording.announcement: expected text, or phrases.recording in the flow `{flow}`, which has no words of its own \
+         language for a recording"
+    )
+}
+
 /// How calls are recorded by this configuration.
 pub fn plan(config: &RecordingConfig) -> RecordingPlan {
     RecordingPlan { consent: config.consent, announcement: config.announcement.clone() }

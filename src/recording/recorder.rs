@@ -292,6 +292,9 @@ mod tests {
     use super::*;
     use crate::queue::{self, Receiver};
     use offhook_media::FRAME;
+    use offhook_media::codec::CodecKind;
+    use offhook_media::inbound::{InboundConfig, RtpInbound};
+    use offhook_media::outbound::{DATAGRAM, OutboundConfig, RtpOutbound};
 
     /// A recorder whose queue the test empties, on the time of a call.
     struct Room {
@@ -503,6 +506,76 @@ mod tests {
         for (tick, slot) in slots.iter().enumerate() {
             assert_eq!(slot.0, value(tick), "tick {tick}");
             assert_eq!(slot.1, if tick < 200 { 8 } else { 0 }, "tick {tick}");
+        }
+    }
+
+    /// Ten minutes of a caller behind a network: a beep each second, packets late, out of order and lost. Gives how much
+    /// later than it was made each beep is in the recording, ms.
+    fn beeps(ppm: i64, loss_percent: u64, jitter_ms: u64) -> Vec<i64> {
+        let ms = |ms: i64| Duration::from_micros(u64::try_from(ms * 1000).unwrap());
+        let mut state = 0x2545_F491_4F6C_DD1D_u64;
+        let mut dice = move |below: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % below.max(1)
+        };
+        let mut phone = RtpOutbound::new(OutboundConfig::new(CodecKind::Pcmu, 0));
+        let mut inbound = RtpInbound::new(InboundConfig::new(CodecKind::Pcmu, 0));
+        let mut room = Room::new(300);
+        let begin = room.now;
+        let made = |frame: i64| Duration::from_nanos(u64::try_from(frame * 20 * (1_000_000 + ppm)).unwrap());
+        let mut wire: Vec<(Duration, Vec<u8>)> = Vec::new();
+        let mut next = 0;
+        for _ in 0..30_000 {
+            room.now += ms(20);
+            while begin + made(next) <= room.now {
+                let beep = next % 50 < 2;
+                phone.frame(&std::array::from_fn(|n| if beep { if n % 8 < 4 { 8000 } else { -8000 } } else { 0 }));
+                let mut packet = DATAGRAM;
+                while let Some(length) = phone.poll(&mut packet) {
+                    let arrival = begin + made(next) + ms(20) + Duration::from_millis(dice(jitter_ms));
+                    if dice(100) >= loss_percent {
+                        wire.push((arrival, packet[..length].to_vec()));
+                    }
+                }
+                next += 1;
+            }
+            wire.sort_by_key(|(arrival, _)| *arrival);
+            let due = wire.partition_point(|(arrival, _)| *arrival <= room.now);
+            for (arrival, packet) in wire.drain(..due) {
+                inbound.packet(&packet, arrival).unwrap();
+            }
+            room.recorder.tick(room.now);
+            inbound.tick(room.now);
+            let mut frame: Frame = [0; FRAME];
+            inbound.pull(room.now, &mut frame);
+            room.recorder.heard(&frame);
+            room.write();
+        }
+        room.tick(0, None);
+        room.write();
+        assert_eq!(room.tape.length() + super::super::align::PAST, 30_001, "as long as the call");
+        let loud = |block: &Block| block.iter().step_by(2).any(|sample| sample.abs() > 4000);
+        // The recording's first slot is the first tick, 20 ms after the phone began.
+        let heard: Vec<i64> = (1..).zip(&room.blocks).filter(|(_, b)| loud(b)).map(|(slot, _)| slot * 20).collect();
+        let late = |second: i64| {
+            let at = i64::try_from(made(second * 50).as_millis()).unwrap();
+            heard.iter().map(|heard| heard - at).find(|late| (0..500).contains(late))
+        };
+        (5..590).filter_map(late).collect()
+    }
+
+    #[test]
+    fn a_bad_network_delays_the_caller_by_a_jitter_buffer_and_nothing_adds_up() {
+        for (ppm, loss, jitter) in [(0, 0, 1), (0, 5, 60), (200, 3, 40), (-200, 3, 40)] {
+            let late = beeps(ppm, loss, jitter);
+            assert!(late.len() > 540, "{ppm} ppm, {loss} %: {} of 585 beeps", late.len());
+            let worst = late.iter().max().unwrap();
+            assert!(*worst <= 240, "{ppm} ppm, {loss} %, {jitter} ms: {worst} ms late");
+            let mean = |some: &[i64]| some.iter().sum::<i64>() / i64::try_from(some.len()).unwrap();
+            let (first, last) = (mean(&late[..100]), mean(&late[late.len() - 100..]));
+            assert!((first - last).abs() <= 40, "{ppm} ppm, {loss} %: {first} ms late, then {last} ms");
         }
     }
 
