@@ -72,6 +72,15 @@ pub enum HeaderName {
 }
 
 impl HeaderName {
+    /// How many there are.
+    pub(crate) const COUNT: usize = Self::Other.index() + 1;
+
+    /// The place in a table of all names.
+    #[expect(clippy::as_conversions, reason = "an enum without fields, counted from 0")]
+    pub(crate) const fn index(self) -> usize {
+        self as usize
+    }
+
     /// The canonical spelling; empty for `Other`.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -146,7 +155,13 @@ impl HeaderName {
         if let [letter] = name {
             return Self::from_compact(letter.to_ascii_lowercase());
         }
-        let same = |candidate: &&HeaderName| candidate.as_str().as_bytes().eq_ignore_ascii_case(name);
+        // Most candidates of a length differ in their last letter already.
+        let last = name.last().map(u8::to_ascii_lowercase);
+        let same = |candidate: &&HeaderName| {
+            let candidate = candidate.as_str().as_bytes();
+            let near = candidate.last().map(u8::to_ascii_lowercase) == last;
+            near && (candidate == name || candidate.eq_ignore_ascii_case(name))
+        };
         candidates(name.len()).iter().find(same).copied().unwrap_or(Self::Other)
     }
 

@@ -5,6 +5,7 @@
 //! [`Message::essentials`] reads those every request and response must have.
 
 mod error;
+mod fields;
 mod header;
 mod method;
 mod name_addr;
@@ -31,6 +32,7 @@ pub use via::Via;
 pub use write::{BadHeader, ExtraHeader, Writer, reason_phrase};
 
 use bytes::Bytes;
+use fields::{Field, Fields};
 use scan::Scan;
 use std::borrow::Cow;
 use std::fmt;
@@ -41,7 +43,7 @@ use std::ops::Range;
 pub struct Message {
     bytes: Bytes,
     start: StartLine,
-    headers: Vec<Field>,
+    headers: Fields,
     body: Bytes,
 }
 
@@ -57,14 +59,6 @@ pub enum StartLine {
         status: u16,
         reason: Range<usize>,
     },
-}
-
-/// One header field: where its name and its trimmed value stand.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Field {
-    pub(crate) name: HeaderName,
-    pub(crate) spelled: Range<usize>,
-    pub(crate) value: Range<usize>,
 }
 
 /// CSeq (RFC 3261 section 20.16).
@@ -159,7 +153,7 @@ impl Message {
     }
 
     pub fn has(&self, name: HeaderName) -> bool {
-        self.headers.iter().any(|field| field.name == name)
+        self.headers.first(name).is_some()
     }
 
     /// Reads and checks what identifies the message (RFC 3261 section 8.1.1).
@@ -242,28 +236,29 @@ impl Message {
 
     /// The first Contact; `None` where there is none, or where it is `*`. All of them are checked.
     pub fn contact(&self) -> Result<Option<NameAddr<'_>>, ParseError> {
-        if self.values(HeaderName::Contact).any(|value| value == b"*") {
-            return Ok(None);
-        }
         let mut first = None;
-        self.each_address(HeaderName::Contact, |address| first = first.or(Some(address)))?;
+        for field in self.fields(HeaderName::Contact) {
+            if self.slice(&field.value) == b"*" {
+                return Ok(None);
+            }
+            self.addresses_of(field, |address| first = first.or(Some(address)))?;
+        }
         Ok(first)
     }
 
     fn each_address<'a>(&'a self, name: HeaderName, mut take: impl FnMut(NameAddr<'a>)) -> Result<(), ParseError> {
-        for field in self.fields(name) {
-            let mut scan = self.scan_field(field);
-            loop {
-                take(NameAddr::scan(&mut scan)?);
-                if !scan.eat(b',') {
-                    break;
-                }
-            }
-            if !scan.is_done() {
-                return Err(scan.fail(Problem::BadValue));
+        self.fields(name).try_for_each(|field| self.addresses_of(field, &mut take))
+    }
+
+    fn addresses_of<'a>(&'a self, field: &Field, mut take: impl FnMut(NameAddr<'a>)) -> Result<(), ParseError> {
+        let mut scan = self.scan_field(field);
+        loop {
+            take(NameAddr::scan(&mut scan)?);
+            if !scan.eat(b',') {
+                break;
             }
         }
-        Ok(())
+        if scan.is_done() { Ok(()) } else { Err(scan.fail(Problem::BadValue)) }
     }
 
     /// Tokens of all fields of this name (Require, Supported, Allow, Content-Encoding..), without parameters.
@@ -284,12 +279,12 @@ impl Message {
     }
 
     fn fields(&self, name: HeaderName) -> impl Iterator<Item = &Field> {
-        self.headers.iter().filter(move |field| field.name == name)
+        self.headers.named(name)
     }
 
     fn scan(&self, name: HeaderName) -> Result<Scan<'_>, ParseError> {
         let missing = ParseError::new(Place::Header(name), 0, Problem::Missing);
-        self.fields(name).next().map(|field| self.scan_field(field)).ok_or(missing)
+        self.headers.first(name).map(|field| self.scan_field(field)).ok_or(missing)
     }
 
     fn scan_field(&self, field: &Field) -> Scan<'_> {
@@ -297,7 +292,7 @@ impl Message {
     }
 
     fn fault(&self, name: HeaderName, problem: Problem) -> ParseError {
-        let offset = self.fields(name).next().map_or(0, |field| field.value.start);
+        let offset = self.headers.first(name).map_or(0, |field| field.value.start);
         ParseError::new(Place::Header(name), offset, problem)
     }
 

@@ -4,10 +4,11 @@
 //! because two readers that disagree on them are how requests get smuggled.
 
 use super::error::{ParseError, Place, Problem};
+use super::fields::{Field, Fields};
 use super::header::HeaderName;
 use super::method::Method;
 use super::scan::{decimal, is_token, trim};
-use super::{Field, Message, StartLine};
+use super::{Message, StartLine};
 use bytes::Bytes;
 use std::ops::Range;
 
@@ -44,27 +45,27 @@ pub(crate) fn salvage(bytes: &Bytes) -> Option<Message> {
         return None;
     }
     let start = StartLine::Request { method: Method::from_token(word, bytes), uri: first.clone() };
-    let (mut fields, mut at) = (Vec::new(), first.end + 2);
+    let (mut fields, mut at) = (Fields::with_capacity(8), first.end + 2);
     while let Ok(range) = logical_line(bytes, at)
         && !range.is_empty()
         && fields.len() < MAX_HEADERS
     {
         at = range.end + 2;
         let Ok(field) = field(bytes, range) else { continue };
-        let again = fields.iter().any(|other: &Field| other.name == field.name);
+        let again = fields.first(field.name).is_some();
         let kept = matches!(field.name, From | To | CallId | CSeq) && !again;
         if kept || field.name == Via {
             fields.push(field);
         }
     }
-    let answerable = fields.iter().any(|field| field.name == Via);
+    let answerable = fields.first(Via).is_some();
     answerable.then(|| Message { bytes: bytes.clone(), start, headers: fields, body: Bytes::new() })
 }
 
 /// The part of a message before its body.
 pub(crate) struct Head {
     pub(crate) start: StartLine,
-    pub(crate) fields: Vec<Field>,
+    pub(crate) fields: Fields,
     pub(crate) content_length: Option<usize>,
     /// Offset of the body.
     pub(crate) end: usize,
@@ -74,7 +75,7 @@ pub(crate) fn head(bytes: &Bytes) -> Result<Head, ParseError> {
     let begin = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(0);
     let first = line(bytes, begin)?;
     let start = start_line(bytes, first.clone())?;
-    let mut fields = Vec::with_capacity(24);
+    let mut fields = Fields::with_capacity(32);
     let mut content_length = None;
     let mut at = first.end + 2;
     loop {
@@ -99,8 +100,8 @@ pub(crate) fn head(bytes: &Bytes) -> Result<Head, ParseError> {
 }
 
 /// Refuses a field that may stand once and stands again.
-fn check_single(fields: &[Field], field: &Field) -> Result<(), ParseError> {
-    if field.name.is_single() && fields.iter().any(|other| other.name == field.name) {
+fn check_single(fields: &Fields, field: &Field) -> Result<(), ParseError> {
+    if field.name.is_single() && fields.first(field.name).is_some() {
         return Err(ParseError::new(Place::Header(field.name), field.spelled.start, Problem::Duplicate));
     }
     Ok(())
@@ -119,6 +120,7 @@ fn line(bytes: &[u8], at: usize) -> Result<Range<usize>, ParseError> {
     Err(ParseError::new(Place::Head, at + length, problem))
 }
 
+#[inline]
 /// A header line with the lines folded into it (RFC 3261 section 7.3.1).
 fn logical_line(bytes: &[u8], at: usize) -> Result<Range<usize>, ParseError> {
     let mut range = line(bytes, at)?;
@@ -128,6 +130,7 @@ fn logical_line(bytes: &[u8], at: usize) -> Result<Range<usize>, ParseError> {
     Ok(range)
 }
 
+#[inline]
 fn field(bytes: &[u8], range: Range<usize>) -> Result<Field, ParseError> {
     let bad = ParseError::new(Place::Head, range.start, Problem::BadHeaderName);
     let text = bytes.get(range.clone()).unwrap_or_default();
@@ -135,12 +138,13 @@ fn field(bytes: &[u8], range: Range<usize>) -> Result<Field, ParseError> {
     let name = text.get(..colon).unwrap_or_default();
     // White space may stand before the colon but not before the name.
     let name = name.trim_ascii_end();
-    if name.is_empty() || !name.iter().all(|&byte| is_token(byte)) {
+    let known = HeaderName::from_wire(name);
+    if known == HeaderName::Other && (name.is_empty() || !name.iter().all(|&byte| is_token(byte))) {
         return Err(bad);
     }
     let spelled = range.start..range.start + name.len();
     let value = trimmed(bytes, range.start + colon + 1..range.end);
-    Ok(Field { name: HeaderName::from_wire(name), spelled, value })
+    Ok(Field { name: known, spelled, value })
 }
 
 fn trimmed(bytes: &[u8], range: Range<usize>) -> Range<usize> {

@@ -15,10 +15,12 @@ pub(crate) struct Scan<'a> {
 
 impl<'a> Scan<'a> {
     /// `base` is the offset of `text` in the message.
+    #[inline]
     pub(crate) fn new(text: &'a [u8], base: usize, place: Place) -> Self {
         Self { text, at: 0, base, place }
     }
 
+    #[inline]
     pub(crate) fn fail(&self, problem: Problem) -> ParseError {
         ParseError::new(self.place, self.base + self.at, problem)
     }
@@ -27,22 +29,27 @@ impl<'a> Scan<'a> {
         self.place
     }
 
+    #[inline]
     pub(crate) fn offset(&self) -> usize {
         self.base + self.at
     }
 
+    #[inline]
     pub(crate) fn peek(&self) -> Option<u8> {
         self.text.get(self.at).copied()
     }
 
+    #[inline]
     pub(crate) fn rest(&self) -> &'a [u8] {
         self.text.get(self.at..).unwrap_or_default()
     }
 
+    #[inline]
     pub(crate) fn is_done(&self) -> bool {
         self.at >= self.text.len()
     }
 
+    #[inline]
     pub(crate) fn skip_lws(&mut self) {
         while self.peek().is_some_and(is_lws) {
             self.at += 1;
@@ -50,6 +57,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Takes this byte with white space around it (the SLASH, EQUAL, COLON.. of the grammar).
+    #[inline]
     pub(crate) fn eat(&mut self, byte: u8) -> bool {
         let before = self.at;
         self.skip_lws();
@@ -69,6 +77,7 @@ impl<'a> Scan<'a> {
         rest.get(..length).unwrap_or_default()
     }
 
+    #[inline]
     pub(crate) fn token(&mut self) -> Result<&'a str, ParseError> {
         let token = self.take_while(is_token);
         if token.is_empty() {
@@ -97,6 +106,7 @@ impl<'a> Scan<'a> {
     }
 
     /// A decimal number of at most `u32::MAX`.
+    #[inline]
     pub(crate) fn number(&mut self) -> Result<u32, ParseError> {
         let start = self.fail(Problem::BadNumber);
         let digits = self.take_while(|byte| byte.is_ascii_digit());
@@ -127,10 +137,12 @@ impl<'a> Scan<'a> {
         port.map(Some).ok_or(start)
     }
 
+    #[inline]
     pub(crate) fn utf8(&self, bytes: &'a [u8]) -> Result<&'a str, ParseError> {
         std::str::from_utf8(bytes).map_err(|_| self.fail(Problem::NotUtf8))
     }
 
+    #[inline]
     pub(crate) fn advance(&mut self, count: usize) {
         self.at = self.text.len().min(self.at + count);
     }

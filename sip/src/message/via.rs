@@ -20,10 +20,9 @@ impl<'a> Via<'a> {
     pub(crate) fn scan(scan: &mut Scan<'a>) -> Result<Self, ParseError> {
         scan.skip_lws();
         let start = scan.fail(Problem::BadValue);
-        if !scan.token()?.eq_ignore_ascii_case("SIP") || !scan.eat(b'/') {
-            return Err(start);
-        }
-        if scan.token()? != "2.0" || !scan.eat(b'/') {
+        if scan.rest().starts_with(b"SIP/2.0/") {
+            scan.advance(8);
+        } else if !protocol(scan)? {
             return Err(start);
         }
         let transport = scan.token()?;
@@ -73,6 +72,12 @@ impl<'a> Via<'a> {
     pub(crate) fn end(&self) -> usize {
         self.end
     }
+}
+
+/// The protocol in any lawful spelling: white space and letters of either case.
+fn protocol(scan: &mut Scan<'_>) -> Result<bool, ParseError> {
+    let named = scan.token()?.eq_ignore_ascii_case("SIP") && scan.eat(b'/');
+    Ok(named && scan.token()? == "2.0" && scan.eat(b'/'))
 }
 
 /// What every RFC 3261 branch begins with (section 8.1.1.7).
