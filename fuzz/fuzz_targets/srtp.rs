@@ -8,12 +8,23 @@ use libfuzzer_sys::fuzz_target;
 use offhook_media::rtp::{Header, write_header};
 use offhook_media::srtp::{MOST_GROWTH, Mki, SrtpReceiver, SrtpSender, Suite};
 
-const KEY: [u8; 46] = [0x5A; 46];
+/// A key that any change of the input changes: the fuzzer sees the right tag in the comparison, and must not be able to
+/// use it.
+fn key_of(data: &[u8]) -> [u8; 46] {
+    let mut state = data.iter().fold(0xCBF2_9CE4_8422_2325_u64, |state, octet| {
+        (state ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01B3).rotate_left(23)
+    });
+    std::array::from_fn(|_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 56) as u8
+    })
+}
 
 fuzz_target!(|data: &[u8]| {
     let Some((&first, mut rest)) = data.split_first() else { return };
     let suite = Suite::ALL[usize::from(first & 3)];
-    let key = &KEY[..suite.key_len() + 14];
+    let whole = key_of(data);
+    let key = &whole[..suite.key_len() + 14];
     let mut receiver = SrtpReceiver::new(suite, key, None, 1 << 48).expect("the key fits");
     let mki = Some(Mki { value: u64::from(first), length: 1 + first % 8 });
     let mut marked = SrtpReceiver::new(suite, key, mki, 3).expect("the key fits");
