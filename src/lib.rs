@@ -6,6 +6,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod dialog;
+pub mod doctor;
 pub mod providers;
 pub mod queue;
 pub mod recording;

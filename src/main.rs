@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use offhook::client::{Client, Wish};
 use offhook::config::{Config, Loaded, Sources, load};
 use offhook::dialog::Catalogue;
+use offhook::doctor::Options;
 use offhook::{providers, recording};
 
 /// A telephony-first IVR media server: SIP and Twilio Media Streams in, speech out, interruptible.
@@ -30,6 +31,24 @@ enum Command {
         /// Print every key with its value and where it was set; secrets are `***`.
         #[arg(long)]
         print_config: bool,
+    },
+    /// Look at sockets, names, certificates, trunks and accounts, place a call, and say in plain words what is wrong.
+    /// Runs beside a server. Exits 1 if calls do not work.
+    Doctor {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Calls this number by each trunk, with audio; none calls the bench line of the server that runs here.
+        #[arg(long, value_name = "NUMBER")]
+        call: Option<String>,
+        /// Calls by this trunk only.
+        #[arg(long, value_name = "NAME", requires = "call")]
+        trunk: Option<String>,
+        /// How long to listen to the call.
+        #[arg(long, value_name = "SECONDS", default_value_t = 6, value_parser = clap::value_parser!(u64).range(3..=120))]
+        seconds: u64,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Have the running server of this configuration call a number.
     Call {
@@ -101,6 +120,9 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(config) => serve(loaded(config)?).map_err(Failure::Running),
         Command::Check { config, print_config } => check(&loaded(config)?, print_config),
+        Command::Doctor { config, call, trunk, seconds, json } => {
+            doctor(&loaded(config)?, &Options { call, trunk, seconds }, json)
+        }
         Command::Call { config, number, flow, line, trunk, caller_id, wait } => {
             let config = loaded(config)?.config;
             // A name is needed; the default line speaks where none is given.
@@ -121,6 +143,15 @@ fn serve(loaded: Loaded) -> anyhow::Result<()> {
     offhook::telemetry::logs::init(&loaded.config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(offhook::server::run(loaded.config))
+}
+
+fn doctor(loaded: &Loaded, options: &Options, json: bool) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::Running(error.into()))?;
+    let report = runtime.block_on(offhook::doctor::run(&loaded.config, options));
+    let text = if json { report.json() } else { report.text() };
+    std::io::stdout().write_all(text.as_bytes()).map_err(|error| Failure::Running(error.into()))?;
+    if report.is_well() { Ok(()) } else { Err(Failure::Running(anyhow::anyhow!("calls do not work: see above"))) }
 }
 
 fn call(config: &Config, wish: &Wish, wait: bool) -> anyhow::Result<()> {

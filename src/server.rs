@@ -41,6 +41,8 @@ use crate::transport::ports::PortPool;
 use crate::transport::sip::SipServer;
 use crate::transport::twilio::Twilio;
 
+pub use files::needed as files_needed;
+
 /// A running server. Ask it to [`Server::stop`]; dropping it ends it without a word to its callers.
 pub struct Server {
     sip: SipServer,
@@ -60,6 +62,8 @@ pub struct Server {
 pub struct Addresses {
     /// UDP and TCP.
     pub sip: SocketAddr,
+    /// SIP over TLS, where it is served.
+    pub tls: Option<SocketAddr>,
     pub http: SocketAddr,
 }
 
@@ -110,8 +114,13 @@ impl Server {
         let listener = listener.with_context(|| format!("http.listen: cannot bind {}", config.http.listen))?;
         let http = listener.local_addr()?;
         let readiness = Readiness::default();
-        let checks =
-            Arc::new(checks::ServerChecks::new(store.clone(), shared, services.providers.clone(), recordings.clone()));
+        let checks = Arc::new(checks::ServerChecks::new(
+            store.clone(),
+            shared,
+            services.providers.clone(),
+            recordings.clone(),
+            sip.trunks().clone(),
+        ));
         let encode = {
             let metrics = metrics.clone();
             Arc::new(move || metrics.encode())
@@ -145,12 +154,20 @@ impl Server {
     }
 
     pub const fn addresses(&self) -> Addresses {
-        Addresses { sip: self.sip.address(), http: self.http }
+        Addresses { sip: self.sip.address(), tls: self.sip.tls_address(), http: self.http }
     }
 
     /// Calls that are going on.
     pub fn calls(&self) -> u32 {
         self.reception.admission().calls()
+    }
+
+    /// Reads certificates again; those from before stay in use where the files are not good.
+    pub fn reload(&self) {
+        match self.sip.reload() {
+            Ok(()) => tracing::info!("sip: certificates are read again"),
+            Err(error) => tracing::error!(error, "sip: the certificates from before stay in use"),
+        }
     }
 
     /// Takes no new calls, lets the running ones end within the drain time, then ends everything in order. Nothing
@@ -159,6 +176,7 @@ impl Server {
         self.warming.abort();
         self.readiness.set(Stage::Draining);
         self.reception.admission().drain();
+        self.sip.drain();
         if !self.calls_end_within(self.drain).await {
             let words = self.last_words.clone().map(|text| Utterance::Sentence { text, voice: None, rate: 1.0 });
             self.reception.services().registry.close_all(words.as_ref());
@@ -201,11 +219,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let server = Server::start(&config).await?;
     let at = server.addresses();
     tracing::info!(sip = %at.sip, http = %at.http, "ready for calls");
-    asked.wait().await;
+    while asked.wait().await == Wish::Reload {
+        server.reload();
+    }
     tracing::info!(calls = server.calls(), "asked to end: no new calls; running ones have their time");
     tokio::select! {
         () = server.stop() => {}
-        () = asked.wait() => tracing::warn!("asked again: ending at once"),
+        () = asked.end() => tracing::warn!("asked again: ending at once"),
     }
     Ok(())
 }
@@ -233,9 +253,8 @@ async fn start_recordings(
 async fn start_sip(config: &Config, reception: &Arc<Reception>) -> anyhow::Result<SipServer> {
     let address = config.rtp_address();
     let ports = PortPool::new(address, config.rtp.ports);
-    let described = config.sip.external_address.unwrap_or(address);
     let seed = rand::rng().random();
-    SipServer::start(&config.sip, ports, described, &config.rtp, Arc::clone(reception), seed)
+    SipServer::start(&config.sip, ports, address, &config.rtp, Arc::clone(reception), seed)
         .await
         .map_err(|e| anyhow!(e))
 }
@@ -282,22 +301,40 @@ const WRITE_OUT: Duration = Duration::from_secs(10);
 
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// The signals that ask a process to end.
+/// The signals that a process is asked by.
 struct Asked {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    End,
+    /// SIGHUP: read again what can be read again.
+    Reload,
 }
 
 impl Asked {
     fn new() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
     }
 
-    async fn wait(&mut self) {
+    async fn wait(&mut self) -> Wish {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Wish::End,
+            _ = self.interrupt.recv() => Wish::End,
+            _ = self.hang_up.recv() => Wish::Reload,
         }
+    }
+
+    async fn end(&mut self) {
+        while self.wait().await == Wish::Reload {}
     }
 }

@@ -44,7 +44,7 @@ fn arrows(room: &str) -> &'static [Arrow] {
         "providers" => &[Only("safety", &["said"]), To("store"), Only("media", FRAME_ITEMS)],
         "store" => &[],
         "transport" => &[Only("call", CALL_DOORS), Only("store", &["record"]), To("sip"), To("media")],
-        "api" | "server" | "sim" => EVERYTHING,
+        "api" | "doctor" | "server" | "sim" => EVERYTHING,
         _ => &[],
     }
 }

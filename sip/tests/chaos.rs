@@ -101,6 +101,10 @@ impl World {
                     self.feed(side, Input::StreamClosed { connection: 1 });
                 }
             }
+            Deed::Unreachable => {
+                let flow = self.network.flow(side);
+                self.feed(side, Input::Unreachable { flow: &flow });
+            }
             Deed::Tell(command) => {
                 if let Command::Invite(invite) = &command {
                     self.applications[side].placed(invite);

@@ -5,7 +5,7 @@
 mod support;
 
 use offhook_sip::message::{HeaderName, Message, Method};
-use offhook_sip::{CallHandle, Command, EndCause, Event, Moment, Transport};
+use offhook_sip::{CallHandle, Command, EndCause, Event, Input, Moment, Transport};
 use support::peer::{Peer, Remote, request};
 use support::*;
 
@@ -253,6 +253,33 @@ fn a_bye_that_nobody_hears_is_given_up() {
         assert_eq!(net.ends[CALLER].calls(), 0);
         assert_eq!(net.ends[CALLEE].calls(), 1, "it has heard nothing; timers of media and session see to that");
     }
+}
+
+/// An ICMP answer, or a connection that cannot be made, says so at once; timers need not run out (section 8.1.3.1, 18.4).
+#[test]
+fn a_peer_that_cannot_be_reached_is_not_waited_for() {
+    let unreachable = |net: &mut Net, side: usize| {
+        let flow = net.flow(side);
+        net.feed(side, Input::Unreachable { flow: &flow });
+    };
+    let mut net = net(Transport::Udp, Lost::Nothing);
+    net.place(1);
+    unreachable(&mut net, CALLER);
+    assert_eq!(net.ended(CALLER), [(ms(0), EndCause::TransportLost)]);
+    let (mut net, _) = talking(Transport::Udp, Lost::Nothing);
+    net.filter = Box::new(|_, _| false);
+    net.command(CALLER, Command::Reinvite { call: call(1), sdp: sdp() });
+    unreachable(&mut net, CALLER);
+    let refused = |event: &Event| matches!(event, Event::ReinviteAnswered { answer: Err(503), .. });
+    assert!(refused(&net.events[CALLER].last().unwrap().1));
+    assert!(net.ended(CALLER).is_empty(), "media may still flow");
+    net.command(CALLER, Command::Info { call: call(1), content_type: "a/b".into(), body: sdp() });
+    unreachable(&mut net, CALLER);
+    assert!(net.ended(CALLER).is_empty());
+    net.command(CALLER, Command::Bye { call: call(1), reason: None });
+    unreachable(&mut net, CALLER);
+    assert_eq!(net.ended(CALLER), [(ms(2500), EndCause::LocalBye)]);
+    assert_eq!(net.ends[CALLER].calls(), 0);
 }
 
 #[test]

@@ -257,6 +257,12 @@ pub fn optional_listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
     text.parse().map(Some).map_err(|_| D::Error::custom(LISTEN))
 }
 
+/// Addresses with their ports.
+pub fn listens<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAddr>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts.iter().map(|text| text.parse().map_err(|_| D::Error::custom(LISTEN))).collect()
+}
+
 const LISTEN: &str = "expected an address with a port such as 127.0.0.1:8080 or [::1]:8080";
 
 /// An address with its port.

@@ -54,6 +54,9 @@ pub struct SipConfig {
     /// Seconds between line-end pings on connections that this server opened (RFC 5626 section 3.5.1).
     #[serde(deserialize_with = "kinds::bounded::<_, _, 1, 3_600>")]
     pub keep_alive_s: u64,
+    /// Name servers with their ports; none asks those of the system.
+    #[serde(deserialize_with = "kinds::listens")]
+    pub dns_servers: Vec<SocketAddr>,
     pub tls: TlsConfig,
     pub guard: GuardConfig,
     pub session_timer: SessionTimerConfig,
@@ -78,6 +81,7 @@ impl Default for SipConfig {
             max_connections: 1_000,
             retry_after_s: 5,
             keep_alive_s: 30,
+            dns_servers: Vec::new(),
             tls: TlsConfig::default(),
             guard: GuardConfig::default(),
             session_timer: SessionTimerConfig::default(),

@@ -9,6 +9,7 @@ use crate::providers::{ProviderError, Providers};
 use crate::recording::Recordings;
 use crate::store::Store;
 use crate::store::shared::Shared;
+use crate::transport::sip::trunks::Trunks;
 
 /// The checks of a running server.
 pub struct ServerChecks {
@@ -16,11 +17,18 @@ pub struct ServerChecks {
     shared: Shared,
     providers: Providers,
     recordings: Option<Recordings>,
+    trunks: Trunks,
 }
 
 impl ServerChecks {
-    pub const fn new(store: Store, shared: Shared, providers: Providers, recordings: Option<Recordings>) -> Self {
-        Self { store, shared, providers, recordings }
+    pub const fn new(
+        store: Store,
+        shared: Shared,
+        providers: Providers,
+        recordings: Option<Recordings>,
+        trunks: Trunks,
+    ) -> Self {
+        Self { store, shared, providers, recordings, trunks }
     }
 }
 
@@ -53,6 +61,12 @@ impl Checks for ServerChecks {
                 .iter()
                 .map(|llm| Check { name: llm.name().into(), run: llm.check().map(result).boxed() }),
         );
+        let trunks = self.trunks.report().into_iter().map(|(name, how)| (format!("trunk {name}"), how));
+        let accounts = self.trunks.accounts().into_iter().map(|(name, how)| (format!("account {name}"), how));
+        checks.extend(trunks.chain(accounts).map(|(name, how)| {
+            let result = how.map_or_else(CheckResult::Error, |()| CheckResult::Ok);
+            Check { name, run: std::future::ready(result).boxed() }
+        }));
         checks
     }
 

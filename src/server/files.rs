@@ -6,7 +6,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 /// Raises the process's own limit as far as the system lets it, and says in one line when that does not suffice for
 /// `calls` calls.
 pub fn raise_limit(calls: usize) {
-    let needed = u64::try_from(calls).unwrap_or(u64::MAX).saturating_mul(PER_CALL).saturating_add(OTHERS);
+    let needed = needed(calls);
     let raised = getrlimit(Resource::RLIMIT_NOFILE).map(|(soft, hard)| {
         if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_or(soft, |()| hard) } else { soft }
     });
@@ -15,6 +15,11 @@ pub fn raise_limit(calls: usize) {
         Ok(allowed) => tracing::warn!(allowed, needed, "too few open files for limits.max_calls: raise RLIMIT_NOFILE"),
         Err(error) => tracing::warn!(%error, needed, "the limit of open files is not known"),
     }
+}
+
+/// Files that so many calls take.
+pub fn needed(calls: usize) -> u64 {
+    u64::try_from(calls).unwrap_or(u64::MAX).saturating_mul(PER_CALL).saturating_add(OTHERS)
 }
 
 /// The line to the caller and its reports, a recogniser, and a voice or a model.

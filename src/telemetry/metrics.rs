@@ -16,6 +16,7 @@ use prometheus_client::registry::{Metric, Registry};
 
 use super::histogram::LocalHistogram;
 use super::process::Process;
+use super::sip::SipMetrics;
 
 /// The registry and all handles; a clone is the same registry.
 #[derive(Clone, Debug)]
@@ -159,6 +160,8 @@ pub struct Handles {
     fallbacks: Family<VendorLabel, Counter>,
     guardrails: Family<RuleLabel, Counter>,
     bad_input_total: Family<KindLabel, Counter>,
+    /// Trunks, accounts and the guard.
+    pub sip: SipMetrics,
     registry: Registry,
 }
 
@@ -292,6 +295,7 @@ impl Handles {
             fallbacks: add(r, "offhook_provider_fallbacks", "Times another vendor took over."),
             guardrails: add(r, "offhook_guardrail_triggers", "Times a guardrail held something back."),
             bad_input_total: add(r, "offhook_bad_input", "Malformed or unlawful input turned away."),
+            sip: SipMetrics::register(r),
             registry: Registry::default(),
         };
         // A scrape before the first call says 0 rather than nothing.

@@ -7,3 +7,4 @@ pub mod metrics;
 pub mod pii;
 mod process;
 pub mod scrub;
+pub mod sip;

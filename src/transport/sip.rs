@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use offhook_sip::{Command, Endpoint, EndpointConfig, Event, Flow, Input, Output, Transport};
+use offhook_sip::{Command, Endpoint, Event, Flow, Input, Output, Transport};
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -20,26 +20,44 @@ use crate::call::reception::Reception;
 use crate::clock;
 use crate::config::{RtpConfig, SipConfig};
 use calls::Calls;
+use faces::Faces;
+use guard::Watch;
+use incoming::FromTrunks;
 use media::{MediaDesk, MediaSettings};
 use place::{Dial, SipDialer};
-use routes::Direct;
 use streams::{FromStream, Streams};
+use tls::Tls;
+use trunks::Trunks;
+use upkeep::Upkeep;
+use ways::ByTrunks;
 
 mod calls;
+pub mod endpoint;
 mod ends;
+pub mod faces;
 mod guard;
+mod incoming;
 pub mod media;
 mod place;
 mod refer;
-mod routes;
-mod streams;
+pub mod resolve;
+pub mod routes;
+pub mod streams;
+pub mod tls;
+pub mod trunks;
+pub mod upkeep;
+mod ways;
 
 /// The running transport; its tasks end when this is dropped.
 pub struct SipServer {
     address: SocketAddr,
+    tls_address: Option<SocketAddr>,
     driver: JoinHandle<()>,
-    accept: JoinHandle<()>,
+    accept: Vec<JoinHandle<()>>,
     finish: Option<oneshot::Sender<()>>,
+    leave: Arc<Notify>,
+    tls: Tls,
+    trunks: Trunks,
 }
 
 impl SipServer {
@@ -57,25 +75,55 @@ impl SipServer {
     ) -> Result<Self, String> {
         let (udp, tcp) = bind(config.listen).await?;
         let address = udp.local_addr().map_err(|e| format!("sip.listen: {e}"))?;
-        let (streams, from_streams) = Streams::new(address, config.max_connections);
+        let tls = Tls::load(&config.tls)?;
+        let (tls_listener, tls_address) = bind_tls(config).await?;
+        let faces = Faces::new(config, address, tls_address);
+        let (streams, from_streams) = Streams::new(config, tls.clone(), faces.clone());
+        let metrics = reception.services().metrics.sip.clone();
+        let trunks = Trunks::new(config, metrics.clone());
         let (signalling, from_legs) = Signalling::new(FROM_LEGS);
         let (dialer, dials) = SipDialer::new(Arc::clone(&reception), signalling.clone());
         reception.services().dialers.set(Arc::new(dialer));
         let settings = MediaSettings::new(rtp, config.external_address);
         let media = MediaDesk::new(ports, media_address, signalling.clone(), settings);
-        let routes = Box::new(Direct { local: address, user: config.user_agent.to_lowercase() });
+        let user = config.user_agent.to_lowercase();
+        let routes = Box::new(ByTrunks::new(trunks.clone(), faces.clone(), address, user));
         let calls = Calls::new(reception, media, signalling, routes, config.retry_after_s);
+        let leave = Arc::new(Notify::new());
         let driver = Driver {
-            endpoint: Endpoint::new(endpoint_config(config), seed),
+            endpoint: Endpoint::new(endpoint::settings(config), seed),
             udp,
-            address,
+            upkeep: Upkeep::new(config, trunks.clone(), faces.clone(), streams.clone(), metrics.clone()),
+            faces,
             streams: streams.clone(),
             calls,
+            from_trunks: FromTrunks::new(trunks.clone(), config.retry_after_s),
+            watch: Watch::new(metrics),
+            leave: Arc::clone(&leave),
         };
         let (finish, finished) = oneshot::channel();
         let driver = tokio::spawn(driver.run(Inboxes { from_streams, from_legs, dials }, finished));
-        let accept = tokio::spawn(streams::accept(tcp, streams));
-        Ok(Self { address, driver, accept, finish: Some(finish) })
+        let mut accept = vec![tokio::spawn(streams::accept(tcp, streams.clone()))];
+        accept.extend(tls_listener.map(|listener| tokio::spawn(streams::accept_tls(listener, streams))));
+        Ok(Self { address, tls_address, driver, accept, finish: Some(finish), leave, tls, trunks })
+    }
+
+    /// New calls are to go elsewhere: they are refused from now on, and accounts are taken back.
+    pub fn drain(&self) {
+        self.leave.notify_one();
+    }
+
+    /// Reads certificates again.
+    ///
+    /// # Errors
+    /// What is wrong with them; those from before stay in use.
+    pub fn reload(&self) -> Result<(), String> {
+        self.tls.reload()
+    }
+
+    /// The trunks and accounts, and how they are.
+    pub const fn trunks(&self) -> &Trunks {
+        &self.trunks
     }
 
     /// Ends once every call that has ended has also been said goodbye to, at the latest after `patience`.
@@ -92,12 +140,17 @@ impl SipServer {
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
+
+    /// The bound address of the TLS listener.
+    pub const fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls_address
+    }
 }
 
 impl Drop for SipServer {
     fn drop(&mut self) {
         self.driver.abort();
-        self.accept.abort();
+        self.accept.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -109,6 +162,9 @@ const FREE_PORT_TRIES: u32 = 16;
 
 /// Larger than any datagram.
 const MAX_DATAGRAM: usize = 65_535;
+
+/// Bytes of datagrams that may wait in the socket: some 2,000 INVITEs.
+const RECEIVE_BUFFER: usize = 4 << 20;
 
 /// Datagrams taken before timers and other inboxes are looked at again.
 const BATCH: usize = 32;
@@ -126,9 +182,13 @@ struct Inboxes {
 struct Driver {
     endpoint: Endpoint,
     udp: UdpSocket,
-    address: SocketAddr,
+    faces: Faces,
     streams: Streams,
     calls: Calls,
+    upkeep: Upkeep,
+    from_trunks: FromTrunks,
+    watch: Watch,
+    leave: Arc<Notify>,
 }
 
 impl Driver {
@@ -136,7 +196,7 @@ impl Driver {
         let mut datagram = vec![0; MAX_DATAGRAM];
         let mut finishing = false;
         while !(finishing && self.calls.is_empty() && self.endpoint.calls() == 0) {
-            let due = self.endpoint.poll_timeout();
+            let due = [self.endpoint.poll_timeout(), self.upkeep.next(), self.watch.next()].into_iter().flatten().min();
             let wait = due.map_or(IDLE, |at| at.saturating_sub(clock::now()));
             tokio::select! {
                 received = self.udp.recv_from(&mut datagram) => self.datagrams(received, &mut datagram).await,
@@ -149,12 +209,21 @@ impl Driver {
                     let commands = self.calls.dial(dial);
                     self.command(commands);
                 }
+                found = self.upkeep.found() => self.upkeep.take(found),
+                () = self.leave.notified() => {
+                    self.mind_the_door();
+                    let commands = self.upkeep.leave();
+                    self.command(commands);
+                }
                 _ = &mut finish, if !finishing => finishing = true,
                 () = tokio::time::sleep(wait) => self.endpoint.handle(Input::Timeout, clock::now()),
             }
             let kept = self.calls.sweep();
             self.command(kept);
+            let commands = self.upkeep.due(clock::now());
+            self.command(commands);
             self.drain().await;
+            self.watch.look(&self.endpoint.guard_counts(), clock::now());
         }
     }
 
@@ -171,7 +240,7 @@ impl Driver {
             if let Ok((length, remote)) = received {
                 let bytes = Bytes::copy_from_slice(datagram.get(..length).unwrap_or_default());
                 self.mind_the_door();
-                let flow = Flow { transport: Transport::Udp, local: self.address, remote, connection: None };
+                let flow = self.faces.flow(Transport::Udp, remote, None);
                 self.endpoint.handle(Input::Message { flow, bytes }, clock::now());
                 self.drain().await;
             }
@@ -195,6 +264,10 @@ impl Driver {
             FromStream::Closed { connection } => {
                 self.streams.closed(connection);
                 Input::StreamClosed { connection }
+            }
+            FromStream::Lost { transport, remote } => {
+                let flow = self.faces.flow(transport, remote, None);
+                return self.endpoint.handle(Input::Unreachable { flow: &flow }, clock::now());
             }
         };
         self.endpoint.handle(input, clock::now());
@@ -225,7 +298,10 @@ impl Driver {
 
     fn obey(&mut self, event: Event) -> Vec<Command> {
         match event {
-            Event::Incoming { call, flow, invite } => self.calls.incoming(call, &flow, &invite),
+            Event::Incoming { call, flow, invite } => match self.from_trunks.admit(call, &flow) {
+                Ok(()) => self.calls.incoming(call, &flow, &invite),
+                Err(refusal) => vec![refusal],
+            },
             Event::Confirmed { call, sdp } => self.calls.confirmed(call, sdp.as_deref()),
             Event::Progress { call, status, .. } => self.calls.progress(call, status),
             Event::Answered { call, sdp, remote } => self.calls.answered(call, sdp.as_deref(), &remote),
@@ -233,13 +309,23 @@ impl Driver {
             Event::ReferRefused { call, status } => self.calls.refer_refused(call, status),
             Event::Reinvite { call, offer } => self.calls.reinvite(call, offer.as_deref()),
             Event::Info { call, content_type, body } => self.calls.info(call, &content_type, body.reveal()),
-            Event::Ended { call, cause, .. } => self.calls.ended(call, cause),
+            Event::Ended { call, cause, .. } => {
+                self.from_trunks.ended(call);
+                self.calls.ended(call, cause)
+            }
+            Event::Pong { id, outcome } => {
+                self.upkeep.pong(id, outcome, clock::now());
+                Vec::new()
+            }
+            Event::Registration { id, state } => {
+                self.upkeep.registration(id, &state, clock::now());
+                self.upkeep.due(clock::now())
+            }
             // Nobody may send us anywhere: a stranger's transfer would be called at our cost.
             Event::Referred { call, .. } => vec![Command::AnswerRefer { call, answer: Err(403) }],
             Event::ReinviteAnswered { call, answer } => {
                 self.calls.reinvite_answered(call, answer.ok().flatten().as_deref())
             }
-            Event::Registration { .. } | Event::Pong { .. } => Vec::new(),
         }
     }
 }
@@ -250,6 +336,7 @@ async fn bind(listen: SocketAddr) -> Result<(UdpSocket, TcpListener), String> {
     let mut tries = if listen.port() == 0 { FREE_PORT_TRIES } else { 1 };
     loop {
         let udp = UdpSocket::bind(listen).await.map_err(|e| failed("UDP", e))?;
+        roomy(&udp);
         let address = udp.local_addr().map_err(|e| failed("UDP", e))?;
         tries -= 1;
         match TcpListener::bind(address).await {
@@ -260,24 +347,15 @@ async fn bind(listen: SocketAddr) -> Result<(UdpSocket, TcpListener), String> {
     }
 }
 
-fn endpoint_config(config: &SipConfig) -> EndpointConfig {
-    EndpointConfig {
-        user_agent: config.user_agent.clone(),
-        advertised: config.external_address.map(|address| offhook_sip::Advertised {
-            host: match address {
-                IpAddr::V4(v4) => v4.to_string(),
-                IpAddr::V6(v6) => format!("[{v6}]"),
-            },
-            port: None,
-        }),
-        timings: offhook_sip::Timings {
-            t1: Duration::from_millis(config.t1_ms),
-            t2: Duration::from_millis(config.t2_ms),
-            t4: Duration::from_millis(config.t4_ms),
-        },
-        max_calls_pending: config.max_pending,
-        retry_after_s: config.retry_after_s,
-        guard: guard::config(config),
-        ..EndpointConfig::default()
-    }
+/// A burst of calls waits in the socket while the driver is busy; the system may grant less.
+fn roomy(udp: &UdpSocket) {
+    let _ = socket2::SockRef::from(udp).set_recv_buffer_size(RECEIVE_BUFFER);
+}
+
+async fn bind_tls(config: &SipConfig) -> Result<(Option<TcpListener>, Option<SocketAddr>), String> {
+    let Some(listen) = config.tls.listen else { return Ok((None, None)) };
+    let failed = |error: std::io::Error| format!("sip.tls.listen: cannot bind TCP {listen}: {error}");
+    let listener = TcpListener::bind(listen).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((Some(listener), Some(address)))
 }

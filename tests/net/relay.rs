@@ -4,7 +4,6 @@
 //!
 //! A caller's flow (its address and the server's port) has a socket of its own towards the server, as in a NAT, and
 //! loses it by [`Relay::rebind`]. TCP does not pass; a network of that kind needs a kernel's help.
-#![expect(dead_code, reason = "for calls that Offhook places")]
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};

@@ -8,6 +8,7 @@ mod network;
 mod proxy;
 mod strangers;
 mod table;
+mod transfer;
 mod web;
 
 /// Quieter than any voice on a telephone line, louder than any noise of ours.

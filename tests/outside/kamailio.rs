@@ -74,6 +74,15 @@ impl Kamailio {
         fs::read_to_string(self.dir.join("log")).unwrap()
     }
 
+    /// Waits until this has been written `times` times.
+    pub async fn says(&self, text: &str, times: usize, limit: Duration) {
+        let until = Instant::now() + limit;
+        while self.log().matches(text).count() < times {
+            assert!(Instant::now() < until, "not {times} times `{text}` within {limit:?}:\n{}", self.log());
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     async fn becomes_ready(&mut self) {
         let until = Instant::now() + Duration::from_secs(15);
         // It listens for TCP last.

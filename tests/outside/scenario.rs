@@ -53,14 +53,6 @@ impl Scenario {
         self.sends(&message(&[&first, &cseq, CONTACT, headers], sdp.map(|sdp| ("application/sdp", sdp))), true)
     }
 
-    /// The CANCEL of the INVITE just sent.
-    pub fn cancels(self) -> Self {
-        let first = format!("CANCEL sip:[service]@[remote_ip]:[remote_port] SIP/2.0\n{}", self.own_headers(""));
-        let cseq = format!("CSeq: {} CANCEL", self.cseq);
-        let text = message(&[&first, &cseq], None).replace("[branch]", "[branch-1]");
-        self.sends(&text, true)
-    }
-
     /// A request in the dialog.
     pub fn requests(mut self, method: &str, headers: &str, body: Option<(&str, &str)>) -> Self {
         self.cseq += 1;
@@ -159,12 +151,6 @@ impl Scenario {
             self.steps,
             "  <nop><action><exec rtp_stream=\"{file},1,{payload_type},{codec}\" /></action></nop>"
         );
-        self
-    }
-
-    /// Keys as RFC 4733 events, which takes root.
-    pub fn keys(mut self, keys: &str) -> Self {
-        let _ = writeln!(self.steps, "  <nop><action><exec play_dtmf=\"{keys}\" /></action></nop>");
         self
     }
 

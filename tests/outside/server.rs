@@ -41,6 +41,11 @@ impl Server {
         Self::launch(Ports::lease(), settings, yaml, place).await
     }
 
+    /// With a place that the test has already.
+    pub async fn start_in(place: File, settings: &[&str], yaml: &str) -> Self {
+        Self::launch(Ports::lease(), settings, yaml, Some(place)).await
+    }
+
     /// With one flow of the test's own for every number.
     pub async fn with_flow(settings: &[&str], flow: &str) -> Self {
         let place = Some(place().await);
@@ -238,7 +243,7 @@ fn places() -> usize {
 }
 
 /// Held for as long as the file is open, also against tests in other processes.
-async fn place() -> File {
+pub async fn place() -> File {
     loop {
         for number in 0..places() {
             let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("outside-{number}.lock"));
@@ -251,7 +256,7 @@ async fn place() -> File {
     }
 }
 
-fn fresh_dir() -> PathBuf {
+pub fn fresh_dir() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let name = format!("outside-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);

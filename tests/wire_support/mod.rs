@@ -7,6 +7,7 @@
 pub mod edge;
 pub mod phone;
 pub mod tape;
+pub mod tls;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -29,6 +30,7 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Host {
     server: Option<Server>,
     pub sip: SocketAddr,
+    pub tls: Option<SocketAddr>,
     pub http: SocketAddr,
     data: PathBuf,
 }
@@ -60,7 +62,7 @@ impl Host {
         adjust(&mut config);
         let server = Box::pin(Server::start(&config)).await.expect("the server starts");
         let at = server.addresses();
-        Self { server: Some(server), sip: at.sip, http: at.http, data }
+        Self { server: Some(server), sip: at.sip, tls: at.tls, http: at.http, data }
     }
 
     /// A server without a voice whose every line has this flow.
@@ -170,6 +172,25 @@ impl Host {
         self.take().stop().await;
     }
 
+    /// As SIGHUP asks for it.
+    pub fn reload(&self) {
+        self.server.as_ref().unwrap().reload();
+    }
+
+    /// Waits until `/healthz` says of `check` something that begins with `wanted`.
+    pub async fn says(&self, check: &str, wanted: &str) {
+        let until = Instant::now() + PATIENCE * 2;
+        loop {
+            let (_, body) = self.http("GET", "/healthz", &[], b"").await;
+            let health: Value = serde_json::from_str(&body).unwrap();
+            if health["checks"][check].as_str().is_some_and(|how| how.starts_with(wanted)) {
+                return;
+            }
+            assert!(Instant::now() < until, "{check} is not `{wanted}`: {health:#}");
+            sleep(LOOK_AGAIN * 10).await;
+        }
+    }
+
     /// Where it keeps what it keeps.
     pub fn data(&self) -> PathBuf {
         self.data.clone()
@@ -186,6 +207,18 @@ impl Drop for Host {
         let _ = std::fs::remove_dir_all(&self.data);
         let _ = std::fs::remove_dir_all(self.data.with_extension("flows"));
     }
+}
+
+/// An answer to a request by a peer of the tests. `extra` are whole header lines.
+pub fn answer(request: &str, status: &str, extra: &str, body: &str) -> String {
+    let kept = |name: &str| {
+        let lines = request.split("\r\n").filter(|line| line.to_ascii_lowercase().starts_with(&format!("{name}:")));
+        lines.map(|line| format!("{line}\r\n")).collect::<String>()
+    };
+    let fields: String = ["via", "from", "call-id", "cseq"].map(kept).concat();
+    let (to, length) = (kept("to").trim_end().to_owned(), body.len());
+    let tag = if to.contains("tag=") { "" } else { ";tag=t" };
+    format!("SIP/2.0 {status}\r\n{fields}{to}{tag}\r\n{extra}Content-Length: {length}\r\n\r\n{body}")
 }
 
 /// All steps of a call's turns, in order.

@@ -2,12 +2,17 @@
 //! side misreads the other one sees. (Its RTP packets are those of the simulator, which are written apart as well.)
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use offhook::sim::rtp_wire;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::{Host, PATIENCE, QUIET};
 
@@ -31,6 +36,7 @@ pub struct Phone {
 enum Line {
     Udp(UdpSocket),
     Tcp(TcpStream, Vec<u8>),
+    Tls(Box<TlsStream<TcpStream>>, Vec<u8>),
 }
 
 /// A SIP message that came.
@@ -83,6 +89,19 @@ pub fn audio_of(packets: &[Packet]) -> Vec<u8> {
     packets.iter().flat_map(|packet| packet.payload.iter().copied()).collect()
 }
 
+async fn hear_on<S: AsyncRead + Unpin>(stream: &mut S, buffer: &mut Vec<u8>, until: Instant) -> Option<Heard> {
+    loop {
+        if let Some(text) = whole_message(buffer) {
+            return Some(Heard { text });
+        }
+        let mut bytes = [0; 4096];
+        match timeout_at(until, stream.read(&mut bytes)).await.ok()? {
+            Ok(length @ 1..) => buffer.extend_from_slice(&bytes[..length]),
+            _ => return None,
+        }
+    }
+}
+
 /// An offer of mu-law and keys, with another direction or address where told. Reports go to the discard port: the port
 /// above may be some other test's.
 pub fn offer(address: &str, port: u16, direction: &str) -> String {
@@ -110,6 +129,15 @@ impl Phone {
         stream.set_nodelay(true).unwrap();
         let local = stream.local_addr().unwrap();
         Self::new(Line::Tcp(stream, Vec::new()), local, host.sip).await
+    }
+
+    /// Over TLS to `server`, whose certificate must show `name`.
+    pub async fn tls(server: SocketAddr, name: &str, config: ClientConfig) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(server).await?;
+        let local = stream.local_addr()?;
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+        Ok(Self::new(Line::Tls(Box::new(stream), Vec::new()), local, server).await)
     }
 
     /// A telephone behind a socket that there is already.
@@ -147,7 +175,11 @@ impl Phone {
     /// The same again: CANCEL and ACK of a refusal, and retransmissions.
     pub fn same_transaction(&self, method: &str, extra: &[&str], body: &str) -> String {
         let Self { local, server, number, call_id, from_tag, cseq, branch, .. } = self;
-        let transport = if matches!(self.line, Line::Udp(_)) { "UDP" } else { "TCP" };
+        let transport = match self.line {
+            Line::Udp(_) => "UDP",
+            Line::Tcp(..) => "TCP",
+            Line::Tls(..) => "TLS",
+        };
         let to_tag = self.to_tag.as_ref().map_or(String::new(), |tag| format!(";tag={tag}"));
         let extra: String = extra.iter().map(|line| format!("{line}\r\n")).collect();
         let length = body.len();
@@ -243,6 +275,7 @@ impl Phone {
         match &mut self.line {
             Line::Udp(socket) => drop(socket.send_to(bytes, self.server).await.unwrap()),
             Line::Tcp(stream, _) => stream.write_all(bytes).await.unwrap(),
+            Line::Tls(stream, _) => stream.write_all(bytes).await.unwrap(),
         }
     }
 
@@ -255,16 +288,8 @@ impl Phone {
                 let (length, _) = timeout_at(until, socket.recv_from(&mut datagram)).await.ok()?.ok()?;
                 Some(Heard { text: String::from_utf8(datagram[..length].to_vec()).unwrap() })
             }
-            Line::Tcp(stream, buffer) => loop {
-                if let Some(text) = whole_message(buffer) {
-                    return Some(Heard { text });
-                }
-                let mut bytes = [0; 4096];
-                match timeout_at(until, stream.read(&mut bytes)).await.ok()? {
-                    Ok(length @ 1..) => buffer.extend_from_slice(&bytes[..length]),
-                    _ => return None,
-                }
-            },
+            Line::Tcp(stream, buffer) => hear_on(stream, buffer, until).await,
+            Line::Tls(stream, buffer) => hear_on(stream.as_mut(), buffer, until).await,
         }
     }
 

@@ -18,6 +18,8 @@ pub enum Deed {
     /// Nothing of this call passes any more, or nothing from one side.
     Vanish(String, Option<usize>),
     LoseStream,
+    /// The network says that the other side cannot be reached, and is wrong.
+    Unreachable,
 }
 
 /// How the applications of one run behave.
@@ -169,7 +171,8 @@ impl Application {
             deeds.push((some_time(dice) * 4, Deed::Vanish(call_id, from)));
         }
         if dice.below(1000) < 5 {
-            deeds.push((some_time(dice), Deed::LoseStream));
+            let broken = if dice.percent(50) { Deed::LoseStream } else { Deed::Unreachable };
+            deeds.push((some_time(dice), broken));
         }
         deeds
     }

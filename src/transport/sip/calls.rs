@@ -12,7 +12,7 @@ use offhook_sip::sdp::Direction as MediaDirection;
 use offhook_sip::{CallHandle, Command, EndCause, Flow, IncomingInvite};
 
 use super::ends::end_reason;
-use super::media::{CallMedia, MediaDesk, MediaRefusal, Offered};
+use super::media::{CallMedia, MediaDesk, MediaRefusal, Offered, Reach};
 use super::place::Attempt;
 use super::routes::Routes;
 use crate::call::core::CallInput;
@@ -218,13 +218,14 @@ impl Calls {
         let permit = self.reception.admit().map_err(|_| Refusal::Busy)?;
         let name = call.as_u64();
         let id = CallId::fresh();
+        let reach = Reach { profile: self.routes.profile_of(flow.remote.ip()), ..Reach::from(flow) };
         let (leg, stage, sdp): (Box<dyn crate::call::leg::Leg>, Stage, Bytes) = match invite.offer.as_deref() {
             Some(offer) => {
-                let answered = self.media.answer(name, flow, offer)?;
+                let answered = self.media.answer(name, reach, offer)?;
                 (Box::new(answered.leg), Stage::Agreed(Box::new(answered.media)), answered.sdp)
             }
             None => {
-                let offered = self.media.offer(name, flow)?;
+                let offered = self.media.offer(name, reach)?;
                 let (leg, slot) = PendingLeg::new(self.signalling.clone(), name);
                 let sdp = offered.sdp.clone();
                 (Box::new(leg), Stage::Offered { offered: Box::new(offered), slot }, sdp)

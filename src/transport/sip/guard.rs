@@ -4,10 +4,70 @@
 
 use std::time::Duration;
 
-use offhook_sip::guard::{Cidr, GuardConfig, Limit, Scanners, Unknown};
+use offhook_sip::guard::{Cidr, GuardConfig, GuardCounts, GuardReason, Limit, Scanners, Unknown};
 
+use crate::call::Moment;
 use crate::config::SipConfig;
 use crate::config::sip;
+use crate::telemetry::sip::SipMetrics;
+
+/// Carries what the guard did to figures at once and to the log now and then: a flood must not become a flood of lines.
+pub struct Watch {
+    metrics: SipMetrics,
+    seen: GuardCounts,
+    /// What the log says already.
+    logged: GuardCounts,
+    next: Option<Moment>,
+}
+
+impl Watch {
+    pub fn new(metrics: SipMetrics) -> Self {
+        // A scrape before the first refusal says 0 rather than nothing.
+        GuardReason::ALL.iter().for_each(|reason| metrics.refused(reason.as_str(), 0));
+        Self { metrics, seen: GuardCounts::default(), logged: GuardCounts::default(), next: None }
+    }
+
+    pub fn look(&mut self, counts: &GuardCounts, now: Moment) {
+        if *counts != self.seen {
+            for reason in GuardReason::ALL {
+                let more = counts.refused(reason).saturating_sub(self.seen.refused(reason));
+                if more > 0 {
+                    self.metrics.refused(reason.as_str(), more);
+                    self.next.get_or_insert(now);
+                }
+            }
+            self.metrics.bans(counts.bans.saturating_sub(self.seen.bans));
+            self.metrics.sources(counts.sources);
+            self.seen = *counts;
+        }
+        if self.next.is_some_and(|at| now >= at) {
+            self.next = self.says_more().then(|| now + LOG_EVERY);
+        }
+    }
+
+    /// When there is something to say that was held back.
+    pub const fn next(&self) -> Option<Moment> {
+        self.next
+    }
+
+    /// Says what came since it last spoke; false when nothing did.
+    fn says_more(&mut self) -> bool {
+        let (seen, logged) = (self.seen, self.logged);
+        let more = |reason| seen.refused(reason).saturating_sub(logged.refused(reason));
+        let reasons: Vec<String> = GuardReason::ALL
+            .into_iter()
+            .filter(|reason| more(*reason) > 0)
+            .map(|reason| format!("{} {}", more(reason), reason.as_str()))
+            .collect();
+        if reasons.is_empty() {
+            return false;
+        }
+        let bans = seen.bans.saturating_sub(logged.bans);
+        tracing::warn!(refused = reasons.join(", "), bans, sources = seen.sources, "sip: requests not served");
+        self.logged = seen;
+        true
+    }
+}
 
 /// The rules for strangers.
 pub fn config(config: &SipConfig) -> GuardConfig {
@@ -15,8 +75,8 @@ pub fn config(config: &SipConfig) -> GuardConfig {
     GuardConfig {
         trusted: trusted(config),
         unknown: match guard.unknown {
-            // Who must know a password is asked by the endpoint, not by the guard.
-            sip::UnknownSources::Accept | sip::UnknownSources::Challenge => Unknown::Accept,
+            sip::UnknownSources::Accept => Unknown::Accept,
+            sip::UnknownSources::Challenge => Unknown::Challenge,
             sip::UnknownSources::Forbid => Unknown::Forbid,
             sip::UnknownSources::Silent => Unknown::Silent,
         },
@@ -41,6 +101,9 @@ pub fn trusted(config: &SipConfig) -> Vec<Cidr> {
     let trunks = config.trunks.iter().flat_map(|trunk| &trunk.allow_sources);
     config.guard.trusted.iter().chain(trunks).map(|network| network.0).collect()
 }
+
+/// Between two log lines about strangers.
+const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// Failures are counted over this long.
 const FAILURES: Duration = Duration::from_secs(60);

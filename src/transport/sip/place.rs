@@ -80,7 +80,7 @@ impl Calls {
         let wanted = Wanted { to: dial.to.expose(), trunk: dial.trunk.as_deref(), caller_id };
         let mut left = self.routes.route(wanted);
         left.reverse();
-        let Some(first) = left.pop() else {
+        let Some(first) = self.next_way(&mut left) else {
             dial.port.signal(CallInput::HungUp(EndReason::Unreachable));
             return Vec::new();
         };
@@ -124,7 +124,7 @@ impl Calls {
 
     /// This way has failed; there is another one.
     pub(super) fn try_again(&mut self, mut live: Live) -> Vec<Command> {
-        let next = live.attempt.as_mut().and_then(|attempt| attempt.left.pop());
+        let next = live.attempt.as_mut().and_then(|attempt| self.next_way(&mut attempt.left));
         let (Some(route), Stage::Offered { slot, .. }) = (next, std::mem::replace(&mut live.stage, Stage::None)) else {
             live.port.signal(CallInput::HungUp(EndReason::Unreachable));
             return Vec::new();
@@ -135,10 +135,21 @@ impl Calls {
         self.attempt(live, slot, route)
     }
 
+    /// The next way whose trunk has a place.
+    fn next_way(&mut self, left: &mut Vec<Route>) -> Option<Route> {
+        loop {
+            let route = left.pop()?;
+            if route.trunk.as_ref().is_none_or(|trunk| self.routes.begin(trunk)) {
+                return Some(route);
+            }
+        }
+    }
+
     fn attempt(&mut self, mut live: Live, slot: LegSlot, route: Route) -> Vec<Command> {
-        let Route { flow, target, from, credentials, trunk } = route;
-        let reach = Reach { local: source_address(flow.local, flow.remote), ..Reach::from(&flow) };
+        let Route { flow, target, from, from_display, headers, profile, credentials, trunk } = route;
+        let reach = Reach { local: source_address(flow.local, flow.remote), profile, ..Reach::from(&flow) };
         let Ok(offered) = self.media.offer(live.name, reach) else {
+            trunk.iter().for_each(|trunk| self.routes.ended(trunk));
             live.port.signal(CallInput::HungUp(EndReason::Unreachable));
             return Vec::new();
         };
@@ -155,9 +166,9 @@ impl Calls {
             flow,
             target,
             from,
-            from_display: None,
+            from_display,
             sdp,
-            headers: Vec::new(),
+            headers,
             replaces: None,
             credentials,
         };

@@ -6,8 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use offhook_sip::auth::Credentials;
-use offhook_sip::message::UriBuf;
+use offhook_sip::message::{ExtraHeader, UriBuf};
 use offhook_sip::{Flow, Transport};
+
+use super::media::MediaProfile;
 
 /// One way out.
 #[derive(Clone, Debug)]
@@ -17,6 +19,12 @@ pub struct Route {
     pub target: UriBuf,
     /// The number that we show.
     pub from: UriBuf,
+    /// The display name beside it.
+    pub from_display: Option<String>,
+    /// What the trunk is to have besides.
+    pub headers: Vec<ExtraHeader>,
+    /// What the trunk's calls agree on in place of the server's own.
+    pub profile: Option<MediaProfile>,
     /// For a next hop that asks who we are.
     pub credentials: Option<Credentials>,
     /// Where the route is a trunk's.
@@ -38,6 +46,16 @@ pub trait Routes: Send {
     /// All ways, the best one first; none when there is no way now.
     fn route(&mut self, wanted: Wanted<'_>) -> Vec<Route>;
 
+    /// What calls that come from this address agree on, where it is a trunk's.
+    fn profile_of(&self, _source: IpAddr) -> Option<MediaProfile> {
+        None
+    }
+
+    /// Takes a place on this trunk for a call; `false` when it has none left.
+    fn begin(&mut self, _trunk: &str) -> bool {
+        true
+    }
+
     /// A call over this trunk is over.
     fn ended(&mut self, _trunk: &str) {}
 }
@@ -56,7 +74,16 @@ impl Routes for Direct {
         let flow = Flow { transport: Transport::Udp, local: self.local, remote, connection: None };
         let user = wanted.caller_id.unwrap_or(&self.user);
         let Ok(from) = UriBuf::parse(format!("sip:{user}@{}", self.local)) else { return Vec::new() };
-        vec![Route { flow, target, from, credentials: None, trunk: None }]
+        vec![Route {
+            flow,
+            target,
+            from,
+            credentials: None,
+            trunk: None,
+            from_display: None,
+            headers: Vec::new(),
+            profile: None,
+        }]
     }
 }
 

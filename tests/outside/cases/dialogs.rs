@@ -14,6 +14,23 @@ use crate::outside::sipp::Sipp;
 use crate::outside::stranger::Stranger;
 
 #[tokio::test]
+async fn sipp_asks_for_an_offer_and_answers_it_in_the_ack() {
+    let server = Server::start(&[]).await;
+    let ear = Ear::open().await;
+    let answer = sdp(ear.port(), "0 101", "");
+    let script = Scenario::caller("delayed_offer")
+        .invites("", None)
+        .may_get(&[100, 180, 183])
+        .expects(200, &[Holds("m=audio [0-9]+ RTP/AVP .*[ ]0"), Holds("a=rtpmap:101 telephone-event|telephone-event")])
+        .acks(Some(&answer))
+        .pauses(2_500)
+        .hangs_up();
+    let ((), heard) = tokio::join!(run(script, &server), ear.listen(Duration::from_secs(20)));
+    assert!(tone_share(&heard.samples) > 0.9, "{}", tone_share(&heard.samples));
+    assert_eq!(server.ended_call().await["end_reason"], "caller_hung_up");
+}
+
+#[tokio::test]
 async fn sipp_requires_reliable_provisional_responses() {
     let server = Server::start(&[]).await;
     let script = Scenario::caller("requires_100rel")
@@ -166,6 +183,30 @@ async fn a_cancel_that_crosses_the_answer_leaves_no_call_behind() {
         let reason = call["end_reason"].as_str().unwrap();
         assert!(["cancelled", "caller_hung_up"].contains(&reason), "{call:#}");
     }
+}
+
+#[tokio::test]
+async fn sipp_is_told_to_come_back_while_the_server_drains() {
+    let mut server = Server::start(&["limits.drain_timeout_s=6", "limits.drain_words="]).await;
+    let offer = sdp(server.ports.rtp_port(), "0 101", "");
+    let stays = Scenario::caller("stays")
+        .invites("", Some(&offer))
+        .gets_through(&[])
+        .receives("BYE", &[])
+        .replies(200, "", None);
+    let late = async {
+        server.has_calls(1).await;
+        server.terminate().await;
+        listen_for(500).await;
+        let script = Scenario::caller("comes_too_late")
+            .invites("", Some(&offer))
+            .may_get(&[100])
+            .expects(503, &[Holds("Retry-After: *[0-9]+")])
+            .acks_refusal();
+        run(script, &server).await;
+    };
+    tokio::join!(run(stays, &server), late);
+    assert!(server.has_ended().await.success());
 }
 
 /// A caller who gives up so soon that the CANCEL may cross our answer, and acts as RFC 3261 9.1 and 15.1.1 say.

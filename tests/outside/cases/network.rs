@@ -100,6 +100,22 @@ async fn baresip_is_heard_again_after_its_nat_took_another_port() {
     assert!(reached_by_key(&call, "appointment"), "the key was not heard: {call:#}");
 }
 
+#[tokio::test]
+async fn another_address_is_a_stranger_though_it_goes_on_with_the_stream() {
+    let (server, relay) = Server::behind_a_network(9, &[]).await;
+    let mut phone = Baresip::start(server.dir()).await;
+    phone.dials(&at(&server, &relay, "clinic")).await;
+    listen_for(2_000).await;
+    relay.move_to_another_address();
+    listen_for(500).await;
+    phone.presses('1').await;
+    listen_for(2_000).await;
+    phone.hangs_up().await;
+    let call = server.ended_call().await;
+    assert!(!reached_by_key(&call, "appointment"), "a stranger's key was taken: {call:#}");
+    assert!(call["summary"]["frames_received"].as_u64() < Some(150), "{call:#}");
+}
+
 async fn presses_a_key_at(loss: f64, burst: f64, jitter_ms: u64) {
     let (server, relay) = Server::behind_a_network(jitter_ms ^ loss.to_bits(), &[]).await;
     relay.impair(bad(loss, burst, jitter_ms));
