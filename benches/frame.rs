@@ -15,14 +15,14 @@ use divan::Bencher;
 use offhook_media::codec::opus::OpusSettings;
 use offhook_media::codec::{CodecKind, Decoder, Encoder};
 use offhook_media::conceal::Concealer;
+use offhook_media::inband::InbandDetector;
 use offhook_media::inbound::{InboundConfig, RtpInbound};
 use offhook_media::jitter::JitterBuffer;
 use offhook_media::outbound::{DATAGRAM, Datagram, OutboundConfig, RtpOutbound};
 use offhook_media::playout::{Playout, PlayoutConfig, SentenceId};
 use offhook_media::resample::{Rate, Resampler};
-use offhook_media::rtp::{Header, Packet, write_header};
+use offhook_media::rtp::Packet;
 use offhook_media::speech::{SpeechConfig, SpeechDetector};
-use offhook_media::srtp::{LONGEST_KEY, SrtpReceiver, SrtpSender, Suite};
 use offhook_media::tone::ComfortNoise;
 use offhook_media::vad::{Earshot, Vad};
 use offhook_media::voicing::Voicing;
@@ -148,33 +148,6 @@ fn stage_rtp_parse(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| Packet::parse(black_box(&room[..length])).map(|packet| packet.sequence));
 }
 
-/// 20 ms of an encrypted call: one packet out, one packet in.
-#[divan::bench(args = Suite::ALL)]
-fn srtp_20_ms_both_ways(bencher: Bencher<'_, '_>, suite: Suite) {
-    let key = &[7; LONGEST_KEY][..suite.key_len() + 14];
-    let mut ours = SrtpSender::new(suite, key, 1).unwrap();
-    let mut far = SrtpSender::new(suite, key, 0).unwrap();
-    let mut theirs = SrtpReceiver::new(suite, key, None, 1 << 48).unwrap();
-    let (mut sequence, mut packets) = (0u16, 0u64);
-    let packet = |ssrc: u32, sequence: u16| {
-        let mut room = DATAGRAM;
-        let header = Header { marker: false, payload_type: 0, sequence, timestamp: 0, ssrc };
-        room[..12].copy_from_slice(&write_header(&header));
-        room
-    };
-    bencher
-        .with_inputs(|| {
-            (sequence, packets) = (sequence.wrapping_add(1), packets + 1);
-            let (out, mut came) = (packet(1, sequence), packet(0, sequence));
-            far.protect(&mut came, 172).unwrap();
-            (out, came)
-        })
-        .bench_local_values(|(mut out, mut came)| {
-            let length = ours.protect(&mut out, 172).unwrap();
-            theirs.unprotect(&mut came[..length]).unwrap()
-        });
-}
-
 #[divan::bench(args = CodecKind::ALL)]
 fn stage_decode(bencher: Bencher<'_, '_>, codec: CodecKind) {
     let (mut encoder, mut decoder) = (Encoder::new(codec, OpusSettings::default()), Decoder::new(codec));
@@ -193,6 +166,31 @@ fn stage_encode(bencher: Bencher<'_, '_>, codec: CodecKind) {
     let (mut encoder, frames) = (Encoder::new(codec, OpusSettings::default()), speech());
     let (mut next, mut octets) = (frames.iter().cycle(), [0; 480]);
     bencher.bench_local(|| encoder.encode(black_box(next.next().unwrap()), black_box(&mut octets)));
+}
+
+#[divan::bench]
+fn stage_tones_of_keys_on_speech(bencher: Bencher<'_, '_>) {
+    tones(bencher, speech());
+}
+
+#[divan::bench]
+fn stage_tones_of_keys_on_silence(bencher: Bencher<'_, '_>) {
+    tones(bencher, noise());
+}
+
+fn tones(bencher: Bencher<'_, '_>, frames: Vec<Frame>) {
+    let (mut detector, mut next) = (InbandDetector::new(), frames.iter().cycle());
+    bencher.bench_local(|| detector.push(black_box(next.next().unwrap())));
+}
+
+#[divan::bench]
+fn stage_conceal_between_two_frames(bencher: Bencher<'_, '_>) {
+    let (mut concealer, frames) = (Concealer::new(), speech());
+    frames.clone().iter_mut().take(60).for_each(|frame| concealer.heard(frame));
+    let future = [frames[61], frames[62]].concat();
+    bencher.with_inputs(|| concealer.clone()).bench_local_refs(|concealer| {
+        concealer.conceal_towards(&mut SILENCE.clone(), FRAME, black_box(&future[..240]))
+    });
 }
 
 #[divan::bench]

@@ -2,6 +2,9 @@
 //!
 //! The waveform goes on in phase, fades to silence by 60 ms, and blends into what comes next. It adds
 //! no delay: where appendix I holds audio back to smooth the first joint, the offset there is let decay.
+//!
+//! Where the audio after the gap has come already, as it mostly has in a jitter buffer, the gap is filled from both
+//! sides: the past goes on, bent so that it arrives in phase, and glides into the future continued backwards.
 
 use crate::{PER_MS, dot, to_sample};
 
@@ -16,6 +19,23 @@ pub struct Concealer {
     position: usize,
     offset: f32,
     missing: usize,
+    bridge: Bridge,
+}
+
+/// A filling between past and future, computed when both were known.
+#[derive(Clone, Debug)]
+struct Bridge {
+    wave: [i16; LONGEST_BRIDGE],
+    taken: usize,
+    length: usize,
+}
+
+impl Bridge {
+    const NONE: Self = Self { wave: [0; LONGEST_BRIDGE], taken: 0, length: 0 };
+
+    fn left(&self) -> usize {
+        self.length - self.taken
+    }
 }
 
 impl Concealer {
@@ -29,14 +49,19 @@ impl Concealer {
             position: 0,
             offset: 0.0,
             missing: 0,
+            bridge: Bridge::NONE,
         }
     }
 
     /// Takes samples that are about to be played; after a gap their beginning is blended in place.
     pub fn heard(&mut self, samples: &mut [i16]) {
         if self.missing > 0 {
-            self.blend(samples);
+            // A bridge that was crossed ends where the samples begin.
+            if self.bridge.length == 0 || self.bridge.left() > 0 {
+                self.blend(samples);
+            }
             self.missing = 0;
+            (self.bridge.taken, self.bridge.length) = (0, 0);
         }
         self.remember(samples);
     }
@@ -52,9 +77,29 @@ impl Concealer {
         if self.missing == 0 {
             self.begin();
         }
+        (self.bridge.taken, self.bridge.length) = (0, 0);
         for sample in out.iter_mut() {
             *sample = to_sample(self.next());
         }
+        self.remember(out);
+    }
+
+    /// Fills `out`, the beginning of a gap of `left` samples after which `future` follows.
+    pub fn conceal_towards(&mut self, out: &mut [i16], left: usize, future: &[i16]) {
+        if self.bridge.left() != left {
+            self.bridge.length = 0;
+            self.bridge.taken = 0;
+            if self.faded() || left > LONGEST_BRIDGE || future.len() < LEAST_FUTURE || out.len() > left {
+                return self.conceal(out);
+            }
+            self.build(left, future);
+        }
+        let from = self.bridge.taken;
+        for (sample, &made) in out.iter_mut().zip(&self.bridge.wave[from..]) {
+            *sample = made;
+        }
+        self.bridge.taken += out.len();
+        self.missing += out.len();
         self.remember(out);
     }
 
@@ -102,6 +147,41 @@ impl Concealer {
         gain * value
     }
 
+    /// Computes the filling of a gap of `left` samples up to `future`.
+    fn build(&mut self, left: usize, future: &[i16]) {
+        let missing = self.missing;
+        if missing == 0 {
+            self.begin();
+        }
+        let mut ahead = [0f32; LOOK_AHEAD];
+        let known = future.len().min(LOOK_AHEAD);
+        for (value, &sample) in ahead.iter_mut().zip(future) {
+            *value = f32::from(sample);
+        }
+        let ahead = &ahead[..known];
+        let mut past = [0f32; LONGEST_BRIDGE + MATCH + MOST_BEND];
+        let needed = left + MATCH + MOST_BEND;
+        let short = left <= SHORT_BRIDGE;
+        for value in past.iter_mut().take(needed) {
+            let loudness = gain(self.missing);
+            let faded = self.next();
+            // In a short gap the future takes over before the past needs to fade.
+            *value = if short && loudness > 0.0 { faded / loudness * gain(missing) } else { faded };
+        }
+        self.missing = missing;
+        let (bend, resemblance) = arrival(&past[..needed], left, ahead);
+        let back = Backwards::new(ahead, self.lag);
+        let glide = left.min(SHORT_BRIDGE);
+        let alike = resemblance > ALIKE && back.voiced;
+        for (index, out) in self.bridge.wave.iter_mut().take(left).enumerate() {
+            let place = index as f32 * (1.0 + bend / left as f32);
+            let along = (index + 1).saturating_sub(left - glide) as f32 / (glide + 1) as f32;
+            let (before, after) = if alike { (1.0 - along, along) } else { ((1.0 - along).sqrt(), along.sqrt()) };
+            *out = to_sample(before * between(&past, place) + after * back.before(left - index));
+        }
+        (self.bridge.taken, self.bridge.length) = (0, left);
+    }
+
     /// After 10 and 20 ms more periods join the loop: one alone soon sounds like a buzzer.
     fn widen(&mut self) {
         let wanted = (1 + self.missing / WIDEN_AFTER).min(MOST_PERIODS);
@@ -125,6 +205,63 @@ impl Default for Concealer {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// The audio after a gap, continued backwards by its own period.
+struct Backwards<'a> {
+    wave: &'a [f32],
+    lag: usize,
+    offset: f32,
+    voiced: bool,
+}
+
+impl<'a> Backwards<'a> {
+    fn new(wave: &'a [f32], past_lag: usize) -> Self {
+        let longest = (wave.len() - MATCH).min(past_lag + past_lag / 4).max(1);
+        let shortest = (past_lag - past_lag / 4).min(longest);
+        let (mut lag, mut best) = (longest, VOICED);
+        for candidate in shortest..=longest {
+            let score = resemblance(&wave[..MATCH], &wave[candidate..candidate + MATCH]);
+            if score > best {
+                (lag, best) = (candidate, score);
+            }
+        }
+        Self { wave, lag, offset: wave[0] - wave[lag], voiced: best > VOICED }
+    }
+
+    /// The sample `distance` before the first one.
+    fn before(&self, distance: usize) -> f32 {
+        let index = (self.lag - distance % self.lag) % self.lag;
+        let seam = (self.lag / 4).max(1) as f32;
+        self.wave[index] + self.offset * (1.0 - distance as f32 / seam).max(0.0)
+    }
+}
+
+/// By how many samples the past's continuation has to be bent to arrive in phase with the future, and how alike they
+/// are then.
+fn arrival(past: &[f32], left: usize, future: &[f32]) -> (f32, f32) {
+    let most = (left / 8).min(MOST_BEND);
+    let (mut bend, mut best) = (0.0, f32::NEG_INFINITY);
+    for step in 0..=2 * most {
+        let start = left + step - most;
+        let score = resemblance(&past[start..start + MATCH], &future[..MATCH]);
+        if score > best {
+            (bend, best) = (step as f32 - most as f32, score);
+        }
+    }
+    if best > ALIKE { (bend, best) } else { (0.0, best) }
+}
+
+/// Normalised correlation, -1 to 1.
+fn resemblance(a: &[f32], b: &[f32]) -> f32 {
+    dot(a, b) / ((dot(a, a) + 1.0) * (dot(b, b) + 1.0)).sqrt()
+}
+
+/// The value between two samples.
+fn between(wave: &[f32], place: f32) -> f32 {
+    let (index, part) = (place as usize, place.fract());
+    let at = |index: usize| wave.get(index).copied().unwrap_or_default();
+    at(index) * (1.0 - part) + at(index + 1) * part
 }
 
 /// Full for 10 ms, then straight down to nothing at 60 ms.
@@ -163,6 +300,17 @@ const FADED: usize = 60 * PER_MS;
 const LONGEST_BLEND: usize = 10 * PER_MS;
 /// Below this resemblance the sound is noise, which repeats least audibly at the longest lag.
 const VOICED: f32 = 0.3;
+/// How much of the audio after a gap is looked at: 30 ms, 10 at least.
+pub const LOOK_AHEAD: usize = 30 * PER_MS;
+const LEAST_FUTURE: usize = 12 * PER_MS;
+/// A longer gap fades before it comes back.
+const LONGEST_BRIDGE: usize = 60 * PER_MS;
+/// The last 30 ms of a gap glide from past to future.
+const SHORT_BRIDGE: usize = 30 * PER_MS;
+/// Samples that are compared, whole lanes.
+const MATCH: usize = 80;
+const MOST_BEND: usize = 24;
+const ALIKE: f32 = 0.4;
 /// Three periods and the seam before them.
 const HISTORY: usize = MOST_PERIODS * LONGEST_LAG + LONGEST_LAG / 4 + LONGEST_LAG;
 

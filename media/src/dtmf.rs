@@ -144,13 +144,24 @@ pub enum KeyEdge {
 }
 
 /// Turns event packets into one down and one up edge for each key press.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct DtmfReceiver {
     open: Option<Press>,
-    last_closed: Option<u32>,
+    closed: Option<Closed>,
+    clock_hz: u32,
 }
 
 impl DtmfReceiver {
+    /// A receiver that has heard of no key; events count at `clock_hz`.
+    pub fn new(clock_hz: u32) -> Self {
+        Self { open: None, closed: None, clock_hz }
+    }
+
+    /// Events count at another clock from now on.
+    pub fn set_clock(&mut self, clock_hz: u32) {
+        self.clock_hz = clock_hz;
+    }
+
     /// Takes a packet; the second edge is set when this packet also shows that the key before came up.
     ///
     /// # Errors
@@ -158,19 +169,19 @@ impl DtmfReceiver {
     pub fn packet(&mut self, timestamp: u32, payload: &[u8], arrival: Moment) -> Result<Edges, DtmfError> {
         let event = Event::parse(payload)?;
         let digit = Digit::from_code(event.code).ok_or(DtmfError::NotAKey { code: event.code })?;
-        if self.is_over(timestamp) {
+        if self.is_over(digit, timestamp, event, arrival) {
             return Ok(Edges::default());
         }
-        if let Some(press) = self.open.as_mut().filter(|press| press.includes(digit, timestamp)) {
+        if let Some(press) = self.open.as_mut().filter(|press| press.includes(digit, timestamp, event.duration)) {
             press.extend(timestamp, event.duration, arrival);
-            let edge = if event.end { self.close() } else { Some(KeyEdge::Same) };
+            let edge = if event.end { self.close(arrival) } else { Some(KeyEdge::Same) };
             return Ok(Edges { before: None, now: edge });
         }
-        let before = self.close();
+        let before = self.close(arrival);
         self.open = Some(Press::begin(digit, timestamp, event.duration, arrival));
         let now = Some(KeyEdge::Down(digit));
         // The first packet to come may be the last one of its event.
-        Ok(if event.end { Edges { before: now, now: self.close() } } else { Edges { before, now } })
+        Ok(if event.end { Edges { before: now, now: self.close(arrival) } } else { Edges { before, now } })
     }
 
     /// Closes a press whose end was lost: nothing came for [`LOST_END`].
@@ -179,7 +190,7 @@ impl DtmfReceiver {
         if now.saturating_sub(silent_since) < LOST_END {
             return None;
         }
-        self.close()
+        self.close(now)
     }
 
     /// Audio packets go on beside a long key press at some senders, so only time and events close one.
@@ -189,22 +200,53 @@ impl DtmfReceiver {
 
     /// Forgets the stream, as when another source follows.
     pub fn reset(&mut self) {
-        *self = Self::default();
+        *self = Self::new(self.clock_hz);
     }
 
-    fn close(&mut self) -> Option<KeyEdge> {
+    fn close(&mut self, at: Moment) -> Option<KeyEdge> {
         let press = self.open.take()?;
-        self.last_closed = Some(press.segment);
-        Some(KeyEdge::Up { digit: press.digit, held_ms: press.held_ms() })
+        let held_ms = press.held_ms(self.clock_hz);
+        self.closed = Some(Closed { digit: press.digit, segment: press.segment, held_ms, at });
+        Some(KeyEdge::Up { digit: press.digit, held_ms })
     }
 
-    /// Whether the timestamp belongs to a press that was reported, or to one before it.
-    fn is_over(&self, timestamp: u32) -> bool {
-        self.last_closed.is_some_and(|closed| {
-            let ahead = crate::rtp::timestamp_distance(timestamp, closed);
-            (-STALE..=0).contains(&ahead)
-        })
+    /// Whether a packet belongs to a press that was reported, or to one before it.
+    fn is_over(&self, digit: Digit, timestamp: u32, event: Event, arrival: Moment) -> bool {
+        let Some(closed) = &self.closed else { return false };
+        if self.open.as_ref().is_some_and(|press| press.digit == digit && press.segment == timestamp) {
+            return false;
+        }
+        let since = arrival.saturating_sub(closed.at);
+        let ahead = crate::rtp::timestamp_distance(timestamp, closed.segment);
+        if ahead == 0 && !event.end && since >= SAME_STAMP && self.open.is_none() {
+            // Some senders stamp every press alike.
+            return false;
+        }
+        if (-STALE..=0).contains(&ahead) {
+            return true;
+        }
+        // Some senders stamp each packet anew, the repeats of the last one too: a press cannot have lasted longer than
+        // the time since the one before it.
+        let lasted = u64::from(event.duration) * 1000 / u64::from(self.clock_hz.max(1));
+        let same = event.end && digit == closed.digit && self.open.is_none();
+        same && lasted >= u64::from(closed.held_ms) && since < Moment::from_millis(lasted)
     }
+}
+
+impl Default for DtmfReceiver {
+    /// For events at 8 kHz.
+    fn default() -> Self {
+        Self::new(crate::RATE_HZ)
+    }
+}
+
+/// The press that was reported last.
+#[derive(Clone, Debug)]
+struct Closed {
+    digit: Digit,
+    segment: u32,
+    held_ms: u32,
+    at: Moment,
 }
 
 /// What one packet told, in order.
@@ -228,6 +270,9 @@ impl IntoIterator for Edges {
 /// After this long without a packet a key counts as released.
 pub const LOST_END: Moment = Moment::from_millis(120);
 
+/// A repeat of a packet comes sooner after it than this; a press with the same timestamp comes later.
+const SAME_STAMP: Moment = Moment::from_millis(300);
+
 /// A repeated or reordered event is this much older at most; anything else is a restarted clock (10 s).
 const STALE: i32 = 80_000;
 const KEYS: &[u8; 16] = b"0123456789*#ABCD";
@@ -247,9 +292,13 @@ impl Press {
         Self { digit, segment: timestamp, earlier: 0, duration, latest: arrival }
     }
 
-    /// The same press: its timestamp, or that of the segment which continues it.
-    fn includes(&self, digit: Digit, timestamp: u32) -> bool {
-        digit == self.digit && (timestamp == self.segment || self.is_next_segment(timestamp))
+    /// The same press: its timestamp, that of the segment which continues it, or from a sender that stamps each packet
+    /// anew, a duration that goes on growing by as much as the timestamps do.
+    fn includes(&self, digit: Digit, timestamp: u32, duration: u16) -> bool {
+        let ahead = i64::from(crate::rtp::timestamp_distance(timestamp, self.segment));
+        let grown = i64::from(duration) - i64::from(self.duration);
+        let goes_on = grown >= 0 && (1..=i64::from(duration)).contains(&ahead);
+        digit == self.digit && (timestamp == self.segment || self.is_next_segment(timestamp) || goes_on)
     }
 
     fn is_next_segment(&self, timestamp: u32) -> bool {
@@ -257,16 +306,17 @@ impl Press {
     }
 
     fn extend(&mut self, timestamp: u32, duration: u16, arrival: Moment) {
-        if timestamp != self.segment {
+        if self.is_next_segment(timestamp) {
             self.earlier = self.earlier.saturating_add(u32::from(u16::MAX));
-            (self.segment, self.duration) = (timestamp, 0);
+            self.duration = 0;
         }
+        self.segment = timestamp;
         self.duration = self.duration.max(duration);
         self.latest = arrival;
     }
 
-    fn held_ms(&self) -> u32 {
-        self.earlier.saturating_add(u32::from(self.duration)) / crate::PER_MS as u32
+    fn held_ms(&self, clock_hz: u32) -> u32 {
+        self.earlier.saturating_add(u32::from(self.duration)) / (clock_hz / 1000).max(1)
     }
 }
 
@@ -439,6 +489,65 @@ mod tests {
         deliver(&mut receiver, Digit::D1, 60, 1000, |_| true);
         deliver(&mut receiver, Digit::D2, 60, 3000, |_| true);
         assert!(deliver(&mut receiver, Digit::D1, 60, 1000, |_| true).is_empty());
+    }
+
+    /// Hands packets of (timestamp, duration, end) to a receiver, 20 ms apart from `at`, and gives the keys' edges.
+    fn hand(receiver: &mut DtmfReceiver, at: u64, packets: &[(u32, u16, bool)]) -> Vec<KeyEdge> {
+        let mut edges = Vec::new();
+        for (index, &(timestamp, duration, end)) in packets.iter().enumerate() {
+            let event = Event { code: 4, end, volume: 10, duration };
+            let arrival = ms(at + 20 * index as u64);
+            edges.extend(receiver.packet(timestamp, &event.to_octets(), arrival).unwrap());
+        }
+        edges.retain(|edge| *edge != KeyEdge::Same);
+        edges
+    }
+
+    #[test]
+    fn a_sender_that_stamps_each_packet_anew_presses_once() {
+        let mut receiver = DtmfReceiver::default();
+        let packets = [
+            (1000, 160, false),
+            (1160, 320, false),
+            (1320, 480, false),
+            (1480, 640, true),
+            (1640, 640, true),
+            (1800, 640, true),
+        ];
+        assert_eq!(hand(&mut receiver, 100, &packets), press(Digit::D4, 80));
+        let again: Vec<_> =
+            packets.iter().map(|&(timestamp, duration, end)| (timestamp + 2400, duration, end)).collect();
+        assert_eq!(hand(&mut receiver, 400, &again), press(Digit::D4, 80));
+    }
+
+    #[test]
+    fn a_sender_that_stamps_all_presses_alike_presses_each_time() {
+        let mut receiver = DtmfReceiver::default();
+        let packets = [(7, 160, false), (7, 320, false), (7, 480, true), (7, 480, true), (7, 480, true)];
+        for at in [100, 700, 1300] {
+            assert_eq!(hand(&mut receiver, at, &packets), press(Digit::D4, 60), "{at}");
+        }
+    }
+
+    #[test]
+    fn two_presses_without_their_ends_are_two() {
+        let mut receiver = DtmfReceiver::default();
+        let first = hand(&mut receiver, 100, &[(1000, 160, false), (1000, 320, false), (1000, 480, false)]);
+        let second = hand(&mut receiver, 200, &[(1800, 160, false), (1800, 320, false)]);
+        assert_eq!(first, [KeyEdge::Down(Digit::D4)]);
+        assert_eq!(second, [KeyEdge::Up { digit: Digit::D4, held_ms: 60 }, KeyEdge::Down(Digit::D4)]);
+    }
+
+    #[test]
+    fn events_of_a_48_khz_clock_last_as_long() {
+        let mut receiver = DtmfReceiver::new(48_000);
+        let mut sender = DtmfSender::new(Digit::D8, 100, 5000, 48_000);
+        let mut edges = Vec::new();
+        while let Some(packet) = sender.next_packet() {
+            edges.extend(receiver.packet(packet.timestamp, &packet.payload, ms(0)).unwrap());
+        }
+        edges.retain(|edge| *edge != KeyEdge::Same);
+        assert_eq!(edges, press(Digit::D8, 100));
     }
 
     #[test]

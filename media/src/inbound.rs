@@ -3,13 +3,18 @@
 //! A packet goes to the tap (speech detection, at once) and to the jitter buffer (speech recognition and
 //! recording, in order); telephone events go to the digits. Decryption happens before, echo cancelling after.
 
-use crate::codec::{CodecKind, Decoder};
-use crate::dtmf::{Digit, DtmfError, DtmfReceiver, KeyEdge};
-use crate::jitter::{Inserted, JitterBuffer, JitterStats, MAX_SAMPLES};
-use crate::rtp::{HEADER_LEN, Packet, RtpError, is_rtcp, timestamp_distance};
-use crate::tap::Tap;
+mod audio;
+
+use crate::codec::CodecKind;
+use crate::comfort;
+use crate::digits::DigitEngine;
+use crate::dtmf::{Digit, DtmfError};
+use crate::inbound::audio::Audio;
+use crate::jitter::{Inserted, JitterStats};
+use crate::rtp::{HEADER_LEN, Packet, RtpError, is_rtcp};
 use crate::{Frame, Moment, RATE_HZ};
 
+pub use crate::digits::InBand;
 pub use crate::jitter::FrameKind;
 
 /// What was agreed for the stream (SDP).
@@ -27,6 +32,8 @@ pub struct InboundConfig {
     pub dtmf_clock: u32,
     /// Payload type of comfort noise (RFC 3389), if agreed.
     pub comfort_noise_payload_type: Option<u8>,
+    /// Whether keys are looked for in the audio.
+    pub in_band_digits: InBand,
 }
 
 impl InboundConfig {
@@ -39,7 +46,13 @@ impl InboundConfig {
             dtmf_payload_type: None,
             dtmf_clock: RATE_HZ,
             comfort_noise_payload_type: None,
+            in_band_digits: InBand::Auto,
         }
+    }
+
+    /// The clock of telephone events, if any were agreed.
+    fn events_clock(&self) -> Option<u32> {
+        self.dtmf_payload_type.map(|_| self.dtmf_clock)
     }
 }
 
@@ -50,6 +63,8 @@ pub enum Arrival {
     Audio,
     /// A key went down (`Some`), or more of a key press that is known.
     Digit(Option<Digit>),
+    /// The far side falls silent on purpose.
+    ComfortNoise,
     /// Nothing to use.
     Ignored(Ignored),
 }
@@ -92,13 +107,9 @@ pub struct InboundStats {
 #[derive(Debug)]
 pub struct RtpInbound {
     config: InboundConfig,
-    decoder: Decoder,
-    timeline: Timeline,
     source: Source,
-    tap: Tap,
-    jitter: JitterBuffer,
-    dtmf: DtmfReceiver,
-    digits: DigitQueue,
+    audio: Audio,
+    digits: DigitEngine,
     counts: InboundStats,
 }
 
@@ -107,13 +118,9 @@ impl RtpInbound {
     pub fn new(config: InboundConfig) -> Self {
         Self {
             config,
-            decoder: Decoder::new(config.codec),
-            timeline: Timeline::default(),
             source: Source::default(),
-            tap: Tap::new(),
-            jitter: JitterBuffer::new(),
-            dtmf: DtmfReceiver::default(),
-            digits: DigitQueue::default(),
+            audio: Audio::new(config.codec),
+            digits: DigitEngine::new(config.in_band_digits, config.events_clock()),
             counts: InboundStats::default(),
         }
     }
@@ -135,42 +142,52 @@ impl RtpInbound {
     /// Takes what a new offer and answer agreed on; the audio that has come so far stays, unless the new codec's
     /// timestamps count at another rate.
     pub fn reconfigure(&mut self, config: InboundConfig) {
-        if config.codec != self.config.codec {
-            self.decoder = Decoder::new(config.codec);
-        }
-        if config.codec.clock_hz() != self.config.codec.clock_hz() {
-            self.timeline = Timeline::default();
-            self.jitter.reset();
-            self.tap.reset();
-        }
+        self.audio.switch(config.codec);
+        self.digits.reconfigure(config.in_band_digits, config.events_clock());
         self.config = config;
     }
 
     /// Lets time pass: silence for packets that did not come, an end for digits whose end was lost.
     pub fn tick(&mut self, now: Moment) {
-        self.tap.tick(now);
-        let edge = self.dtmf.tick(now);
-        self.note_key(edge);
+        self.audio.tick(now);
+        self.digits.tick(now);
     }
 
     /// The next decoded frame in order of arrival, with the arrival of the packet that completed it.
     pub fn tap(&mut self, frame: &mut Frame) -> Option<Moment> {
-        self.tap.frame(frame)
+        self.audio.tapped(frame)
     }
 
     /// The next 20 ms in order, for recognition and recording; to be called every 20 ms.
     pub fn pull(&mut self, now: Moment, frame: &mut Frame) -> FrameKind {
-        self.jitter.pull(now, frame)
+        let kind = self.audio.pull(now, frame);
+        self.digits.audio(frame, now);
+        kind
+    }
+
+    /// A key that came by SIP INFO.
+    pub fn info(&mut self, digit: Digit, now: Moment) {
+        self.digits.info(digit, now);
     }
 
     /// The next digit whose key came up.
     pub fn digit(&mut self) -> Option<Digit> {
-        self.digits.pop()
+        self.digits.digit()
+    }
+
+    /// Whether the last thing that came announced silence (RFC 3389): a line that sends nothing then is not dead.
+    pub fn silence_announced(&self) -> bool {
+        self.audio.silence_announced()
     }
 
     /// Counters and gauges.
     pub fn stats(&self) -> InboundStats {
-        InboundStats { jitter: self.jitter.stats(), ..self.counts }
+        InboundStats {
+            jitter: self.audio.stats(),
+            malformed: self.counts.malformed + self.audio.corrupt,
+            digits_dropped: self.digits.dropped(),
+            ..self.counts
+        }
     }
 
     fn sort(&mut self, datagram: &[u8], arrival: Moment) -> Result<Arrival, RtpError> {
@@ -178,8 +195,8 @@ impl RtpInbound {
             return Ok(Arrival::Ignored(Ignored::Rtcp));
         }
         let packet = Packet::parse(datagram)?;
-        let is_event = self.config.dtmf_payload_type == Some(packet.payload_type);
-        if !is_event && packet.payload_type != self.config.payload_type {
+        let kind = self.kind(packet.payload_type);
+        if kind.is_none() {
             return Ok(Arrival::Ignored(Ignored::PayloadType(packet.payload_type)));
         }
         match self.source.note(packet.ssrc, packet.sequence) {
@@ -187,81 +204,70 @@ impl RtpInbound {
             Lock::Changed => self.follow_source(),
             Lock::Unconfirmed => return Ok(Arrival::Ignored(Ignored::Source(packet.ssrc))),
         }
-        if is_event { self.event(&packet, arrival) } else { self.audio(&packet, arrival) }
+        match kind {
+            Some(Kind::Event) => self.event(&packet, arrival),
+            Some(Kind::Noise) => self.comfort_noise(&packet),
+            _ => self.sound(&packet, arrival),
+        }
     }
 
-    fn audio(&mut self, packet: &Packet<'_>, arrival: Moment) -> Result<Arrival, RtpError> {
-        let mut room = [0; MAX_SAMPLES];
-        let decoded = self.decoder.decode(packet.payload, &mut room);
-        let samples = decoded.map_err(|source| RtpError::Payload { offset: offset(packet), source })?;
-        let samples = room.get(..samples).unwrap_or_default();
-        let timestamp = self.timeline.place_8_khz(packet.timestamp, self.config.codec.clock_hz());
-        match self.jitter.insert(packet.sequence, timestamp, samples, arrival) {
-            Inserted::Duplicate => return Ok(Arrival::Ignored(Ignored::Duplicate)),
-            Inserted::Held => return Ok(Arrival::Ignored(Ignored::Jump)),
-            Inserted::Refused => return Ok(Arrival::Ignored(Ignored::Empty)),
-            Inserted::Stored | Inserted::Late | Inserted::Resynchronised => {}
+    fn kind(&self, payload_type: u8) -> Option<Kind> {
+        match Some(payload_type) {
+            found if found == self.config.dtmf_payload_type => Some(Kind::Event),
+            found if found == self.config.comfort_noise_payload_type => Some(Kind::Noise),
+            Some(found) if found == self.config.payload_type => Some(Kind::Sound),
+            _ => None,
         }
-        self.tap.packet(timestamp, samples, arrival);
-        Ok(Arrival::Audio)
+    }
+
+    fn sound(&mut self, packet: &Packet<'_>, arrival: Moment) -> Result<Arrival, RtpError> {
+        if packet.payload.is_empty() {
+            return Ok(Arrival::Ignored(Ignored::Empty));
+        }
+        let inserted = self.audio.packet(packet.sequence, packet.timestamp, packet.payload, arrival);
+        match inserted.map_err(|source| RtpError::Payload { offset: offset(packet), source })? {
+            Inserted::Duplicate => Ok(Arrival::Ignored(Ignored::Duplicate)),
+            Inserted::Held => Ok(Arrival::Ignored(Ignored::Jump)),
+            Inserted::Refused => Ok(Arrival::Ignored(Ignored::Empty)),
+            Inserted::Stored | Inserted::Late | Inserted::Resynchronised => Ok(Arrival::Audio),
+        }
+    }
+
+    fn comfort_noise(&mut self, packet: &Packet<'_>) -> Result<Arrival, RtpError> {
+        let Ok(level) = comfort::Level::parse(packet.payload) else { return Ok(Arrival::Ignored(Ignored::Empty)) };
+        match self.audio.comfort_noise(packet.sequence, level) {
+            Inserted::Duplicate => Ok(Arrival::Ignored(Ignored::Duplicate)),
+            _ => Ok(Arrival::ComfortNoise),
+        }
     }
 
     fn event(&mut self, packet: &Packet<'_>, arrival: Moment) -> Result<Arrival, RtpError> {
-        let edges = match self.dtmf.packet(packet.timestamp, packet.payload, arrival) {
-            Ok(edges) => edges,
+        let pressed = match self.digits.event(packet.timestamp, packet.payload, arrival) {
+            Ok(pressed) => pressed,
             Err(DtmfError::NotAKey { code }) => return Ok(Arrival::Ignored(Ignored::Event(code))),
-            Err(source) => return Err(RtpError::Event { offset: HEADER_LEN, source }),
+            Err(source) => return Err(RtpError::Event { offset: offset(packet), source }),
         };
-        let mut pressed = None;
-        for edge in edges {
-            if let KeyEdge::Down(digit) = edge {
-                pressed = Some(digit);
-            }
-            self.note_key(Some(edge));
-        }
-        self.jitter.event(packet.sequence);
+        self.audio.event(packet.sequence);
         Ok(Arrival::Digit(pressed))
-    }
-
-    fn note_key(&mut self, edge: Option<KeyEdge>) {
-        if let Some(KeyEdge::Up { digit, .. }) = edge
-            && !self.digits.push(digit)
-        {
-            self.counts.digits_dropped += 1;
-        }
     }
 
     fn follow_source(&mut self) {
         self.counts.source_changes += 1;
-        self.decoder = Decoder::new(self.config.codec);
-        self.timeline = Timeline::default();
-        self.jitter.reset();
-        self.tap.reset();
-        self.dtmf.reset();
+        self.audio.restart();
+        self.digits.restart();
     }
+}
+
+/// What a payload type stands for.
+#[derive(Clone, Copy)]
+enum Kind {
+    Sound,
+    Event,
+    Noise,
 }
 
 fn offset(packet: &Packet<'_>) -> usize {
     HEADER_LEN + packet.csrcs.len() + packet.extension.map_or(0, |extension| 4 + extension.data.len())
-}
-
-/// Timestamps of any clock as samples of 8 kHz, through their wraps.
-#[derive(Debug, Default)]
-struct Timeline {
-    /// The newest timestamp, and its place on an endless line.
-    newest: Option<(u32, i64)>,
-}
-
-impl Timeline {
-    fn place_8_khz(&mut self, timestamp: u32, clock_hz: u32) -> u32 {
-        let place = match self.newest {
-            Some((newest, place)) => place + i64::from(timestamp_distance(timestamp, newest)),
-            None => i64::from(timestamp),
-        };
-        self.newest = Some((timestamp, place));
-        // The low half of the line: distances are what counts.
-        (place.div_euclid(i64::from(clock_hz / RATE_HZ).max(1)) & i64::from(u32::MAX)) as u32
-    }
 }
 
 /// The source in force; another one takes over after two packets in a row.
@@ -292,31 +298,3 @@ impl Source {
         Lock::Changed
     }
 }
-
-/// Digits that wait to be asked for.
-#[derive(Debug, Default)]
-struct DigitQueue {
-    ring: [Option<Digit>; WAITING],
-    first: usize,
-    count: usize,
-}
-
-impl DigitQueue {
-    fn push(&mut self, digit: Digit) -> bool {
-        if self.count == WAITING {
-            return false;
-        }
-        self.ring[(self.first + self.count) % WAITING] = Some(digit);
-        self.count += 1;
-        true
-    }
-
-    fn pop(&mut self) -> Option<Digit> {
-        let digit = self.ring[self.first].take()?;
-        self.first = (self.first + 1) % WAITING;
-        self.count -= 1;
-        Some(digit)
-    }
-}
-
-const WAITING: usize = 32;

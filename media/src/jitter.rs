@@ -4,10 +4,12 @@
 //! duplication need no case of their own. The ring holds linear samples: one RTP timestamp tick is one
 //! sample, and the decoder has run for the speech detector by then anyway.
 
-use crate::conceal::Concealer;
+use crate::comfort;
+use crate::conceal::{Concealer, LOOK_AHEAD};
 use crate::delay::DelayMeter;
 use crate::level::{NoiseFloor, rms_dbfs};
 use crate::rtp::{SequenceStep, SequenceTracker, sequence_distance, timestamp_distance};
+use crate::tone::ComfortNoise;
 use crate::{FRAME, Frame, Moment, PER_MS, samples_at};
 
 /// Fixed-memory (16 KB) reordering and delay for one stream of 8 kHz audio.
@@ -19,6 +21,16 @@ pub struct JitterBuffer {
     /// One past the newest sample in the ring.
     newest: i64,
     last_timestamp: Option<(u32, i64)>,
+    /// One past the newest sample that came, and the number of the packet that came furthest ahead.
+    heard_until: i64,
+    newest_sequence: Option<u16>,
+    /// Silence that the sender keeps on purpose.
+    quiet: Option<Quiet>,
+    noise: ComfortNoise,
+    /// Invented while nothing further had come: lost, late, or never sent; the next packet tells.
+    unsure_ms: u64,
+    /// Where the decoder's own concealment put audio.
+    made: (i64, i64),
     waiting: bool,
     delay_now: i64,
     /// A key is held at the far side, so that its audio pauses.
@@ -78,6 +90,8 @@ pub struct JitterStats {
     pub resyncs: u64,
     /// Invented audio, ms.
     pub concealed_ms: u64,
+    /// Audio of lost packets that other packets brought (in-band FEC), ms.
+    pub recovered_ms: u64,
     /// Audio left out to lower the delay, ms.
     pub skipped_ms: u64,
     /// Audio repeated to raise the delay, ms.
@@ -98,6 +112,12 @@ impl JitterBuffer {
             playhead: 0,
             newest: 0,
             last_timestamp: None,
+            heard_until: 0,
+            newest_sequence: None,
+            quiet: None,
+            noise: ComfortNoise::new(NOISE_SEED, QUIET_DBFS),
+            unsure_ms: 0,
+            made: (0, 0),
             waiting: true,
             delay_now: 0,
             key_down: false,
@@ -131,7 +151,75 @@ impl JitterBuffer {
             SequenceStep::Reordered => self.counts.reordered += 1,
             SequenceStep::Ahead | SequenceStep::Restart => {}
         }
+        self.settle(sequence, timestamp);
         self.store(timestamp, samples, arrival)
+    }
+
+    /// A packet of `length` samples came whose turn to be decoded is over.
+    pub fn past(&mut self, sequence: u16, timestamp: u32, length: usize, arrival: Moment) -> Inserted {
+        if self.sequence.note(sequence) == SequenceStep::Duplicate {
+            self.counts.duplicates += 1;
+            return Inserted::Duplicate;
+        }
+        let (arrival, start) = (samples_at(arrival), self.extend(timestamp));
+        if self.last_timestamp.is_some() && !self.is_jump(timestamp, arrival) {
+            self.meter.note(arrival, start, length as i64);
+        }
+        self.counts.reordered += 1;
+        self.counts.late += 1;
+        Inserted::Late
+    }
+
+    /// Puts audio that the decoder made for lost packets in their place; the last `redundant` samples of it are true.
+    pub fn fill(&mut self, timestamp: u32, samples: &[i16], redundant: usize) {
+        let start = self.extend(timestamp);
+        let end = start + samples.len() as i64;
+        if self.last_timestamp.is_none() || end <= self.playhead || end - self.playhead > CAPACITY as i64 {
+            return;
+        }
+        for (place, &sample) in (start..).zip(samples) {
+            if place >= self.playhead && self.ring[slot(place)] == ABSENT {
+                self.ring[slot(place)] = sample.max(ABSENT + 1);
+            }
+        }
+        self.newest = self.newest.max(end);
+        let made_until = end - redundant.min(samples.len()) as i64;
+        self.made = (start, made_until);
+        let ms = |from: i64, to: i64| u64::from(to_ms((to - from.max(self.playhead)).max(0)));
+        self.counts.recovered_ms += ms(made_until, end);
+        self.counts.concealed_ms += ms(start, made_until);
+    }
+
+    /// The sender falls silent on purpose (RFC 3389): until audio comes, what is missing is noise of this level.
+    pub fn comfort_noise(&mut self, sequence: u16, level: comfort::Level) -> Inserted {
+        let is_old = self.newest_sequence.is_some_and(|newest| sequence_distance(sequence, newest) < 0);
+        if self.last_timestamp.is_some() && self.sequence.note(sequence) == SequenceStep::Duplicate {
+            return Inserted::Duplicate;
+        }
+        if is_old {
+            return Inserted::Late;
+        }
+        if self.is_next(sequence) {
+            self.unsure_ms = 0;
+        }
+        self.newest_sequence = Some(sequence);
+        self.noise.set_level(level.dbfs());
+        self.quiet = Some(Quiet { until: None });
+        Inserted::Stored
+    }
+
+    /// Whether the sender announced silence and has sent no audio since.
+    pub fn silence_announced(&self) -> bool {
+        self.quiet.is_some_and(|quiet| quiet.until.is_none())
+    }
+
+    /// Whether the next [`JitterBuffer::pull`] would lack samples.
+    pub fn runs_short(&self, now: Moment) -> bool {
+        if self.last_timestamp.is_none() {
+            return true;
+        }
+        let excess = samples_at(now) - self.meter.base() - self.playhead - self.meter.target();
+        (!self.waiting || excess >= 0) && self.present(self.playhead, FRAME) < FRAME
     }
 
     /// A packet of the stream held a telephone event instead of audio: it is not lost, and until audio comes again what
@@ -139,6 +227,9 @@ impl JitterBuffer {
     pub fn event(&mut self, sequence: u16) {
         if self.last_timestamp.is_some() {
             self.sequence.note(sequence);
+        }
+        if self.newest_sequence.is_none_or(|newest| sequence_distance(sequence, newest) > 0) {
+            self.newest_sequence = Some(sequence);
         }
         self.key_down = true;
     }
@@ -151,13 +242,16 @@ impl JitterBuffer {
         };
         let delay = samples_at(now) - base - self.playhead;
         let excess = delay - self.meter.target();
-        self.delay_now = delay;
         if self.waiting && excess < 0 {
             frame.fill(0);
             return FrameKind::Silence;
         }
         self.waiting = false;
         self.leap_hole(excess);
+        if self.newest > self.playhead {
+            self.delay_now = samples_at(now) - base - self.playhead;
+        }
+        self.quiet = self.quiet.filter(|quiet| quiet.until.is_none_or(|until| self.playhead < until));
         self.since_squeeze = self.since_squeeze.saturating_add(1);
         if self.present(self.playhead, FRAME) == FRAME {
             self.play_whole(excess, frame)
@@ -172,6 +266,7 @@ impl JitterBuffer {
         self.last_timestamp = None;
         self.waiting = true;
         self.held = None;
+        (self.quiet, self.newest_sequence, self.unsure_ms, self.made) = (None, None, 0, (0, 0));
         self.meter = DelayMeter::new();
         let counts = self.stats();
         self.sequence = SequenceTracker::default();
@@ -219,10 +314,34 @@ impl JitterBuffer {
         self.counts.resyncs += 1;
         self.sequence.note(held.sequence);
         let kept = *self.held_samples;
+        self.newest_sequence = Some(sequence);
         self.store(held.timestamp, kept.get(..held.length).unwrap_or(&[]), held.arrival);
         self.sequence.note(sequence);
         self.store(timestamp, samples, arrival);
         Inserted::Resynchronised
+    }
+
+    fn is_next(&self, sequence: u16) -> bool {
+        self.newest_sequence.is_some_and(|newest| sequence.wrapping_sub(newest) == 1)
+    }
+
+    /// Decides what a gap before this packet was: if no number is missing, the sender was silent and nothing was lost.
+    fn settle(&mut self, sequence: u16, timestamp: u32) {
+        let start = self.extend(timestamp);
+        let paused = self.is_next(sequence) && self.last_timestamp.is_some() && start > self.heard_until;
+        if let Some(quiet) = &mut self.quiet {
+            quiet.until = Some(quiet.until.map_or(start, |until| until.min(start)));
+        } else if paused {
+            self.noise.set_level(self.floor.dbfs().min(QUIET_DBFS));
+            self.quiet = Some(Quiet { until: Some(start) });
+        }
+        if !paused {
+            self.counts.concealed_ms += self.unsure_ms;
+        }
+        self.unsure_ms = 0;
+        if self.newest_sequence.is_none_or(|newest| !(-BACK..=0).contains(&sequence_distance(sequence, newest))) {
+            self.newest_sequence = Some(sequence);
+        }
     }
 
     fn store(&mut self, timestamp: u32, samples: &[i16], arrival: i64) -> Inserted {
@@ -230,7 +349,7 @@ impl JitterBuffer {
         let start = self.extend(timestamp);
         let end = start + length;
         if self.last_timestamp.is_none() {
-            (self.playhead, self.newest) = (start, start);
+            (self.playhead, self.newest, self.heard_until) = (start, start, start);
         } else if self.waiting && start < self.playhead {
             // Nothing has been played yet, so an earlier packet may still move the beginning.
             self.playhead = start.max(self.newest - CAPACITY as i64);
@@ -253,6 +372,7 @@ impl JitterBuffer {
             }
         }
         self.newest = self.newest.max(end);
+        self.heard_until = self.heard_until.max(end);
         Inserted::Stored
     }
 
@@ -280,6 +400,8 @@ impl JitterBuffer {
     }
 
     fn play_whole(&mut self, excess: i64, frame: &mut Frame) -> FrameKind {
+        let (from, until) = self.made;
+        let invented = (until.min(self.playhead + FRAME as i64) - from.max(self.playhead)) * 2 >= FRAME as i64;
         self.take(frame);
         let level = rms_dbfs(frame);
         let quiet = level < self.floor.push(level).max(QUIET_DBFS) + QUIET_MARGIN_DB;
@@ -295,36 +417,42 @@ impl JitterBuffer {
             self.counts.stretched_ms += u64::from(crate::FRAME_MS);
         }
         self.concealer.heard(frame);
-        FrameKind::Played
+        if invented { FrameKind::Concealed } else { FrameKind::Played }
     }
 
     fn play_parts(&mut self, frame: &mut Frame) -> FrameKind {
         let mut rest = &mut frame[..];
-        let mut concealed = 0;
+        let (mut concealed, mut quiet, mut unsure) = (0, 0, 0);
         while !rest.is_empty() {
             let present = self.present(self.playhead, rest.len());
-            let length = match present {
-                0 => self.gap(self.playhead).map_or(rest.len(), |gap| gap.min(rest.len())),
-                _ => present,
-            };
+            let gap = if present == 0 { self.gap(self.playhead) } else { None };
+            let length = if present > 0 { present } else { gap.map_or(rest.len(), |gap| gap.min(rest.len())) };
             let (part, after) = rest.split_at_mut(length);
             if present > 0 {
                 self.take(part);
                 self.concealer.heard(part);
+            } else if self.quiet.is_some() {
+                self.noise.fill(part);
+                quiet += length;
             } else {
-                // With nothing beyond, packets are late rather than lost: hold the place for them.
-                if self.newest > self.playhead {
-                    self.drop_until(self.playhead + length as i64);
-                }
-                self.concealer.conceal(part);
+                self.conceal(gap, part);
                 concealed += length;
+                unsure += if gap.is_none() { length } else { 0 };
+            }
+            // With nothing beyond, packets are late rather than lost: hold the place for them.
+            if present == 0 && self.newest > self.playhead {
+                self.drop_until(self.playhead + length as i64);
             }
             rest = after;
         }
-        if concealed * 2 < FRAME {
+        self.judge_parts(concealed, quiet, unsure, frame)
+    }
+
+    fn judge_parts(&mut self, concealed: usize, quiet: usize, unsure: usize, frame: &mut Frame) -> FrameKind {
+        if (concealed + quiet) * 2 < FRAME {
             return FrameKind::Played;
         }
-        if self.concealer.faded() && concealed == FRAME {
+        if quiet >= concealed || self.concealer.faded() && concealed == FRAME {
             return FrameKind::Silence;
         }
         if self.key_down {
@@ -332,8 +460,21 @@ impl JitterBuffer {
             frame.fill(0);
             return FrameKind::Silence;
         }
-        self.counts.concealed_ms += (concealed / PER_MS) as u64;
+        self.counts.concealed_ms += ((concealed - unsure) / PER_MS) as u64;
+        self.unsure_ms += (unsure / PER_MS) as u64;
         FrameKind::Concealed
+    }
+
+    /// Fills a gap; where its end is known, so that it leads over to what comes next.
+    fn conceal(&mut self, gap: Option<usize>, part: &mut [i16]) {
+        let Some(gap) = gap else { return self.concealer.conceal(part) };
+        let beyond = self.playhead + gap as i64;
+        let mut future = [0; LOOK_AHEAD];
+        let known = self.present(beyond, LOOK_AHEAD);
+        for (place, sample) in (beyond..).zip(future.iter_mut().take(known)) {
+            *sample = self.ring[slot(place)];
+        }
+        self.concealer.conceal_towards(part, gap, future.get(..known).unwrap_or_default());
     }
 
     /// Moves samples out of the ring.
@@ -370,6 +511,13 @@ impl Default for JitterBuffer {
 /// The most samples that one packet may carry: 120 ms, the longest of Opus.
 pub const MAX_SAMPLES: usize = 120 * PER_MS;
 
+/// Silence on purpose.
+#[derive(Clone, Copy, Debug)]
+struct Quiet {
+    /// Where audio begins again, once it has come.
+    until: Option<i64>,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Held {
     sequence: u16,
@@ -401,7 +549,10 @@ const ABSENT: i16 = i16::MIN;
 /// A change of transit that no network delay explains: 1 s.
 const JUMP: i64 = 1000 * PER_MS as i64;
 const MOST_STEPS: i16 = 10;
+/// A number further back than this is no reordering but another numbering.
+const BACK: i16 = 100;
 const QUIET_DBFS: f32 = -55.0;
+const NOISE_SEED: u64 = 2;
 const QUIET_MARGIN_DB: f32 = 6.0;
 /// Delay beyond the target that is taken out in the next quiet frame: 30 ms.
 const LOOSE: i64 = 30 * PER_MS as i64;

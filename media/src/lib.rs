@@ -6,9 +6,12 @@
 #![forbid(unsafe_code)]
 
 pub mod codec;
+pub mod comfort;
 pub mod conceal;
+pub mod digits;
 pub mod dtmf;
 pub mod g711;
+pub mod inband;
 pub mod inbound;
 pub mod jitter;
 pub mod level;
@@ -26,6 +29,7 @@ pub mod voicing;
 pub mod wav;
 
 mod delay;
+mod sequencer;
 mod tap;
 
 /// Samples per second of every frame in this crate, Hz.

@@ -3,7 +3,9 @@
 //! What a detector needs is the newest audio at the true time: packets are not waited for, short gaps
 //! become silence, and a line that falls silent keeps its clock by silent frames.
 
+use crate::comfort;
 use crate::rtp::timestamp_distance;
+use crate::tone::ComfortNoise;
 use crate::{FRAME, Frame, Moment, PER_MS};
 
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub(crate) struct Tap {
     last_packet: Moment,
     /// Silence already given by the clock since the last packet, samples.
     ticked: u64,
+    /// The far side said that it falls silent: noise of its level, for as long as it stays so.
+    noise: Option<ComfortNoise>,
 }
 
 impl Tap {
@@ -32,6 +36,7 @@ impl Tap {
             expected: None,
             last_packet: Moment::ZERO,
             ticked: 0,
+            noise: None,
         }
     }
 
@@ -50,19 +55,26 @@ impl Tap {
         self.append((0..gap).map(|_| 0));
         self.append(fresh.iter().copied());
         self.stamp(arrival);
-        (self.expected, self.last_packet, self.ticked) = (Some(end), arrival, 0);
+        (self.expected, self.last_packet, self.ticked, self.noise) = (Some(end), arrival, 0, None);
     }
 
-    /// Appends a silent frame for each 20 ms that no packet came, after a grace for late ones and for 2 s at most.
+    /// Silence of this level follows, for as long as no packet comes.
+    pub(crate) fn comfort_noise(&mut self, level: comfort::Level) {
+        self.noise = Some(ComfortNoise::new(NOISE_SEED, level.dbfs()));
+    }
+
+    /// Appends a silent frame for each 20 ms that no packet came, after a grace for late ones; for 2 s at most, unless
+    /// the far side announced that it falls silent.
     pub(crate) fn tick(&mut self, now: Moment) {
         if self.expected.is_none() {
             return;
         }
-        let missing = now.saturating_sub(self.last_packet).saturating_sub(GRACE).min(LONGEST_SILENCE);
+        let longest = if self.noise.is_some() { Moment::MAX } else { LONGEST_SILENCE };
+        let missing = now.saturating_sub(self.last_packet).saturating_sub(GRACE).min(longest);
         let due = crate::samples_at(missing).cast_unsigned() / FRAME as u64 * FRAME as u64;
         let owed = due.saturating_sub(self.ticked).min(CAPACITY as u64 / 2);
         if owed > 0 {
-            self.append((0..owed).map(|_| 0));
+            self.append_silence(owed);
             self.stamp(now);
             self.ticked = due;
         }
@@ -84,8 +96,17 @@ impl Tap {
     /// Starts over with another stream; frames not taken yet are lost.
     pub(crate) fn reset(&mut self) {
         self.read = self.written;
-        self.expected = None;
-        self.ticked = 0;
+        (self.expected, self.ticked, self.noise) = (None, 0, None);
+    }
+
+    fn append_silence(&mut self, count: u64) {
+        let Some(mut noise) = self.noise.take() else { return self.append((0..count).map(|_| 0)) };
+        let mut room = [0; FRAME];
+        for _ in 0..count / FRAME as u64 {
+            noise.fill(&mut room);
+            self.append(room.iter().copied());
+        }
+        self.noise = Some(noise);
     }
 
     fn append(&mut self, samples: impl Iterator<Item = i16>) {
@@ -123,6 +144,7 @@ const LONGEST_FILL: u64 = 60 * PER_MS as u64;
 const LONGEST_BACK: i64 = -1000 * PER_MS as i64;
 /// A packet may be this late before silence takes its place: the packet time and 40 ms.
 const GRACE: Moment = Moment::from_millis(60);
+const NOISE_SEED: u64 = 1;
 /// Silence enough to end any word; a line that is silent for longer has died, and whoever waits for it shall see that.
 const LONGEST_SILENCE: Moment = Moment::from_secs(2);
 
@@ -172,6 +194,24 @@ mod tests {
             tap.packet(packet * 160, &[7; 160], ms(205));
         }
         assert_eq!(drain(&mut tap), [(7, ms(205)); 7]);
+    }
+
+    #[test]
+    fn announced_silence_sounds_as_announced_and_lasts() {
+        let mut tap = Tap::new();
+        tap.packet(0, &[1; 160], ms(20));
+        tap.comfort_noise(comfort::Level::parse(&[50]).unwrap());
+        let (mut frame, mut frames) = ([0; FRAME], 0);
+        for now in (40..=60_000).step_by(20) {
+            tap.tick(ms(now));
+            while tap.frame(&mut frame).is_some() {
+                frames += 1;
+            }
+        }
+        assert!((2990..3000).contains(&frames), "{frames}");
+        assert!((crate::level::rms_dbfs(&frame) + 50.0).abs() < 3.0);
+        tap.packet(480_000, &[7; 160], ms(60_020));
+        assert_eq!(drain(&mut tap).last(), Some(&(7, ms(60_020))));
     }
 
     #[test]

@@ -45,6 +45,11 @@ impl ComfortNoise {
         Self { state: seed ^ 0x9E37_79B9_7F4A_7C15, scale: amplitude(dbfs) * LOW_PASS_MAKE_UP, previous: 0.0 }
     }
 
+    /// Goes on at another level.
+    pub fn set_level(&mut self, dbfs: f32) {
+        self.scale = amplitude(dbfs) * LOW_PASS_MAKE_UP;
+    }
+
     /// Writes the next samples.
     pub fn fill(&mut self, out: &mut [i16]) {
         for sample in out {

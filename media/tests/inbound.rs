@@ -11,9 +11,11 @@ mod lab;
 use offhook_media::codec::{CodecError, CodecKind};
 use offhook_media::dtmf::Digit;
 use offhook_media::inbound::{Arrival, FrameKind, Ignored, InboundConfig, RtpInbound};
+use offhook_media::level::rms_dbfs;
 use offhook_media::outbound::{DATAGRAM, OutboundConfig, RtpOutbound};
 use offhook_media::rtp::RtpError;
 use offhook_media::tone::Tone;
+use offhook_media::wav::Wav;
 use offhook_media::{FRAME, Moment, SILENCE};
 use proptest::prelude::*;
 
@@ -184,15 +186,170 @@ fn concealment_keeps_a_tone_going_through_a_lost_packet() {
     assert!(concealed.iter().all(|level| (-21.0..-15.0).contains(level)), "{concealed:?}");
 }
 
+/// A call with a codec over a network that loses, reorders and repeats: what was said, what was heard, and the counters.
+fn line(codec: CodecKind, ptime_ms: u32, arrives: impl Fn(u64) -> Option<u64>) -> (Vec<i16>, Vec<i16>, RtpInbound) {
+    let mut sender = RtpOutbound::new(OutboundConfig { ptime_ms, first_seq: 65_500, ..OutboundConfig::new(codec, 96) });
+    let mut inbound = RtpInbound::new(InboundConfig { ptime_ms, ..InboundConfig::new(codec, 96) });
+    let voice = Wav::parse(include_bytes!("../../fixtures/audio/human/invalid.wav")).unwrap().samples;
+    let (mut said, mut heard, mut flying, mut packets) = (vec![], vec![], vec![], 0);
+    for (tick, frame) in voice.as_chunks::<FRAME>().0.iter().enumerate() {
+        let now = 20 * tick as u64;
+        said.extend_from_slice(frame);
+        sender.frame(frame);
+        let mut room = DATAGRAM;
+        while let Some(length) = sender.poll(&mut room) {
+            if let Some(delay) = arrives(packets) {
+                flying.push((now + delay, room[..length].to_vec()));
+            }
+            packets += 1;
+        }
+        flying.sort_by_key(|(at, _)| *at);
+        while flying.first().is_some_and(|(at, _)| *at <= now) {
+            let (at, datagram) = flying.remove(0);
+            inbound.packet(&datagram, Moment::from_millis(at)).unwrap();
+        }
+        let (mut frame, now) = (SILENCE, Moment::from_millis(now + 3));
+        inbound.tick(now);
+        while inbound.tap(&mut frame).is_some() {}
+        inbound.pull(now, &mut frame);
+        heard.extend_from_slice(&frame);
+    }
+    (said, heard, inbound)
+}
+
+#[test]
+fn every_codec_and_packet_time_carries_a_voice() {
+    for codec in CodecKind::ALL {
+        for ptime in [10, 20, 30, 40, 60] {
+            let (said, heard, inbound) = line(codec, ptime, |_| Some(0));
+            let stats = inbound.stats();
+            let gain = rms_dbfs(&heard[8000..]) - rms_dbfs(&said[8000..]);
+            assert!(gain.abs() < 1.5, "{codec:?} {ptime}: {gain} dB");
+            let counts = (stats.jitter.lost, stats.jitter.concealed_ms, stats.jitter.late, stats.malformed);
+            assert_eq!(counts, (0, 0, 0, 0), "{codec:?} {ptime}: {stats:?}");
+        }
+    }
+}
+
+#[test]
+fn lost_packets_of_opus_come_back_from_the_next_ones() {
+    let (_, _, inbound) = line(CodecKind::Opus, 20, |packet| (packet % 10 != 9).then_some(0));
+    let stats = inbound.stats().jitter;
+    assert!(stats.lost >= 18, "{stats:?}");
+    assert!(stats.recovered_ms >= 10 * 20 && stats.recovered_ms + stats.concealed_ms <= 22 * 20, "{stats:?}");
+}
+
+#[test]
+fn reordered_packets_of_opus_and_g722_are_decoded_in_order() {
+    for codec in [CodecKind::G722, CodecKind::Opus] {
+        // A little late at first, so that the buffer knows what to wait for, then behind the packet that follows.
+        let delay = |packet: u64, late: u64| Some(30 + if packet % 7 == 3 { late } else { 0 });
+        let (_, straight, _) = line(codec, 20, |packet| delay(packet, 19));
+        let (_, shuffled, inbound) = line(codec, 20, |packet| delay(packet, if packet < 40 { 19 } else { 25 }));
+        let stats = inbound.stats();
+        assert_eq!(
+            (stats.jitter.lost, stats.jitter.late, stats.jitter.concealed_ms),
+            (0, 0, 0),
+            "{codec:?}: {stats:?}"
+        );
+        assert_eq!(straight, shuffled, "{codec:?}");
+    }
+}
+
+#[test]
+fn announced_silence_is_neither_lost_nor_dead() {
+    let mut inbound = RtpInbound::new(InboundConfig {
+        comfort_noise_payload_type: Some(13),
+        ..InboundConfig::new(CodecKind::Pcmu, 0)
+    });
+    let mut sender = RtpOutbound::new(OutboundConfig {
+        comfort_noise_payload_type: Some(13),
+        dtx: true,
+        ..OutboundConfig::new(CodecKind::Pcmu, 0)
+    });
+    let (mut room, mut frame, mut tapped) = (DATAGRAM, SILENCE, 0);
+    for tick in 0..500 {
+        let voice = if (100..450).contains(&tick) { SILENCE } else { [2000; FRAME] };
+        sender.frame(&voice);
+        while let Some(length) = sender.poll(&mut room) {
+            inbound.packet(&room[..length], at(tick)).unwrap();
+        }
+        assert_eq!(inbound.silence_announced(), (109..450).contains(&tick), "{tick}");
+        inbound.tick(at(tick));
+        while inbound.tap(&mut frame).is_some() {
+            tapped += 1;
+        }
+        inbound.pull(at(tick), &mut frame);
+    }
+    let stats = inbound.stats().jitter;
+    assert_eq!((stats.lost, stats.concealed_ms, stats.late), (0, 0, 0), "{stats:?}");
+    assert!((490..=500).contains(&tapped), "{tapped}");
+}
+
+#[test]
+fn a_codec_changed_in_mid_call_is_heard_at_once() {
+    let mut inbound = inbound();
+    let mut sender = sender(6);
+    let (mut frame, mut heard) = (SILENCE, 0);
+    for tick in 0..150 {
+        if tick == 50 {
+            inbound.reconfigure(InboundConfig::new(CodecKind::Opus, 111));
+            sender.reconfigure(OutboundConfig::new(CodecKind::Opus, 111));
+        }
+        if tick == 100 {
+            inbound.reconfigure(InboundConfig::new(CodecKind::G722, 9));
+            sender.reconfigure(OutboundConfig::new(CodecKind::G722, 9));
+        }
+        inbound.packet(&datagram(&mut sender, 1000), at(tick)).unwrap();
+        heard += usize::from(inbound.pull(at(tick), &mut frame) == FrameKind::Played);
+    }
+    assert!(heard > 138, "{heard} {:?}", inbound.stats());
+    assert_eq!(inbound.stats().malformed, 0);
+}
+
+#[test]
+fn keys_in_the_audio_count_where_no_events_were_agreed() {
+    let mut inbound = RtpInbound::new(InboundConfig::new(CodecKind::Pcma, 8));
+    let mut sender = RtpOutbound::new(OutboundConfig::new(CodecKind::Pcma, 8));
+    let (mut key, mut room, mut pulled) = (Tone::dual(941.0, 1336.0, -16.0), DATAGRAM, SILENCE);
+    for tick in 0..100 {
+        let mut frame = SILENCE;
+        if (40..46).contains(&tick) {
+            key.fill(&mut frame);
+        }
+        sender.frame(&frame);
+        let length = sender.poll(&mut room).unwrap();
+        inbound.packet(&room[..length], at(tick)).unwrap();
+        inbound.tick(at(tick));
+        inbound.pull(at(tick), &mut pulled);
+        if tick == 60 {
+            inbound.info(Digit::D0, at(tick));
+        }
+    }
+    assert_eq!((inbound.digit(), inbound.digit()), (Some(Digit::D0), None));
+}
+
 proptest! {
     #[test]
     fn no_datagram_panics(datagrams in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..600), 0..40)) {
-        let (mut inbound, mut frame) = (inbound(), SILENCE);
+        let codec = CodecKind::ALL[datagrams.len() % 4];
+        let config = InboundConfig {
+            dtmf_payload_type: Some(101),
+            comfort_noise_payload_type: Some(13),
+            ..InboundConfig::new(codec, 0)
+        };
+        let (mut inbound, mut frame) = (RtpInbound::new(config), SILENCE);
         for (tick, mut bytes) in datagrams.into_iter().enumerate() {
             // Most of them get past the version and payload type checks.
             if tick % 4 != 0 && bytes.len() > 2 {
                 bytes[0] = 0x80 | bytes[0] & 0x10;
-                bytes[1] = if tick % 2 == 0 { 0 } else { 101 };
+                bytes[1] = [0, 101, 13][tick % 3];
+                // Of one source, and a numbering that is sometimes in order.
+                if bytes.len() > 12 && tick % 5 != 0 {
+                    bytes[2..4].copy_from_slice(&(tick as u16).to_be_bytes());
+                    bytes[4..12].fill(0);
+                    bytes[6..8].copy_from_slice(&(tick as u16 * 160).to_be_bytes());
+                }
             }
             let now = at(tick as u64 * 3);
             let _ = inbound.packet(&bytes, now);

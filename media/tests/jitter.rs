@@ -9,7 +9,9 @@
 mod lab;
 
 use lab::Dice;
+use offhook_media::comfort::Level;
 use offhook_media::jitter::{FrameKind, Inserted, JitterBuffer, JitterStats};
+use offhook_media::level::rms_dbfs;
 use offhook_media::{FRAME, Moment, SILENCE};
 use proptest::prelude::*;
 
@@ -233,6 +235,130 @@ fn a_talk_spurt_after_silence_suppression_starts_in_time() {
     }
     assert!(first_heard.is_some_and(|tick| tick <= 202), "{first_heard:?}");
     assert!(buffer.stats().delay_ms <= 60);
+}
+
+#[test]
+fn bursts_reordering_and_duplicates_are_played_in_order_within_120_ms() {
+    // 5 % of the packets come 40 ms late, 5 % twice, and every 7 s five in a row are lost.
+    let network = |packet: u64, dice: &mut Dice| {
+        let burst = packet % 350 >= 345;
+        let late = if dice.uniform() < 0.05 { 40_000 } else { 0 };
+        (!burst).then_some(30_000 + late)
+    };
+    let outcome = Line { network: Box::new(network), ..Line::new(20, 120) }.run();
+    let stats = outcome.stats;
+    assert!(
+        (50..=120).contains(&stats.target_ms) && outcome.peak_delay_ms <= 120,
+        "{} {stats:?}",
+        outcome.peak_delay_ms
+    );
+    assert!(stats.reordered > 200 && stats.late < 60, "{stats:?}");
+    assert!((80..=90).contains(&stats.lost), "{stats:?}");
+}
+
+#[test]
+fn the_delay_rises_to_120_ms_at_most_and_comes_back() {
+    for jitter_ms in [20.0, 60.0, 120.0] {
+        let network = move |packet: u64, dice: &mut Dice| {
+            let most = if (500..1500).contains(&packet) { 1000.0 * jitter_ms } else { 1000.0 };
+            Some(30_000 + dice.between(0.0, most) as u64)
+        };
+        let outcome = Line { network: Box::new(network), ..Line::new(20, 90) }.run();
+        let stats = outcome.stats;
+        assert!(outcome.peak_delay_ms <= 150, "{jitter_ms}: {} {stats:?}", outcome.peak_delay_ms);
+        assert!(stats.delay_ms <= 52 && stats.target_ms == 20, "{jitter_ms}: {stats:?}");
+    }
+}
+
+#[test]
+fn an_hour_of_drift_is_taken_out_in_pauses_and_makes_no_gaps() {
+    for ppm in [-200, 200] {
+        let line = Line { drift_ppm: ppm, ..Line::new(20, 3600) };
+        let outcome = line.run();
+        let stats = outcome.stats;
+        assert!(outcome.peak_delay_ms <= 80, "{ppm}: {}", outcome.peak_delay_ms);
+        // 0.72 s in an hour; concealed is what pauses could not take.
+        assert!(stats.concealed_ms <= 100, "{ppm} ppm: {stats:?}");
+    }
+}
+
+#[test]
+fn a_black_hole_of_two_seconds_ends_with_the_delay_as_before() {
+    let network = |packet: u64, _: &mut Dice| (!(300..400).contains(&packet)).then_some(30_000);
+    let outcome = Line { network: Box::new(network), ..Line::new(20, 30) }.run();
+    assert_eq!(outcome.stats.lost, 100);
+    assert!(outcome.stats.delay_ms <= 60 && outcome.stats.concealed_ms <= 80, "{:?}", outcome.stats);
+    let resumed = outcome.frames.iter().skip(405).take(100).filter(|(kind, _)| *kind == FrameKind::Played).count();
+    assert!(resumed >= 99, "{resumed}");
+}
+
+/// A stream of packets with pauses in which nothing is sent, and what the buffer makes of it.
+fn paused(announce: bool, loses: impl Fn(u64) -> bool) -> (JitterStats, Vec<(FrameKind, [i16; FRAME])>) {
+    let (mut buffer, mut sequence, mut frames) = (JitterBuffer::new(), 100u16, vec![]);
+    for tick in 0..1000u64 {
+        let now = Moment::from_millis(20 * tick);
+        let talks = tick % 100 < 60;
+        if talks {
+            if !loses(tick) {
+                buffer.insert(sequence, tick as u32 * 160, &[3000; FRAME], now);
+            }
+            sequence = sequence.wrapping_add(1);
+        } else if announce && tick % 100 == 60 {
+            buffer.comfort_noise(sequence, Level::parse(&[60]).unwrap());
+            sequence = sequence.wrapping_add(1);
+        }
+        let mut frame = SILENCE;
+        let kind = buffer.pull(now + Moment::from_millis(5), &mut frame);
+        frames.push((kind, frame));
+    }
+    (buffer.stats(), frames)
+}
+
+#[test]
+fn pauses_of_the_sender_are_no_losses() {
+    for announce in [false, true] {
+        let (stats, frames) = paused(announce, |_| false);
+        assert_eq!((stats.lost, stats.concealed_ms, stats.late), (0, 0, 0), "{announce}: {stats:?}");
+        let silent = frames.iter().filter(|(kind, _)| *kind == FrameKind::Silence).count();
+        assert!((350..=410).contains(&silent), "{announce}: {silent}");
+        assert!(stats.delay_ms <= 60, "{stats:?}");
+    }
+    let (stats, _) = paused(true, |tick| tick % 100 == 30);
+    assert_eq!((stats.lost, stats.concealed_ms), (10, 200), "{stats:?}");
+}
+
+#[test]
+fn announced_silence_has_its_level() {
+    let (_, frames) = paused(true, |_| false);
+    let quiet: Vec<f32> = (70..95).map(|tick| rms_dbfs(&frames[tick].1)).collect();
+    assert!(quiet.iter().all(|level| (level + 60.0).abs() < 3.0), "{quiet:?}");
+}
+
+#[test]
+fn another_packet_time_in_mid_stream_makes_no_gap() {
+    let (mut buffer, mut place, mut breaks, mut previous) = (JitterBuffer::new(), 0u64, 0, 0);
+    let (mut sequence, mut due) = (0u16, vec![]);
+    for ptime in [20, 10, 60, 30, 40, 20u64].iter().flat_map(|ptime| [*ptime; 25]) {
+        let pcm: Vec<i16> = (place..place + ptime * 8).map(ramp).collect();
+        place += ptime * 8;
+        due.push((place / 8, sequence, (place - ptime * 8) as u32, pcm));
+        sequence += 1;
+    }
+    let mut due = due.into_iter().peekable();
+    for tick in 0..place / 160 {
+        let now = tick * 20 + 3;
+        while let Some((at, sequence, timestamp, pcm)) = due.next_if(|packet| packet.0 <= now) {
+            buffer.insert(sequence, timestamp, &pcm, Moment::from_millis(at));
+        }
+        let mut frame = SILENCE;
+        if buffer.pull(Moment::from_millis(now), &mut frame) == FrameKind::Played {
+            breaks += usize::from(previous != 0 && frame[0] != previous % 30_000 + 1);
+            previous = frame[159];
+        }
+    }
+    // At the change to longer packets the first one is late by its own length.
+    assert!(breaks <= 4, "{breaks} {:?}", buffer.stats());
+    assert_eq!(buffer.stats().lost, 0);
 }
 
 proptest! {

@@ -13,6 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use offhook_media::dtmf::Digit;
 use offhook_media::inbound::{InboundConfig, RtpInbound};
 use offhook_media::outbound::{DATAGRAM, OutboundConfig, RtpOutbound};
 use offhook_media::quality::{Conditions, Impairment, mos, r_factor};
@@ -82,6 +83,14 @@ pub struct Secure {
     pub receiver: SrtpReceiver,
 }
 
+/// What the signalling tells a leg.
+pub enum Order {
+    /// A new offer and answer.
+    TurnAbout(Box<Turnabout>),
+    /// A key by SIP INFO: it meets those of the audio and of RTP events in one place.
+    Key(Digit),
+}
+
 /// See the module's header.
 pub struct RtpLeg {
     port: RtpPort,
@@ -93,7 +102,7 @@ pub struct RtpLeg {
     outbound: RtpOutbound,
     reports: Reports,
     watch: Watch,
-    turnabouts: Receiver<Turnabout>,
+    orders: Receiver<Order>,
     sends: bool,
     receives: bool,
     /// When the caller's last packet came.
@@ -112,7 +121,7 @@ impl RtpLeg {
     pub fn new(
         port: RtpPort,
         agreed: Turnabout,
-        turnabouts: Receiver<Turnabout>,
+        orders: Receiver<Order>,
         signalling: Signalling,
         call: u64,
     ) -> std::io::Result<Self> {
@@ -129,7 +138,7 @@ impl RtpLeg {
             outbound: RtpOutbound::new(agreed.outbound),
             reports,
             watch: Watch::default(),
-            turnabouts,
+            orders,
             sends: agreed.sends,
             receives: agreed.receives,
             last_packet: Moment::ZERO,
@@ -268,8 +277,11 @@ impl RtpLeg {
 
 impl Leg for RtpLeg {
     fn drain(&mut self, now: Moment, sink: &mut dyn FnMut(LegEvent<'_>)) {
-        while let Some(change) = self.turnabouts.try_recv() {
-            self.turn_about(change);
+        while let Some(order) = self.orders.try_recv() {
+            match order {
+                Order::TurnAbout(change) => self.turn_about(*change),
+                Order::Key(digit) => self.inbound.info(digit, now),
+            }
         }
         self.receive(now);
         self.reports.poll(
@@ -282,8 +294,11 @@ impl Leg for RtpLeg {
         );
         self.inbound.tick(now);
         let mut frame: Frame = [0; FRAME];
-        // Many telephones send nothing while they hold the call: that is no reason to take them for gone.
-        let there = !self.sends || now.saturating_sub(self.last_packet) < STANDS_FOR_SILENCE;
+        // Many telephones send nothing while they hold the call, or after they announced silence: that is no reason to
+        // take them for gone.
+        let there = !self.sends
+            || self.inbound.silence_announced()
+            || now.saturating_sub(self.last_packet) < STANDS_FOR_SILENCE;
         let mut tapped = false;
         while let Some(arrival) = self.inbound.tap(&mut frame) {
             tapped = true;

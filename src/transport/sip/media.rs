@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use offhook_media::codec::CodecKind;
 use offhook_media::codec::opus::OpusSettings;
+use offhook_media::dtmf::Digit;
 use offhook_media::inbound::InboundConfig;
 use offhook_media::outbound::OutboundConfig;
 use offhook_media::srtp::{Mki, SrtpReceiver, SrtpSender, Suite};
@@ -21,7 +22,7 @@ use rand::RngExt;
 
 use crate::queue::{Sender, bounded};
 use crate::transport::ports::{PortPool, RtpPort};
-use crate::transport::rtp::{Keys, RtcpPath, RtpLeg, Secure, Turnabout};
+use crate::transport::rtp::{Keys, Order, RtcpPath, RtpLeg, Secure, Turnabout};
 use crate::transport::signalling::Signalling;
 pub use settings::{MediaProfile, MediaSettings, Reach};
 
@@ -106,7 +107,7 @@ impl Offered {
 
 /// The media of a call that is going on, as the signalling sees it.
 pub struct CallMedia {
-    changes: Sender<Turnabout>,
+    orders: Sender<Order>,
     exchange: Exchange,
     /// Where the signalling comes from, as far as it is known.
     peer: Option<IpAddr>,
@@ -115,6 +116,14 @@ pub struct CallMedia {
 }
 
 impl CallMedia {
+    /// A key came by SIP INFO.
+    ///
+    /// # Errors
+    /// [`MediaRefusal::Busy`] if the leg has not taken in what it was told before.
+    pub fn press(&self, digit: Digit) -> Result<(), MediaRefusal> {
+        self.orders.try_push(Order::Key(digit)).map_err(|_| MediaRefusal::Busy)
+    }
+
     /// Answers an offer of the other side for a call that is going on: a hold, a moved address, a refresh.
     ///
     /// # Errors
@@ -148,7 +157,7 @@ impl CallMedia {
     fn change(&mut self, agreed: &Agreed) -> Result<(), MediaRefusal> {
         let (keys, ring) = self.keys.turn(agreed.crypto.as_ref())?;
         let change = turnabout(agreed, self.peer, self.keys.ssrc, keys);
-        self.changes.try_push(change).map_err(|_| MediaRefusal::Busy)?;
+        self.orders.try_push(Order::TurnAbout(Box::new(change))).map_err(|_| MediaRefusal::Busy)?;
         (self.keys, self.sends) = (ring, agreed.direction.may_send());
         Ok(())
     }
@@ -181,8 +190,8 @@ impl From<SdpError> for MediaRefusal {
     }
 }
 
-/// Media changes that may wait for a tick.
-const TURNABOUTS: usize = 4;
+/// Media changes and keys that may wait for a tick.
+const ORDERS: usize = 16;
 
 /// The status of what cannot be agreed to (RFC 3261 section 21.4.26).
 const NOT_ACCEPTABLE: u16 = 488;
@@ -198,14 +207,13 @@ struct Opened {
 
 impl Opened {
     fn start(self, agreed: &Agreed) -> Result<(RtpLeg, CallMedia), MediaRefusal> {
-        let (changes, turnabouts) = bounded(TURNABOUTS);
+        let (orders, inbox) = bounded(ORDERS);
         let ring = KeyRing { ssrc: rand::rng().random(), current: None, used: Vec::new() };
         let (keys, ring) = ring.turn(agreed.crypto.as_ref())?;
         let first = turnabout(agreed, self.peer, ring.ssrc, keys);
-        let leg =
-            RtpLeg::new(self.port, first, turnabouts, self.signalling, self.call).map_err(|_| MediaRefusal::NoPort)?;
+        let leg = RtpLeg::new(self.port, first, inbox, self.signalling, self.call).map_err(|_| MediaRefusal::NoPort)?;
         let sends = agreed.direction.may_send();
-        Ok((leg, CallMedia { changes, exchange: self.exchange, peer: self.peer, keys: ring, sends }))
+        Ok((leg, CallMedia { orders, exchange: self.exchange, peer: self.peer, keys: ring, sends }))
     }
 }
 
