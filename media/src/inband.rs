@@ -34,6 +34,8 @@ pub enum ToneEdge {
 impl InbandDetector {
     /// A detector that has heard silence.
     pub fn new() -> Self {
+        // The tables are made before the first call's audio, not in it.
+        std::sync::LazyLock::force(&PROBES);
         Self { wave: [0.0; WINDOW + FRAME], filled: 0, candidate: None, pressed: None, strength: 0.0, misses: 0 }
     }
 
