@@ -14,6 +14,7 @@ mod net;
 
 mod outside {
     pub mod baresip;
+    pub mod certs;
     pub mod ear;
     pub mod kamailio;
     pub mod ports;

@@ -1,6 +1,5 @@
 //! baresip as a softphone without a sound card: it plays a WAV file to the far side, records what it hears, and is
 //! operated over its control port (netstrings of JSON, one of its own modules).
-#![expect(dead_code, reason = "for calls that Offhook places")]
 
 use std::fs::{self, File};
 use std::net::SocketAddr;

@@ -5,9 +5,12 @@ mod callers;
 mod dialogs;
 mod encrypted;
 mod network;
+mod outbound;
 mod proxy;
+mod registrar;
 mod strangers;
 mod table;
+mod tls;
 mod transfer;
 mod web;
 

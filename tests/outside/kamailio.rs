@@ -1,6 +1,5 @@
 //! Kamailio with the configuration that is shipped in deploy/kamailio: a registrar and authenticating, record-routing
 //! proxy on free ports of loopback.
-#![expect(dead_code, reason = "for calls that Offhook places")]
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -26,7 +25,7 @@ pub struct Kamailio {
 }
 
 /// Of the users `offhook` and `phone`.
-pub const PASSWORD: &str = "a long enough secret";
+pub const PASSWORD: &str = "a-long-enough-secret";
 pub const REALM: &str = "pbx.example.org";
 
 impl Kamailio {

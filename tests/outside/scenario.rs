@@ -3,7 +3,6 @@
 //!
 //! A scenario is one side of one call: the caller's (SIPp sends the INVITE) or the callee's. Headers that are the same in
 //! every request of a dialog are filled in here; what a test is about is given by the test.
-#![expect(dead_code, reason = "for calls that Offhook places")]
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -141,16 +140,6 @@ impl Scenario {
 
     pub fn pauses(mut self, ms: u32) -> Self {
         let _ = writeln!(self.steps, "  <pause milliseconds=\"{ms}\" />");
-        self
-    }
-
-    /// Plays a file of bare samples in the working directory, once.
-    pub fn plays(mut self, file: &str, payload_type: u8) -> Self {
-        let codec = if payload_type == 8 { "PCMA/8000" } else { "PCMU/8000" };
-        let _ = writeln!(
-            self.steps,
-            "  <nop><action><exec rtp_stream=\"{file},1,{payload_type},{codec}\" /></action></nop>"
-        );
         self
     }
 

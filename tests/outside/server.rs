@@ -1,7 +1,6 @@
 //! The real binary on free ports of loopback, with its data in a directory of the test.
 //!
 //! Only so many tests at once as the machine can carry: calls run in real time, and a test must not make another late.
-#![expect(dead_code, reason = "for calls that Offhook places")]
 
 use std::fs::{self, File};
 use std::net::SocketAddr;

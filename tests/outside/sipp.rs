@@ -181,19 +181,6 @@ fn speech_into(dir: &Path) {
     let mut octets = vec![0; wav.samples.len()];
     G711::Ulaw.encode(&wav.samples, &mut octets);
     std::fs::write(dir.join("speech.pcmu"), octets).unwrap();
-    std::fs::write(dir.join("key-1.pcmu"), key_1()).unwrap();
-}
-
-/// A second of silence, key 1 as ITU-T Q.23 has it (697 and 1209 Hz) for 200 ms, and silence again.
-fn key_1() -> Vec<u8> {
-    let tone = (0..1_600_u32).map(|n| {
-        let at = std::f64::consts::TAU * f64::from(n) / 8_000.0;
-        ((at * 697.0).sin() * 5_000.0 + (at * 1_209.0).sin() * 5_000.0) as i16
-    });
-    let samples: Vec<i16> = vec![0; 8_000].into_iter().chain(tone).chain(vec![0; 16_000]).collect();
-    let mut octets = vec![0; samples.len()];
-    G711::Ulaw.encode(&samples, &mut octets);
-    octets
 }
 
 fn left(dir: &Path, file: &str) -> String {
