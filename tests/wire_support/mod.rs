@@ -154,8 +154,13 @@ impl Host {
         calls.remove(0)
     }
 
-    /// How many calls were ever begun.
+    /// How many calls were ever begun, by the records: those that wait for the writer are waited for.
     pub async fn begun(&self) -> usize {
+        let until = Instant::now() + PATIENCE;
+        while self.metric("offhook_records_waiting").await > 0.0 {
+            assert!(Instant::now() < until, "records are not written");
+            sleep(LOOK_AGAIN).await;
+        }
         self.json("/v1/calls?limit=500").await["calls"].as_array().unwrap().len()
     }
 
