@@ -35,7 +35,7 @@ async fn sipp_requires_reliable_provisional_responses() {
     let server = Server::start(&[]).await;
     let script = Scenario::caller("requires_100rel")
         .invites("Require: 100rel\nSupported: 100rel", Some(&sdp(server.ports.rtp_port(), "0 101", "")))
-        .gets_through(&[Lacks("420")])
+        .gets_through(&[Lacks("SIP/2.0 420")])
         .pauses(500)
         .hangs_up();
     run(script, &server).await;
