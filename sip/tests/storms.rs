@@ -70,23 +70,6 @@ fn calls(net: &Net, side: usize, placed: u64) -> Vec<CallHandle> {
     incoming.collect()
 }
 
-fn handle_of(event: &Event) -> CallHandle {
-    match event {
-        Event::Incoming { call, .. }
-        | Event::Progress { call, .. }
-        | Event::Answered { call, .. }
-        | Event::Confirmed { call, .. }
-        | Event::Reinvite { call, .. }
-        | Event::ReinviteAnswered { call, .. }
-        | Event::Info { call, .. }
-        | Event::ReferProgress { call, .. }
-        | Event::ReferRefused { call, .. }
-        | Event::Referred { call, .. }
-        | Event::Ended { call, .. } => *call,
-        Event::Registration { .. } | Event::Pong { .. } => unreachable!("nothing registers or pings here"),
-    }
-}
-
 fn storm(transport: Transport, seed: u64, steps: &[(bool, u8, Step)]) -> Result<(), TestCaseError> {
     let mut net = Net::over(transport, seed, |config| config.ring_limit = ms(60_000));
     net.weather = Weather { loss: 0, duplicate: 10, jitter_ms: 100 };
@@ -127,7 +110,7 @@ fn storm(transport: Transport, seed: u64, steps: &[(bool, u8, Step)]) -> Result<
     for side in [CALLER, CALLEE] {
         let mut ends: BTreeMap<CallHandle, bool> = BTreeMap::new();
         for (_, event) in &net.events[side] {
-            let ended = ends.entry(handle_of(event)).or_default();
+            let ended = ends.entry(event.call().expect("nothing registers or pings here")).or_default();
             prop_assert!(!*ended, "{event:?} after the end of its call");
             *ended = matches!(event, Event::Ended { .. });
         }

@@ -208,6 +208,26 @@ pub enum Event {
     Ended { call: CallHandle, cause: EndCause, reason: Option<String>, refused: Option<Box<Refused>> },
 }
 
+impl Event {
+    /// The call that it happened to; `None` for what belongs to no call.
+    pub const fn call(&self) -> Option<CallHandle> {
+        match self {
+            Self::Incoming { call, .. }
+            | Self::Progress { call, .. }
+            | Self::Answered { call, .. }
+            | Self::Confirmed { call, .. }
+            | Self::Reinvite { call, .. }
+            | Self::ReinviteAnswered { call, .. }
+            | Self::Info { call, .. }
+            | Self::ReferProgress { call, .. }
+            | Self::ReferRefused { call, .. }
+            | Self::Referred { call, .. }
+            | Self::Ended { call, .. } => Some(*call),
+            Self::Registration { .. } | Self::Pong { .. } => None,
+        }
+    }
+}
+
 /// Why a call is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndCause {

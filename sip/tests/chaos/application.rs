@@ -108,7 +108,7 @@ impl Application {
 
     /// Takes an event and says what it will do about it, and when.
     pub fn hear(&mut self, event: Event, dice: &mut Dice) -> Vec<(Moment, Deed)> {
-        let call = handle_of(&event);
+        let call = event.call().expect("nobody registers or asks here");
         let known = self.calls.entry(call).or_default();
         assert!(known.ends.is_empty(), "side {}: {event:?} after {:?}", self.side, known.ends);
         let delayed = known.delayed;
@@ -248,21 +248,4 @@ fn some_time(dice: &mut Dice) -> Moment {
 
 fn sdp(what: &'static str) -> Bytes {
     Bytes::from_static(what.as_bytes())
-}
-
-fn handle_of(event: &Event) -> CallHandle {
-    match event {
-        Event::Incoming { call, .. }
-        | Event::Progress { call, .. }
-        | Event::Answered { call, .. }
-        | Event::Confirmed { call, .. }
-        | Event::Reinvite { call, .. }
-        | Event::ReinviteAnswered { call, .. }
-        | Event::Info { call, .. }
-        | Event::ReferProgress { call, .. }
-        | Event::ReferRefused { call, .. }
-        | Event::Referred { call, .. }
-        | Event::Ended { call, .. } => *call,
-        Event::Registration { .. } | Event::Pong { .. } => panic!("nobody registers or asks here"),
-    }
 }
