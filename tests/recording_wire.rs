@@ -299,6 +299,33 @@ async fn a_full_disk_ends_the_recording_and_never_the_call() {
     host.ends_clean().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_was_promised_a_recording_hears_that_it_has_failed() {
+    let small = SmallDisk::new("promise");
+    let folder = small.folder.clone();
+    let host = Host::with_voice(move |config| {
+        recorded(config);
+        config.recording.consent = Consent::Announce;
+        config.recording.dir = Some(folder);
+        config.recording.max_disk_bytes = SmallDisk::SIZE;
+    })
+    .await;
+    let mut phone = Phone::connected(&host, "clinic").await;
+    phone.talk(&[], Duration::from_secs(4)).await;
+    small.fill();
+    // What is left of the disk is some five seconds.
+    phone.talk(&[], Duration::from_secs(8)).await;
+    let key = phone.request("INFO", &["Content-Type: application/dtmf-relay"], "Signal=2\r\nDuration=160\r\n");
+    phone.send(&key).await;
+    phone.talk(&[], Duration::from_secs(9)).await;
+    phone.bye().await;
+    let call = host.recorded_call().await;
+    assert_eq!(events(&call, "recording_failed").len(), 1, "{call:#}");
+    let words = "I told you that this call is recorded. The recording has stopped";
+    assert!(wire_support::heard(&call).contains(words), "{call:#}");
+    host.ends_clean().await;
+}
+
 impl Host {
     async fn metric_becomes(&self, name: &str, value: f64) {
         let until = Instant::now() + Duration::from_secs(30);

@@ -6,6 +6,7 @@ mod wire_support;
 
 use std::time::Duration;
 
+use offhook::config::DrainWords;
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tokio::time::{Instant, sleep};
@@ -164,9 +165,42 @@ async fn an_attended_transfer_calls_the_target_and_joins_the_two() {
     assert_eq!((&caller["end_reason"], &caller["transfer"]), (&"transferred".into(), &"ok".into()), "{caller:#}");
     // The target's telephone ends our call to it as the caller takes our place.
     desk_phone.bye_as_callee(&invite).await;
+    assert_eq!(host.metric("offhook_transfers_total{outcome=\"ok\"}").await, 1.0);
     let calls = host.ended_calls(2).await;
     let called = calls.iter().find(|call| call["direction"] == "outbound").unwrap();
     assert_eq!((&called["end_reason"], &called["trunk"]), (&"callee_hung_up".into(), &"direct".into()), "{called:#}");
+    host.ends_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_does_not_end_our_call_to_it_gets_our_bye() {
+    let probe = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let target = format!("sip:desk@{}", probe.local_addr().unwrap());
+    let host = desk("attended", &target).await;
+    let mut desk_phone = Phone::on(probe, &host).await;
+    let mut phone = Phone::connected(&host, "1").await;
+    let invite = desk_phone.is_called().await;
+    desk_phone.picks_up(&invite).await;
+    answers(&mut phone, "REFER", "202 Accepted").await;
+    let notify = phone.request(
+        "NOTIFY",
+        &["Event: refer", "Subscription-State: terminated;reason=noresource", "Content-Type: message/sipfrag"],
+        "SIP/2.0 200 OK\r\n",
+    );
+    phone.send(&notify).await;
+    phone.is_hung_up_on().await;
+    let since = Instant::now();
+    loop {
+        let heard = desk_phone.hear_within(PATIENCE * 2).await.expect("our BYE");
+        if heard.is_request("BYE") {
+            desk_phone.answer(&heard, "200 OK", "").await;
+            break;
+        }
+    }
+    assert!(since.elapsed() > Duration::from_secs(5), "it had its time");
+    let calls = host.ended_calls(2).await;
+    let called = calls.iter().find(|call| call["direction"] == "outbound").unwrap();
+    assert_eq!(called["end_reason"], "transferred", "{called:#}");
     host.ends_clean().await;
 }
 
@@ -241,7 +275,7 @@ async fn exactly_max_calls_are_let_in_and_those_are_untouched() {
 async fn a_server_that_stops_says_goodbye_first() {
     let mut host = Host::with_voice(|config| {
         config.limits.drain_timeout_s = 1;
-        config.limits.drain_words = "We stop now.".into();
+        config.limits.drain_words = DrainWords::Everywhere("We stop now.".into());
     })
     .await;
     let mut phone = Phone::connected(&host, "1000").await;
