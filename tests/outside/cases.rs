@@ -1,8 +1,11 @@
 //! What strangers do with the server, a file for each subject; each test is named after who does it.
 
+mod admission;
 mod audio;
 mod callers;
+mod commands;
 mod dialogs;
+mod drain;
 mod encrypted;
 mod network;
 mod outbound;
