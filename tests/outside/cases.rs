@@ -5,6 +5,7 @@ mod audio;
 mod callers;
 mod commands;
 mod dialogs;
+mod doctor;
 mod drain;
 mod encrypted;
 mod network;

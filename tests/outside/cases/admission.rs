@@ -1,9 +1,10 @@
 //! Exactly so many calls and not one more: caps of the server and of trunks, and a trunk's rate, counted on the wire.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::listen_for;
 use super::outbound::{NUMBER, calls, ended, outbound, trunk};
