@@ -1,14 +1,22 @@
 //! What strangers do with the server, a file for each subject; each test is named after who does it.
 
+mod admission;
 mod audio;
 mod callers;
+mod commands;
+mod crossing;
 mod dialogs;
+mod doctor;
+mod drain;
 mod encrypted;
+mod keys;
+mod names;
 mod network;
 mod outbound;
 mod proxy;
 mod registrar;
 mod strangers;
+mod suites;
 mod table;
 mod tls;
 mod transfer;
