@@ -85,7 +85,7 @@ impl Sipp<'_> {
             arguments.extend(["-key".to_owned(), (*name).to_owned(), value.clone()]);
         }
         let mut words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let is_root = run("id", &["-u"], &dir, Duration::from_secs(5)).await.stdout.trim() == "0";
+        let is_root = run("id", &["-u"], &dir, Duration::from_secs(30)).await.stdout.trim() == "0";
         if self.raw && !is_root {
             words.splice(0..0, ["-n", "sipp"]);
             return (run("sudo", &words, &dir, LIMIT).await, dir);
@@ -123,7 +123,7 @@ impl Callee {
         let mut arguments = vec!["-sf".to_owned(), file];
         arguments.extend(common(address, &mut ports, calls));
         let child = start("sipp", &arguments, &dir);
-        let until = Instant::now() + Duration::from_secs(10);
+        let until = Instant::now() + Duration::from_secs(30);
         while std::net::UdpSocket::bind(address).is_ok() {
             assert!(Instant::now() < until, "sipp does not listen at {address}");
             sleep(Duration::from_millis(20)).await;
