@@ -189,7 +189,7 @@ impl Phone<'_> {
 }
 
 /// Shorter limits than a busy machine may need are no limits.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn connected(control: SocketAddr) -> TcpStream {
     let until = Instant::now() + PATIENCE;

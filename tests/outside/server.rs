@@ -287,7 +287,7 @@ pub async fn offhook(arguments: &[&str], dir: &Path) -> Finished {
 }
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
-const RECORDED_WITHIN: Duration = Duration::from_secs(25);
+const RECORDED_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Tests that have a server at once: they mostly wait, so two for each core.

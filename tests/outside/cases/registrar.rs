@@ -140,7 +140,7 @@ async fn baresip_calls_another_account_of_kamailio() {
     kamailio.stop().await;
 }
 
-pub const SOON: Duration = Duration::from_secs(25);
+pub const SOON: Duration = Duration::from_secs(60);
 
 /// A server with an account at Kamailio, which is a trunk of it as well.
 pub async fn registers(definitions: &[&str], password: &str, expires_s: u32) -> (Server, Kamailio) {
