@@ -153,13 +153,8 @@ async fn a_connection_lost_in_the_middle_of_speech_loses_no_word_and_repeats_non
 #[tokio::test]
 async fn audio_without_any_answer_is_noticed() {
     let vendors = stand_in(|b| (b.fault, b.strikes) = (SttFault::StallAfter(0), Some(1))).await;
-<<<<<<< HEAD
-    let (audio, mut events) = listen(&recogniser(&vendors, PATIENT, 3_000)).await.unwrap();
-    spoken_then_silence().iter().for_each(|frame| audio.push_newest(*frame));
-=======
-    let (mut audio, mut events) = listen(&recogniser(&vendors, 700)).await.unwrap();
+    let (mut audio, mut events) = listen(&recogniser(&vendors, PATIENT, 3_000)).await.unwrap();
     spoken_then_silence().iter().for_each(|frame| audio.push_or_drop(*frame));
->>>>>>> main
     assert_eq!(events.recv().await, Some(SttEvent::Reconnecting));
     drop(audio);
     assert_eq!(finals(&all(events).await), TEXT);
