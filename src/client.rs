@@ -88,7 +88,8 @@ impl Client {
                 tell(&last);
             }
             if let Some(reason) = call["end_reason"].as_str() {
-                let answered = matches!(reason, "callee_hung_up" | "flow_hung_up" | "transferred");
+                let mut events = call["events"].as_array().into_iter().flatten();
+                let answered = events.any(|event| event["kind"] == "answered");
                 let reason = reason.to_owned();
                 return if answered { Ok(reason) } else { Err(Failure::Outcome(reason)) };
             }

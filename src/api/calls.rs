@@ -67,10 +67,12 @@ pub async fn one(State(state): State<ApiState>, Path(id): Path<String>) -> Resul
     let found = state.calls.one(id).await.map_err(|StoreUnavailable| UNAVAILABLE)?;
     let detail = found.ok_or(NO_CALL)?;
     let progress = progress(&detail);
+    let trunk = detail.call.trunk.clone().or_else(|| trunk(&detail.events));
     let turns = detail.turns.into_iter().map(TurnJson::from).collect();
     let events = detail.events.into_iter().map(EventJson::from).collect();
     let recordings = recordings::all(detail.recordings);
-    Ok(Json(CallDetailJson { call: detail.call.into(), progress, turns, events, recordings }))
+    let call = CallJson { trunk, ..detail.call.into() };
+    Ok(Json(CallDetailJson { call, progress, turns, events, recordings }))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -284,6 +286,12 @@ fn progress(detail: &CallDetail) -> &'static str {
         _ => None,
     });
     steps.unwrap_or("begun")
+}
+
+/// The trunk that a call which goes on was placed by last.
+fn trunk(events: &[EventRow]) -> Option<String> {
+    let placed = events.iter().rev().find(|event| event.kind == "placed")?;
+    placed.detail.as_ref()?.expose()["trunk"].as_str().map(str::to_owned)
 }
 
 /// Short numbers are extensions and lines; pseudonyms are made to be shown; of anything else at most two digits are.

@@ -39,7 +39,7 @@ impl Desk for Outbound {
     }
 }
 
-/// Places a call. `202` comes before anybody is called: how it goes is in `GET /v1/calls/{id}`.
+/// Places a call. `202` comes before anybody has answered: how it goes is in `GET /v1/calls/{id}`.
 #[utoipa::path(post, path = "/v1/calls", tag = "calls", request_body = PlaceCall,
     params(("Idempotency-Key" = Option<String>, Header, description = "The same key and body give the same call, for a day")),
     responses((status = 202, body = Placed), (status = 403, body = super::envelope::ErrorBody),
@@ -55,6 +55,7 @@ pub async fn place(
         return Err(BAD_KEY);
     }
     let call = state.desk.place(call.into(), key).map_err(|error| refused(&error))?;
+    let _ = tokio::time::timeout(WRITTEN_WITHIN, until_found(&state, call)).await;
     Ok((StatusCode::ACCEPTED, Json(Placed { id: call.to_string() })))
 }
 
@@ -206,6 +207,18 @@ fn refused(error: &PlaceError) -> ApiError {
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const LONGEST_KEY: usize = 200;
+
+/// Whoever is told an id asks for the call next; its record is on the way to the store.
+async fn until_found(state: &ApiState, call: CallId) {
+    while matches!(state.calls.one(call).await, Ok(None)) {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Longest wait of an answer for the call's record; the call goes on all the same.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
+
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 const BAD_KEY: ApiError =
     ApiError::new(StatusCode::BAD_REQUEST, "bad_key", "An Idempotency-Key is 1 to 200 visible characters.");

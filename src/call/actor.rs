@@ -126,7 +126,7 @@ impl Actor {
             LegEvent::Heard { frame, .. } => {
                 recorder.heard(frame);
                 if let Some(ears) = ears {
-                    ears.push_newest(*frame);
+                    ears.push_or_drop(*frame);
                 }
             }
             LegEvent::Digit(digit) => core.handle(CallInput::Digit(digit), now),

@@ -12,16 +12,16 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
 
 use super::Moment;
 use super::actor::{Actor, NewCall, Services};
 use super::core::CallInput;
 use crate::clock;
 use crate::config::MediaConfig;
-use pacer::Pacer;
+use inbox::{Inbox, Sender, inbox};
 
-mod pacer;
+mod inbox;
+mod priority;
 
 /// The running shards; [`Shards::stop`] ends them.
 pub struct Shards {
@@ -32,7 +32,7 @@ pub struct Shards {
 /// The way to one call from any thread.
 #[derive(Clone, Debug)]
 pub struct CallPort {
-    inbox: mpsc::Sender<ShardMsg>,
+    inbox: Sender<ShardMsg>,
     key: u64,
     overrun: Arc<AtomicBool>,
 }
@@ -60,7 +60,7 @@ impl Shards {
     /// Ends the threads; calls that still run are dropped without a word, so end them first.
     pub fn stop(&self) {
         for shard in &self.shards {
-            let _ = shard.inbox.try_send(ShardMsg::Stop);
+            shard.inbox.close();
             if let Some(thread) = shard.thread.lock().take() {
                 let _ = thread.join();
             }
@@ -79,7 +79,7 @@ impl CallPort {
     /// Tells the call something, waiting while its shard's inbox is full. For tasks that can wait.
     pub async fn send(&self, input: CallInput) {
         // A closed inbox means that the process is going down.
-        let _ = self.inbox.send(ShardMsg::To(self.key, input)).await;
+        self.inbox.send(ShardMsg::To(self.key, input)).await;
     }
 
     /// Tells the call something without waiting. A full inbox ends the call: control is never dropped silently.
@@ -109,54 +109,40 @@ const HOPELESSLY_LATE: Duration = Duration::from_millis(100);
 enum ShardMsg {
     Begin { call: Box<NewCall>, port: CallPort },
     To(u64, CallInput),
-    Stop,
 }
 
 struct Shard {
-    inbox: mpsc::Sender<ShardMsg>,
+    inbox: Sender<ShardMsg>,
     calls: Arc<AtomicU32>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Shard {
     fn start(number: usize, realtime: bool, services: &Arc<Services>) -> std::io::Result<Self> {
-        let (inbox, messages) = mpsc::channel(INBOX);
+        let (sender, messages) = inbox(INBOX)?;
         let calls = Arc::new(AtomicU32::new(0));
         let wheel = Wheel::new(Arc::clone(services), Arc::clone(&calls));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         let thread = std::thread::Builder::new().name(format!("media-{number}")).spawn(move || {
             if realtime {
-                pacer::ask_for_realtime();
+                priority::ask_for_realtime();
             }
-            if let Err(error) = runtime.block_on(run(wheel, messages)) {
-                tracing::error!(%error, "media shard ended: its timer failed");
+            if let Err(error) = run(wheel, messages) {
+                tracing::error!(%error, "media shard ended: the system cannot wait");
             }
         })?;
-        Ok(Self { inbox, calls, thread: Mutex::new(Some(thread)) })
+        Ok(Self { inbox: sender, calls, thread: Mutex::new(Some(thread)) })
     }
 }
 
-async fn run(mut wheel: Wheel, mut inbox: mpsc::Receiver<ShardMsg>) -> std::io::Result<()> {
-    let pacer = Pacer::new()?;
-    loop {
-        let due = wheel.next_due();
-        tokio::select! {
-            biased;
-            done = pacer.wait_until(due) => done?,
-            message = inbox.recv() => {
-                let mut next = message;
-                for _ in 0..BATCH {
-                    match next {
-                        None | Some(ShardMsg::Stop) => return Ok(()),
-                        Some(message) => wheel.take(message),
-                    }
-                    let Ok(message) = inbox.try_recv() else { break };
-                    next = Some(message);
-                }
-            }
+fn run(mut wheel: Wheel, mut inbox: Inbox<ShardMsg>) -> std::io::Result<()> {
+    while !inbox.is_closed() {
+        inbox.wait(wheel.next_due())?;
+        for message in std::iter::from_fn(|| inbox.pop()).take(BATCH) {
+            wheel.take(message);
         }
         wheel.run_due(clock::now());
     }
+    Ok(())
 }
 
 /// The shard's calls, by slot and by due timer.
@@ -189,7 +175,6 @@ impl Wheel {
             ShardMsg::To(key, input) => {
                 self.with(key, now, |actor| actor.deliver(input, now));
             }
-            ShardMsg::Stop => {}
         }
     }
 

@@ -214,7 +214,7 @@ async fn talk(
                 ears.rtp(began.elapsed(), from, datagram.get(..length).unwrap_or_default());
             }
             Some(length) = report_on(rtcp.as_ref(), &mut reports) => {
-                ears.rtcp(reports.get(..length).unwrap_or_default());
+                ears.rtcp(began.elapsed(), reports.get(..length).unwrap_or_default());
             }
             () = sleep_until(next_look) => {
                 // Re-INVITEs and the far side's BYE are looked at between packets.
@@ -272,7 +272,8 @@ fn tell(about: &str, agreed: &Agreed, heard: &Heard, port: u16, address: IpAddr,
         report.warning(about, "all that came was silence: one-way audio behind the trunk, or nobody spoke");
     }
     match heard.heard_us {
-        Some(0) => report.problem(about, "one-way audio: the far side says (RTCP) that nothing of ours arrives"),
+        Some(0) => report
+            .problem(about, "one-way audio: the far side reports (RTCP) on nothing of ours, so none of it arrives"),
         Some(_) => report.good(about, "the far side says (RTCP) that our audio arrives"),
         None => report.good(about, "the far side does not say (RTCP) whether our audio arrives"),
     }

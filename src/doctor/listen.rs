@@ -35,7 +35,8 @@ pub struct Heard {
     pub is_audible: bool,
     /// How much faster than ours the far side's clock runs, in ppm; none without enough packets to tell.
     pub drift_ppm: Option<f64>,
-    /// The highest sequence number of ours that the far side says it has; none where it says nothing (RTCP).
+    /// The highest sequence number of ours that the far side says it has, 0 where it reports and on nothing of ours; none
+    /// where it says nothing (RTCP).
     pub heard_us: Option<u32>,
 }
 
@@ -58,7 +59,7 @@ impl Ears {
     /// A datagram that came to our RTP port `at` this time after the answer.
     pub fn rtp(&mut self, at: Duration, from: SocketAddr, datagram: &[u8]) {
         if offhook_media::rtp::is_rtcp(datagram) {
-            return self.rtcp(datagram);
+            return self.rtcp(at, datagram);
         }
         let Ok(packet) = Packet::parse(datagram) else { return };
         let (_, first) = *self.first.get_or_insert((at, packet.timestamp));
@@ -79,9 +80,9 @@ impl Ears {
         self.clock.note(media, at.as_secs_f64());
     }
 
-    /// A datagram that came to our RTCP port: sender and receiver reports (RFC 3550 section 6.4) say what the far side has
-    /// of ours.
-    pub fn rtcp(&mut self, datagram: &[u8]) {
+    /// A datagram that came to our RTCP port `at` this time after the answer: sender and receiver reports (RFC 3550 section
+    /// 6.4) say what the far side has of ours. Who has received nothing reports on nothing.
+    pub fn rtcp(&mut self, at: Duration, datagram: &[u8]) {
         let mut rest = datagram;
         while let [first, kind, high, low, ..] = *rest {
             let length = 4 * (usize::from(u16::from_be_bytes([high, low])) + 1);
@@ -91,6 +92,9 @@ impl Ears {
                 201 => report.get(8..),
                 _ => None,
             };
+            if blocks.is_some() && at > SETTLED {
+                self.heard_us.get_or_insert(0);
+            }
             for block in blocks.unwrap_or_default().chunks_exact(24).take(usize::from(first & 0x1f)) {
                 if word(block, 0) == Some(self.own_ssrc) {
                     self.heard_us = word(block, 8);
@@ -113,6 +117,9 @@ impl Ears {
         }
     }
 }
+
+/// A report from before may be older than our audio.
+const SETTLED: Duration = Duration::from_secs(2);
 
 /// Peaks below this are the codec's idea of silence.
 const AUDIBLE: i32 = 64;
@@ -202,10 +209,20 @@ mod tests {
         let mut ears = Ears::new(G711::Ulaw, 0, 7);
         let mut report = vec![0x81, 201, 0, 7, 0, 0, 0, 9];
         report.extend([0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 50, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        ears.rtcp(&report);
+        ears.rtcp(Duration::ZERO, &report);
         assert_eq!(ears.heard().heard_us, Some(50));
         for length in 0..report.len() {
-            Ears::new(G711::Ulaw, 0, 7).rtcp(&report[..length]);
+            Ears::new(G711::Ulaw, 0, 7).rtcp(Duration::ZERO, &report[..length]);
         }
+    }
+
+    #[test]
+    fn reports_on_nothing_of_ours_say_that_we_are_not_heard() {
+        let report = [0x80, 201, 0, 1, 0, 0, 0, 9];
+        let mut ears = Ears::new(G711::Ulaw, 0, 7);
+        ears.rtcp(Duration::from_secs(1), &report);
+        assert_eq!(ears.heard().heard_us, None, "our audio was on its way");
+        ears.rtcp(Duration::from_secs(5), &report);
+        assert_eq!(ears.heard().heard_us, Some(0));
     }
 }

@@ -4,7 +4,7 @@ use offhook_media::Frame;
 
 use crate::queue::{Receiver, Sender, bounded};
 
-/// The call's half; the oldest frame goes and is counted when the session is slow. Dropping it ends the session.
+/// The call's half; a frame is dropped and counted when the session is slow. Dropping it ends the session.
 pub type FrameSender = Sender<Frame>;
 
 /// The session's half.

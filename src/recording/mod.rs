@@ -215,7 +215,7 @@ pub fn plan(config: &RecordingConfig) -> RecordingPlan {
     RecordingPlan { consent: config.consent, announcement: config.announcement.clone() }
 }
 
-/// Items that may wait for the writer: 3 s of both sides. The oldest go beyond that.
+/// Items that may wait for the writer: 3 s of both sides. What comes then is lost.
 const QUEUE: usize = 300;
 /// Recordings that may wait to begin; more are refused as busy.
 const INBOX: usize = 1024;

@@ -34,7 +34,7 @@ impl PendingLeg {
 
 impl LegSlot {
     /// Once only.
-    pub fn fill(self, leg: RtpLeg) {
+    pub fn fill(mut self, leg: RtpLeg) {
         let _ = self.0.try_push(Box::new(leg));
     }
 }

@@ -36,6 +36,7 @@ impl Relay {
         let shared = Arc::new(Mutex::new(Shared {
             up: Impairment::NONE,
             down: Impairment::NONE,
+            deafens: false,
             links: [Link::new(seed), Link::new(seed ^ 0x5eed)],
             nat: nat_of(address, 0),
             generation: 0,
@@ -59,6 +60,11 @@ impl Relay {
     pub fn impair(&self, with: Impairment) {
         let mut shared = self.shared.lock();
         (shared.up, shared.down) = (with, with);
+    }
+
+    /// From now on RTP and RTCP of callers do not arrive, as behind a firewall that lets only signalling in.
+    pub fn loses_audio_on_the_way_up(&self) {
+        self.shared.lock().deafens = true;
     }
 
     /// Every flow gets a new port towards the server with its next packet; answers to the old ones are lost.
@@ -89,6 +95,8 @@ impl Drop for Relay {
 struct Shared {
     up: Impairment,
     down: Impairment,
+    /// Nothing but signalling goes up.
+    deafens: bool,
     /// Up and down.
     links: [Link; 2],
     /// The NAT's address, as the server sees it.
@@ -156,6 +164,9 @@ impl Front {
         let now = self.began.elapsed();
         let arrivals = {
             let mut shared = self.shared.lock();
+            if direction == 0 && shared.deafens && bytes.first().is_some_and(|first| first >> 6 == RTP_VERSION) {
+                return;
+            }
             let with = [shared.up, shared.down][direction];
             shared.links[direction].enters(now, bytes.len(), &with)
         };
@@ -199,6 +210,9 @@ async fn delivery(mut incoming: mpsc::Receiver<Waiting>) {
         }
     }
 }
+
+/// The first two bits of RTP and RTCP, which no letter of SIP has.
+const RTP_VERSION: u8 = 2;
 
 /// Packets on their way at once; more wait outside.
 const QUEUE: usize = 4096;

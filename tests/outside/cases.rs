@@ -1,8 +1,12 @@
 //! What strangers do with the server, a file for each subject; each test is named after who does it.
 
+mod admission;
 mod audio;
 mod callers;
+mod commands;
 mod dialogs;
+mod doctor;
+mod drain;
 mod encrypted;
 mod network;
 mod outbound;

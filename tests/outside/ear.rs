@@ -102,6 +102,12 @@ pub fn tone_share(samples: &[i16]) -> f64 {
     pure as f64 / sound.len().max(1) as f64
 }
 
+/// Seconds of 8 kHz audio with sound that is not the tone of the bench line: words, mostly.
+pub fn seconds_besides_the_tone(samples: &[i16]) -> f64 {
+    let sound = samples.chunks_exact(800).filter(|tenth| rms_dbfs(tenth) > -50.0);
+    sound.filter(|tenth| share_of_440_hz(tenth) < 0.5).count() as f64 / 10.0
+}
+
 /// Of the energy of these samples.
 fn share_of_440_hz(samples: &[i16]) -> f64 {
     let step = std::f64::consts::TAU * 440.0 / 8_000.0;

@@ -14,7 +14,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::ports::Ports;
-use super::programs;
+use super::programs::{self, Finished};
 use crate::net::relay::Relay;
 
 /// A running `offhook serve`; dropped, it is killed.
@@ -25,6 +25,7 @@ pub struct Server {
     pub ports: Ports,
     dir: PathBuf,
     child: Child,
+    arguments: Vec<String>,
     _place: Option<File>,
 }
 
@@ -95,21 +96,24 @@ impl Server {
         for setting in own.iter().map(String::as_str).chain(settings.iter().copied()) {
             arguments.extend(["--set".to_owned(), setting.to_owned()]);
         }
-        let child = Command::new(env!("CARGO_BIN_EXE_offhook"))
-            .args(&arguments)
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            // Keys and settings of whoever runs the tests are theirs.
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .stdin(Stdio::null())
-            .stdout(File::create(dir.join("stdout.log")).unwrap())
-            .stderr(File::create(dir.join("stderr.log")).unwrap())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut server = Self { sip, http, ports, dir, child, _place: place };
+        let child = process(&arguments, &dir);
+        let mut server = Self { sip, http, ports, dir, child, arguments, _place: place };
         server.becomes_ready().await;
         server
+    }
+
+    /// Another process like the one that has ended, on the same ports and data.
+    pub async fn starts_again(&mut self) {
+        assert!(self.child.try_wait().unwrap().is_some(), "the process before has not ended");
+        self.child = process(&self.arguments, &self.dir);
+        self.becomes_ready().await;
+    }
+
+    /// Runs another command of the binary on this server's configuration, such as `call NUMBER`.
+    pub async fn command(&self, words: &[&str]) -> Finished {
+        let settings = self.arguments.iter().skip(1).map(String::as_str);
+        let arguments: Vec<&str> = words.iter().copied().chain(settings).collect();
+        offhook(&arguments, &self.dir).await
     }
 
     /// A directory for what the test's programs write.
@@ -187,8 +191,36 @@ impl Server {
 
     /// Asks the server to end, as a service manager does.
     pub async fn terminate(&self) {
+        self.signal("TERM").await;
+    }
+
+    /// Sends the process a signal by its name, without `SIG`.
+    pub async fn signal(&self, name: &str) {
         let id = self.child.id().unwrap().to_string();
-        programs::run("kill", &["-TERM", &id], &self.dir, Duration::from_secs(5)).await;
+        let sent = programs::run("kill", &["-s", name, &id], &self.dir, Duration::from_secs(20)).await;
+        assert!(sent.success, "{}", sent.stderr);
+    }
+
+    /// Waits until `path` is answered with this status.
+    pub async fn answers(&self, path: &str, status: u16) {
+        let until = Instant::now() + RECORDED_WITHIN;
+        while self.curl(path).await.0 != status {
+            assert!(
+                Instant::now() < until,
+                "{path} is not answered {status} within {RECORDED_WITHIN:?}\n{}",
+                self.log()
+            );
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Waits until the log holds this text `times` times.
+    pub async fn says(&self, text: &str, times: usize) {
+        let until = Instant::now() + RECORDED_WITHIN;
+        while self.log().matches(text).count() < times {
+            assert!(Instant::now() < until, "not {times} times `{text}` within {RECORDED_WITHIN:?}\n{}", self.log());
+            sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// Asks the server to end and waits for it.
@@ -199,8 +231,8 @@ impl Server {
 
     /// Waits for the end of a server that was asked to end.
     pub async fn has_ended(&mut self) -> ExitStatus {
-        let ended = timeout(Duration::from_secs(20), self.child.wait()).await;
-        ended.unwrap_or_else(|_| panic!("the server did not end within 20 s of SIGTERM\n{}", self.log())).unwrap()
+        let ended = timeout(Duration::from_secs(30), self.child.wait()).await;
+        ended.unwrap_or_else(|_| panic!("the server did not end within 30 s of SIGTERM\n{}", self.log())).unwrap()
     }
 
     /// What the server has written so far.
@@ -232,8 +264,30 @@ impl Drop for Server {
     }
 }
 
+/// `offhook serve`, which writes to the end of what a process before it wrote.
+fn process(arguments: &[String], dir: &Path) -> Child {
+    let log = |name: &str| fs::OpenOptions::new().create(true).append(true).open(dir.join(name)).unwrap();
+    Command::new(env!("CARGO_BIN_EXE_offhook"))
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        // Keys and settings of whoever runs the tests are theirs.
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .stdin(Stdio::null())
+        .stdout(log("stdout.log"))
+        .stderr(log("stderr.log"))
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
+/// Runs the binary to its end.
+pub async fn offhook(arguments: &[&str], dir: &Path) -> Finished {
+    programs::run(env!("CARGO_BIN_EXE_offhook"), arguments, dir, Duration::from_secs(90)).await
+}
+
 const READY_WITHIN: Duration = Duration::from_secs(30);
-const RECORDED_WITHIN: Duration = Duration::from_secs(10);
+const RECORDED_WITHIN: Duration = Duration::from_secs(25);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Tests that have a server at once: they mostly wait, so two for each core.

@@ -1,5 +1,6 @@
 //! SIPp as the far side: a scenario of fixtures/sipp, or one written by the test, against the running server.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -93,7 +94,7 @@ impl Sipp<'_> {
     }
 }
 
-/// A SIPp that waits for one call.
+/// A SIPp that waits for calls.
 pub struct Callee {
     child: Child,
     dir: PathBuf,
@@ -104,12 +105,23 @@ pub struct Callee {
 impl Callee {
     /// Waits for a call at `address`, whose lease the test has.
     pub async fn start(server: &Server, address: SocketAddr, name: &'static str, script: Scenario) -> Self {
+        Self::start_for(1, server, address, name, script).await
+    }
+
+    /// Waits for this many calls.
+    pub async fn start_for(
+        calls: u32,
+        server: &Server,
+        address: SocketAddr,
+        name: &'static str,
+        script: Scenario,
+    ) -> Self {
         let dir = fresh_dir(server);
         speech_into(&dir);
         let file = script.write(&dir).to_str().unwrap().to_owned();
         let mut ports = Ports::lease();
         let mut arguments = vec!["-sf".to_owned(), file];
-        arguments.extend(common(address, &mut ports, 1));
+        arguments.extend(common(address, &mut ports, calls));
         let child = start("sipp", &arguments, &dir);
         let until = Instant::now() + Duration::from_secs(10);
         while std::net::UdpSocket::bind(address).is_ok() {
@@ -119,7 +131,15 @@ impl Callee {
         Self { child, dir, name, _ports: ports }
     }
 
-    /// The call must have gone as the scenario says.
+    /// The calls that it was asked to take so far, by the messages that came.
+    pub fn invites(&self) -> usize {
+        let messages = left(&self.dir, "messages.log");
+        let call = |message: &str| message.lines().find_map(|line| line.strip_prefix("Call-ID: ")).map(str::to_owned);
+        let invites = messages.split("message received").filter(|message| message.contains("\nINVITE "));
+        invites.filter_map(call).collect::<BTreeSet<_>>().len()
+    }
+
+    /// The calls must have gone as the scenario says.
     pub async fn succeeds(self, server: &Server) {
         let name = self.name;
         let output = timeout(LIMIT, self.child.wait_with_output())
@@ -136,7 +156,7 @@ impl Callee {
     }
 }
 
-const LIMIT: Duration = Duration::from_secs(75);
+const LIMIT: Duration = Duration::from_secs(100);
 
 fn common(from: SocketAddr, ports: &mut Ports, calls: u32) -> Vec<String> {
     let values = [

@@ -136,8 +136,8 @@ impl Calls {
 
     /// Keys by SIP INFO: `application/dtmf-relay` and `application/dtmf`.
     pub fn info(&mut self, call: CallHandle, content_type: &str, body: &[u8]) -> Vec<Command> {
-        let Some(live) = self.calls.get(&call.as_u64()) else { return Vec::new() };
-        match (info_digit(content_type, body), &live.stage) {
+        let Some(live) = self.calls.get_mut(&call.as_u64()) else { return Vec::new() };
+        match (info_digit(content_type, body), &mut live.stage) {
             // A telephone that presses faster than the leg's inbox is emptied, 16 keys in 20 ms, is none.
             (Some(digit), Stage::Agreed(media)) => drop(media.press(digit)),
             (Some(digit), _) => live.port.signal(CallInput::Digit(digit)),

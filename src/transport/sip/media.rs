@@ -120,7 +120,7 @@ impl CallMedia {
     ///
     /// # Errors
     /// [`MediaRefusal::Busy`] if the leg has not taken in what it was told before.
-    pub fn press(&self, digit: Digit) -> Result<(), MediaRefusal> {
+    pub fn press(&mut self, digit: Digit) -> Result<(), MediaRefusal> {
         self.orders.try_push(Order::Key(digit)).map_err(|_| MediaRefusal::Busy)
     }
 

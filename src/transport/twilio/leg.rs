@@ -17,7 +17,7 @@ use crate::call::leg::{Leg, LegEvent, LegStats};
 use crate::queue::{Receiver, Sender};
 use crate::store::record::EndReason;
 
-/// What the socket's task has received of the stream; the oldest may be lost.
+/// What the socket's task has received of the stream; what comes when it is full is lost.
 #[derive(Debug)]
 pub enum FromTwilio {
     Audio { mulaw: [u8; FRAME], arrival: Moment },
@@ -52,7 +52,7 @@ pub struct TwilioLeg {
     stalled: bool,
 }
 
-/// Messages of the socket that may wait for a tick: 2 s of audio. The oldest go beyond that.
+/// Messages of the socket that may wait for a tick: 2 s of audio. What comes then is lost.
 pub const INCOMING: usize = 100;
 
 /// Keys that may wait for a tick; a stream that sends more of them is ended.

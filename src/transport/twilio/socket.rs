@@ -63,10 +63,10 @@ async fn serve(twilio: Arc<Twilio>, mut socket: WebSocket) {
         Ok(stream) => stream,
         Err(refusal) => return refuse(socket, refusal).await,
     };
-    let Stream { sid, call_sid, to_leg, control, mut from_leg } = stream;
+    let Stream { sid, call_sid, mut to_leg, mut control, mut from_leg } = stream;
     let (mut sink, mut source) = socket.split();
     let refusal = tokio::select! {
-        end = read(&twilio, &mut source, &to_leg, &control) => {
+        end = read(&twilio, &mut source, &mut to_leg, &mut control) => {
             // A full queue is about to end the call anyway.
             let _ = control.try_push(Control::Ended(end.reason));
             end.refusal
@@ -143,8 +143,8 @@ impl Twilio {
 async fn read(
     twilio: &Twilio,
     source: &mut SplitStream<WebSocket>,
-    to_leg: &Sender<FromTwilio>,
-    control: &Sender<Control>,
+    to_leg: &mut Sender<FromTwilio>,
+    control: &mut Sender<Control>,
 ) -> End {
     let mut payload: Box<PayloadBuffer> = Box::new([0; MAX_PAYLOAD]);
     let mut frames = Reframer::default();
@@ -163,7 +163,7 @@ async fn read(
         match wire::parse(&text, &mut payload) {
             Ok(Inbound::Media(media)) => {
                 let mulaw = payload.get(..media.len).unwrap_or_default();
-                frames.push(mulaw, |mulaw| to_leg.push_newest(FromTwilio::Audio { mulaw, arrival }));
+                frames.push(mulaw, |mulaw| to_leg.push_or_drop(FromTwilio::Audio { mulaw, arrival }));
             }
             Ok(Inbound::Dtmf(key)) => {
                 let pressed = Digit::try_from(key).map(|digit| control.try_push(Control::Digit(digit)));
@@ -173,7 +173,7 @@ async fn read(
             }
             Ok(Inbound::Mark(name)) => {
                 if let Some(mark) = MarkName::parse(&name) {
-                    to_leg.push_newest(FromTwilio::Mark { mark, arrival });
+                    to_leg.push_or_drop(FromTwilio::Mark { mark, arrival });
                 }
             }
             Ok(Inbound::Stop) => return End { reason: EndReason::CallerHungUp, refusal: None },

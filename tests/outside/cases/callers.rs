@@ -122,16 +122,6 @@ async fn baresip_is_hung_up_on_by_the_flow() {
 }
 
 #[tokio::test]
-async fn baresip_is_told_goodbye_when_the_server_ends() {
-    let server = Server::start(&[]).await;
-    let mut phone = Baresip::start(server.dir()).await;
-    phone.dials(&format!("sip:1000@{}", server.sip)).await;
-    listen_for(1_000).await;
-    let (status, _) = tokio::join!(server.stop(), phone.is_hung_up(Duration::from_secs(10)));
-    assert!(status.success(), "{status}");
-}
-
-#[tokio::test]
 async fn no_log_line_holds_a_callers_number() {
     let server = Server::start(&[]).await;
     Sipp { number: "clinic", calls: 2, ..Sipp::default() }.succeeds(&server).await;

@@ -185,30 +185,6 @@ async fn a_cancel_that_crosses_the_answer_leaves_no_call_behind() {
     }
 }
 
-#[tokio::test]
-async fn sipp_is_told_to_come_back_while_the_server_drains() {
-    let mut server = Server::start(&["limits.drain_timeout_s=6", "limits.drain_words="]).await;
-    let offer = sdp(server.ports.rtp_port(), "0 101", "");
-    let stays = Scenario::caller("stays")
-        .invites("", Some(&offer))
-        .gets_through(&[])
-        .receives("BYE", &[])
-        .replies(200, "", None);
-    let late = async {
-        server.has_calls(1).await;
-        server.terminate().await;
-        listen_for(500).await;
-        let script = Scenario::caller("comes_too_late")
-            .invites("", Some(&offer))
-            .may_get(&[100])
-            .expects(503, &[Holds("Retry-After: *[0-9]+")])
-            .acks_refusal();
-        run(script, &server).await;
-    };
-    tokio::join!(run(stays, &server), late);
-    assert!(server.has_ended().await.success());
-}
-
 /// A caller who gives up so soon that the CANCEL may cross our answer, and acts as RFC 3261 9.1 and 15.1.1 say.
 async fn cancels_after(server: &Server, number: u8, ms: u64) {
     let caller = Stranger::at(Ipv4Addr::new(127, 0, 0, 1)).await;

@@ -140,10 +140,10 @@ async fn baresip_calls_another_account_of_kamailio() {
     kamailio.stop().await;
 }
 
-const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = Duration::from_secs(25);
 
 /// A server with an account at Kamailio, which is a trunk of it as well.
-async fn registers(definitions: &[&str], password: &str, expires_s: u32) -> (Server, Kamailio) {
+pub async fn registers(definitions: &[&str], password: &str, expires_s: u32) -> (Server, Kamailio) {
     let place = server::place().await;
     let kamailio = Kamailio::start(&server::fresh_dir(), definitions).await;
     let address = kamailio.address;

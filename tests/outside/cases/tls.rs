@@ -51,7 +51,7 @@ async fn offhook_calls_offhook_over_tls_with_srtp() {
 }
 
 /// A server with a TLS listener as well, where that is, and what peers need to believe it.
-async fn over_tls() -> (Server, SocketAddr, Certificates, Ports) {
+pub async fn over_tls() -> (Server, SocketAddr, Certificates, Ports) {
     let (place, dir, mut ports) = (server::place().await, server::fresh_dir(), Ports::lease());
     let certificates = Certificates::new(&dir);
     let tls = ports.address();

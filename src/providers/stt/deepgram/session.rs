@@ -212,7 +212,7 @@ impl Session {
     }
 
     /// Interim words give way when the reader is slow; everything else waits for it.
-    async fn tell(&self, event: SttEvent) {
+    async fn tell(&mut self, event: SttEvent) {
         if matches!(event, SttEvent::Interim(_)) {
             let _ = self.events.try_send(event);
         } else {

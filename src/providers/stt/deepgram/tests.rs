@@ -79,8 +79,8 @@ fn finals(told: &[SttEvent]) -> String {
 
 #[tokio::test]
 async fn words_come_interim_then_final_then_the_turn_ends() {
-    let Call { vendors, audio, events } = call(|_| {}).await;
-    spoken_then_silence().iter().for_each(|frame| audio.push_newest(*frame));
+    let Call { vendors, mut audio, events } = call(|_| {}).await;
+    spoken_then_silence().iter().for_each(|frame| audio.push_or_drop(*frame));
     drop(audio);
     let told = all(events).await;
     assert_eq!(finals(&told), TEXT);
@@ -96,8 +96,8 @@ async fn words_come_interim_then_final_then_the_turn_ends() {
 
 #[tokio::test]
 async fn silence_gives_no_words() {
-    let Call { audio, events, .. } = call(|_| {}).await;
-    frames(&[0; 24_000]).iter().for_each(|frame| audio.push_newest(*frame));
+    let Call { mut audio, events, .. } = call(|_| {}).await;
+    frames(&[0; 24_000]).iter().for_each(|frame| audio.push_or_drop(*frame));
     drop(audio);
     assert_eq!(all(events).await, []);
 }
@@ -125,10 +125,10 @@ async fn refusals_are_told_apart() {
 #[tokio::test]
 async fn a_connection_lost_in_the_middle_of_speech_loses_no_word_and_repeats_none() {
     for fault in [SttFault::CutAfter(60), SttFault::CloseAfter(60), SttFault::MalformedAfter(60)] {
-        let Call { vendors, audio, mut events } = call(|b| (b.fault, b.strikes) = (fault, Some(1))).await;
+        let Call { vendors, mut audio, mut events } = call(|b| (b.fault, b.strikes) = (fault, Some(1))).await;
         let frames = spoken_then_silence();
         let (before, after) = frames.split_at(70);
-        before.iter().for_each(|frame| audio.push_newest(*frame));
+        before.iter().for_each(|frame| audio.push_or_drop(*frame));
         let mut told = Vec::new();
         loop {
             told.push(events.recv().await.unwrap());
@@ -136,7 +136,7 @@ async fn a_connection_lost_in_the_middle_of_speech_loses_no_word_and_repeats_non
                 break;
             }
         }
-        after.iter().for_each(|frame| audio.push_newest(*frame));
+        after.iter().for_each(|frame| audio.push_or_drop(*frame));
         drop(audio);
         told.extend(all(events).await);
         assert_eq!(finals(&told), TEXT, "{fault:?}: {told:?}");
@@ -147,8 +147,8 @@ async fn a_connection_lost_in_the_middle_of_speech_loses_no_word_and_repeats_non
 #[tokio::test]
 async fn audio_without_any_answer_is_noticed() {
     let vendors = stand_in(|b| (b.fault, b.strikes) = (SttFault::StallAfter(0), Some(1))).await;
-    let (audio, mut events) = listen(&recogniser(&vendors, 700)).await.unwrap();
-    spoken_then_silence().iter().for_each(|frame| audio.push_newest(*frame));
+    let (mut audio, mut events) = listen(&recogniser(&vendors, 700)).await.unwrap();
+    spoken_then_silence().iter().for_each(|frame| audio.push_or_drop(*frame));
     assert_eq!(events.recv().await, Some(SttEvent::Reconnecting));
     drop(audio);
     assert_eq!(finals(&all(events).await), TEXT);
@@ -156,9 +156,9 @@ async fn audio_without_any_answer_is_noticed() {
 
 #[tokio::test]
 async fn a_vendor_that_stays_away_ends_the_session_with_its_reason() {
-    let Call { vendors, audio, mut events } = call(|b| b.fault = SttFault::CutAfter(1)).await;
+    let Call { vendors, mut audio, mut events } = call(|b| b.fault = SttFault::CutAfter(1)).await;
     vendors.stt.set(|b| b.refusal = Some(Refusal::Unauthorized));
-    audio.push_newest([0; 160]);
+    audio.push_or_drop([0; 160]);
     assert_eq!(events.recv().await, Some(SttEvent::Reconnecting));
     let failed = SttEvent::Failed(ProviderError::Unauthorized { vendor: VENDOR, status: 401 });
     assert_eq!(events.recv().await, Some(failed));
