@@ -17,6 +17,7 @@ mod outside {
     pub mod certs;
     pub mod ear;
     pub mod kamailio;
+    pub mod names;
     pub mod ports;
     pub mod programs;
     pub mod record;

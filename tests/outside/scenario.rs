@@ -116,6 +116,14 @@ impl Scenario {
         self.receives_xml(&format!("request=\"{method}\""), checks)
     }
 
+    /// The same, and what its response copies is kept for [`Scenario::replies_to_what_was_kept`].
+    pub fn receives_and_keeps(self, method: &str, checks: &[Check]) -> Self {
+        let kept = [("via", "Via"), ("remote", "From"), ("local", "To"), ("sequence", "CSeq")];
+        let mut all: Vec<Check> = kept.into_iter().map(|(name, header)| Check::Saves(name, header, ".*")).collect();
+        all.extend(checks);
+        self.receives(method, &all)
+    }
+
     /// The response to the request just received.
     pub fn replies(self, status: u16, headers: &str, sdp: Option<&str>) -> Self {
         // The first request has no tag of ours in its To yet.
@@ -129,6 +137,18 @@ impl Scenario {
     pub fn replies_to_the_invite(self, status: u16, sdp: Option<&str>) -> Self {
         let copied = format!("Via:[$via]\nFrom:[$remote]\nTo:[$local]{TAGGED}\n[last_Call-ID:]\nCSeq:[$sequence]");
         self.responds(status, &copied, "", sdp)
+    }
+
+    /// The response to a request inside the dialog, after other messages have come.
+    pub fn replies_to_what_was_kept(self, status: u16, headers: &str, sdp: Option<&str>) -> Self {
+        let copied = "Via:[$via]\nFrom:[$remote]\nTo:[$local]\n[last_Call-ID:]\nCSeq:[$sequence]";
+        self.responds(status, copied, headers, sdp)
+    }
+
+    /// Sends a file of bare mu-law from the scenario's directory, in the pace of speech, while the scenario goes on.
+    pub fn streams(mut self, file: &str) -> Self {
+        let _ = writeln!(self.steps, "  <nop><action><exec rtp_stream=\"{file},1,0\" /></action></nop>");
+        self
     }
 
     fn responds(self, status: u16, copied: &str, headers: &str, sdp: Option<&str>) -> Self {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use offhook_media::g711::G711;
+use offhook_media::tone::Tone;
 use offhook_media::wav::Wav;
 use tokio::process::Child;
 use tokio::time::{Instant, sleep, timeout};
@@ -66,7 +67,7 @@ impl Sipp<'_> {
 
     async fn run(self, server: &Server) -> (Finished, PathBuf) {
         let dir = fresh_dir(server);
-        speech_into(&dir);
+        audio_into(&dir);
         let file = match &self.script {
             Some(script) => script.write(&dir).to_str().unwrap().to_owned(),
             None => format!("{}/fixtures/sipp/{}.xml", env!("CARGO_MANIFEST_DIR"), self.scenario),
@@ -116,19 +117,42 @@ impl Callee {
         name: &'static str,
         script: Scenario,
     ) -> Self {
+        let callee = Self::launch(server, address, name, script, calls, &[]);
+        callee.listens(|| std::net::UdpSocket::bind(address).is_err()).await
+    }
+
+    /// Waits for one call over TCP.
+    pub async fn start_over_tcp(server: &Server, address: SocketAddr, name: &'static str, script: Scenario) -> Self {
+        let callee = Self::launch(server, address, name, script, 1, &["-t", "t1"]);
+        callee.listens(|| std::net::TcpListener::bind(address).is_err()).await
+    }
+
+    fn launch(
+        server: &Server,
+        address: SocketAddr,
+        name: &'static str,
+        script: Scenario,
+        calls: u32,
+        more: &[&str],
+    ) -> Self {
         let dir = fresh_dir(server);
-        speech_into(&dir);
+        audio_into(&dir);
         let file = script.write(&dir).to_str().unwrap().to_owned();
         let mut ports = Ports::lease();
         let mut arguments = vec!["-sf".to_owned(), file];
         arguments.extend(common(address, &mut ports, calls));
+        arguments.extend(more.iter().copied().map(str::to_owned));
         let child = start("sipp", &arguments, &dir);
-        let until = Instant::now() + Duration::from_secs(10);
-        while std::net::UdpSocket::bind(address).is_ok() {
-            assert!(Instant::now() < until, "sipp does not listen at {address}");
+        Self { child, dir, name, _ports: ports }
+    }
+
+    async fn listens(self, is_so: impl Fn() -> bool) -> Self {
+        let until = Instant::now() + Duration::from_secs(25);
+        while !is_so() {
+            assert!(Instant::now() < until, "sipp {} does not listen", self.name);
             sleep(Duration::from_millis(20)).await;
         }
-        Self { child, dir, name, _ports: ports }
+        self
     }
 
     /// The calls that it was asked to take so far, by the messages that came.
@@ -194,13 +218,22 @@ fn fresh_dir(server: &Server) -> PathBuf {
         .unwrap()
 }
 
-/// Human speech as SIPp streams it: bare mu-law at 8 kHz.
-fn speech_into(dir: &Path) {
+/// Human speech and a key as SIPp streams them: bare mu-law at 8 kHz.
+fn audio_into(dir: &Path) {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/audio/human/please-try-again.wav");
-    let wav = Wav::parse(&std::fs::read(file).unwrap()).unwrap();
-    let mut octets = vec![0; wav.samples.len()];
-    G711::Ulaw.encode(&wav.samples, &mut octets);
-    std::fs::write(dir.join("speech.pcmu"), octets).unwrap();
+    let speech = Wav::parse(&std::fs::read(file).unwrap()).unwrap().samples;
+    for (name, samples) in [("speech.pcmu", speech), ("tones.pcmu", tones_of_1(6))] {
+        let mut octets = vec![0; samples.len()];
+        G711::Ulaw.encode(&samples, &mut octets);
+        std::fs::write(dir.join(name), octets).unwrap();
+    }
+}
+
+/// So many seconds of 8 kHz audio in which key 1 is pressed after three (ITU-T Q.23), for a fifth of a second.
+pub fn tones_of_1(seconds: usize) -> Vec<i16> {
+    let mut samples = vec![0; seconds * 8_000];
+    Tone::dual(697.0, 1209.0, -16.0).fill(&mut samples[24_000..25_600]);
+    samples
 }
 
 fn left(dir: &Path, file: &str) -> String {

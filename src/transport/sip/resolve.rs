@@ -21,6 +21,18 @@ use crate::config::sip::{Host, SipAddress, SipTransport};
 pub struct Target {
     pub transport: Transport,
     pub address: SocketAddr,
+    pub place: Place,
+}
+
+/// Where a socket stands among the servers of a service (RFC 2782); all of one server have the same place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// Lower first.
+    pub priority: u16,
+    /// The share of calls among those of the same priority.
+    pub weight: u16,
+    /// Tells servers apart that are alike otherwise.
+    pub server: usize,
 }
 
 /// The targets of an address, best first, and for how long they hold.
@@ -77,7 +89,8 @@ impl Resolver {
             Host::Ip(ip) => {
                 let transport = transport.unwrap_or(SipTransport::Udp);
                 let port = address.port.unwrap_or(transport.default_port());
-                let target = Target { transport: wire(transport), address: SocketAddr::new(*ip, port) };
+                let address = SocketAddr::new(*ip, port);
+                let target = Target { transport: wire(transport), address, place: Place::default() };
                 Ok(Resolved { targets: vec![target], how: "a literal address".to_owned(), holds: LONGEST })
             }
             Host::Name(name) => match timeout(ALL, self.named(name, address.port, transport)).await {
@@ -133,13 +146,17 @@ impl Resolver {
         });
         let mut targets = Vec::new();
         let mut holds = holds;
-        for server in in_order(servers.collect(), |below| rand::rng().random_range(0..=below)) {
+        let rank = |server: &SRV| (server.priority, server.weight);
+        for (number, server) in
+            in_order(servers.collect(), rank, |most| rand::rng().random_range(0..=most)).iter().enumerate()
+        {
             // A single dot says that the service is not offered (RFC 2782).
             if server.target.is_root() || targets.len() >= MOST_TARGETS || began.elapsed() > ALL {
                 continue;
             }
             if let Ok(found) = self.hosts(&server.target.to_utf8(), server.port, transport, how).await {
-                targets.extend(found.targets);
+                let place = Place { priority: server.priority, weight: server.weight, server: number };
+                targets.extend(found.targets.into_iter().map(|target| Target { place, ..target }));
                 holds = holds.min(found.holds);
             }
         }
@@ -158,7 +175,8 @@ impl Resolver {
             }
         })?;
         let holds = until(found.valid_until());
-        let target = |ip: IpAddr| Target { transport: wire(transport), address: SocketAddr::new(ip, port) };
+        let (transport, place) = (wire(transport), Place::default());
+        let target = |ip: IpAddr| Target { transport, address: SocketAddr::new(ip, port), place };
         let targets: Vec<Target> = found.iter().take(MOST_TARGETS).map(target).collect();
         if targets.is_empty() {
             return Err(ResolveError::NoAddress(name.to_owned()));
@@ -178,15 +196,15 @@ impl Resolver {
     }
 }
 
-/// Servers in the order to try them: by priority, and within one at random by weight (RFC 2782). `pick` gives a number
-/// from 0 to the one it is given.
-pub fn in_order(mut servers: Vec<SRV>, mut pick: impl FnMut(u32) -> u32) -> Vec<SRV> {
+/// Servers in the order to try them: by priority, and within one at random by weight (RFC 2782). `rank` gives both of
+/// them, `pick` a number from 0 to the one it is given.
+pub fn in_order<T>(mut servers: Vec<T>, rank: impl Fn(&T) -> (u16, u16), mut pick: impl FnMut(u32) -> u32) -> Vec<T> {
     // Those without weight first, so that they have a small chance too.
-    servers.sort_by_key(|server| (server.priority, server.weight != 0));
+    servers.sort_by_key(|server| (rank(server).0, rank(server).1 != 0));
     let mut ordered = Vec::with_capacity(servers.len());
-    while let Some(first) = servers.first() {
-        let same = servers.iter().take_while(|server| server.priority == first.priority);
-        let weights: Vec<u32> = same.map(|server| u32::from(server.weight)).collect();
+    while let Some((priority, _)) = servers.first().map(&rank) {
+        let same = servers.iter().map(&rank).take_while(|(other, _)| *other == priority);
+        let weights: Vec<u32> = same.map(|(_, weight)| u32::from(weight)).collect();
         let chosen = pick(weights.iter().sum());
         let mut sum = 0;
         let place = weights.iter().position(|weight| {
@@ -275,9 +293,14 @@ mod tests {
         SRV::new(priority, weight, port, Name::from_ascii("a.example.net.").unwrap())
     }
 
+    fn rank(server: &SRV) -> (u16, u16) {
+        (server.priority, server.weight)
+    }
+
     fn ports(servers: Vec<SRV>, picks: &[u32]) -> Vec<u16> {
         let mut picks = picks.iter();
-        in_order(servers, |below| picks.next().copied().unwrap().min(below)).iter().map(|server| server.port).collect()
+        let ordered = in_order(servers, rank, |most| picks.next().copied().unwrap().min(most));
+        ordered.iter().map(|server| server.port).collect()
     }
 
     #[test]
@@ -295,7 +318,8 @@ mod tests {
         let firsts = |share: u16, rng: &mut rand::rngs::ThreadRng| {
             (0..2000)
                 .filter(|_| {
-                    in_order(vec![srv(1, share, 1), srv(1, 100 - share, 2)], |b| rng.random_range(0..=b))[0].port == 1
+                    let servers = vec![srv(1, share, 1), srv(1, 100 - share, 2)];
+                    in_order(servers, rank, |most| rng.random_range(0..=most))[0].port == 1
                 })
                 .count()
         };

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use secrecy::ExposeSecret;
 
 use super::media::MediaProfile;
-use super::resolve::Target;
+use super::resolve::{Target, in_order};
 use super::routes::{Route, Wanted};
 use crate::call::Moment;
 use crate::config::SipConfig;
@@ -64,6 +64,12 @@ struct Live {
     health: Health,
 }
 
+impl Live {
+    const fn rank(&self) -> (u16, u16) {
+        (self.target.place.priority, self.target.place.weight)
+    }
+}
+
 impl Trunks {
     pub fn new(config: &SipConfig, metrics: SipMetrics) -> Self {
         let needs_account = |trunk: &TrunkConfig| {
@@ -85,7 +91,7 @@ impl Trunks {
     }
 
     /// The ways out to a number, best first: trunks that are up before those that are not, then by priority, then at
-    /// random by weight, and each trunk's sockets in the order that DNS gives. Trunks whose calls are all taken are
+    /// random by weight, and each trunk's sockets likewise, by the priorities and weights that DNS gives. Trunks whose calls are all taken are
     /// left out. `pick` gives a number below the one it is given; `flow` is
     /// the way to a socket.
     pub fn route(
@@ -119,7 +125,7 @@ impl Trunks {
                 None => true,
             });
             let (_, trunk) = left.remove(place.unwrap_or(0));
-            trunk.routes(wanted, &flow, &mut routes);
+            trunk.routes(wanted, &flow, &mut pick, &mut routes);
         }
         routes
     }
@@ -317,8 +323,18 @@ impl Trunk {
         is_allowed
     }
 
-    fn routes(&self, wanted: Wanted<'_>, flow: &impl Fn(Target) -> Flow, routes: &mut Vec<Route>) {
-        let mut targets = self.state.lock().targets.clone();
+    fn routes(
+        &self,
+        wanted: Wanted<'_>,
+        flow: &impl Fn(Target) -> Flow,
+        pick: &mut impl FnMut(u32) -> u32,
+        routes: &mut Vec<Route>,
+    ) {
+        let targets = self.state.lock().targets.clone();
+        let servers = targets.chunk_by(|one, next| one.target.place == next.target.place).collect();
+        // Anew for each call: what a name server says holds for longer than a share may be off.
+        let rank = |server: &&[Live]| server.first().map_or((0, 0), Live::rank);
+        let mut targets = in_order(servers, rank, |most| pick(most.saturating_add(1))).concat();
         targets.sort_by_key(|live| !live.health.is_up());
         for Live { target, .. } in targets {
             let Some(uris) = numbers::uris(&self.config, wanted, target.transport) else { continue };

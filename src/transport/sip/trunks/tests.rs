@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::super::resolve::Place;
 use super::*;
 use crate::config::parse;
 use offhook_sip::Transport;
@@ -16,7 +17,8 @@ fn trunks(yaml: &str) -> Trunks {
 }
 
 fn target(port: u16) -> Target {
-    Target { transport: Transport::Udp, address: SocketAddr::from(([192, 0, 2, 1], port)) }
+    let address = SocketAddr::from(([192, 0, 2, 1], port));
+    Target { transport: Transport::Udp, address, place: Place::default() }
 }
 
 fn routes(trunks: &Trunks, wanted: Wanted<'_>) -> Vec<Route> {
@@ -87,6 +89,23 @@ fn the_next_socket_of_a_trunk_is_tried_before_the_next_trunk() {
     trunks.resolved(0, Err("no name server answered".to_owned()));
     trunks.resolved(0, Ok(vec![target(3), target(1)]));
     assert_eq!(ports(&trunks), [3, 1, 9]);
+}
+
+#[test]
+fn each_call_goes_to_a_server_by_its_weight() {
+    let trunks = trunks("sip: {trunks: [{name: a, address: x}]}\n");
+    let server = |server, port, priority, weight| Target { place: Place { priority, weight, server }, ..target(port) };
+    // One server has two addresses, which stay together.
+    trunks
+        .resolved(0, Ok(vec![server(0, 1, 10, 25), server(0, 2, 10, 25), server(1, 3, 10, 75), server(2, 4, 20, 99)]));
+    let ports = |picked: u32| -> Vec<u16> {
+        let routes = trunks.route(number("100"), flow, |below| picked.min(below - 1));
+        routes.iter().map(|route| route.flow.remote.port()).collect()
+    };
+    assert_eq!(ports(25), [1, 2, 3, 4]);
+    assert_eq!(ports(26), [3, 1, 2, 4]);
+    trunks.answered(0, server(1, 3, 10, 75), PingResult::Timeout, S(1));
+    assert_eq!(ports(26), [1, 2, 4, 3], "what is down comes last");
 }
 
 #[test]
