@@ -48,6 +48,19 @@ fn options_tells_what_we_can_do_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn no_answer_repeats_more_hops_than_a_message_may_have() {
+    let hop = "Via: SIP/2.0/UDP 10.0.0.9:5060;branch=z9hG4bK-hop\r\n";
+    for (vias, routes, readable, malformed) in [(100, 27, 1, 1), (127, 0, 1, 1), (128, 0, 0, 0), (64, 65, 1, 1)] {
+        let routes = "Record-Route: <sip:10.0.0.9;lr>\r\n".repeat(routes);
+        let whole =
+            request("OPTIONS", &[], "").replacen("Max-Forwards", &(hop.repeat(vias) + &routes + "Max-Forwards"), 1);
+        assert_eq!(Peer::new().send(&whole).len(), readable, "{vias} more hops");
+        let broken = whole.replacen("sip:1000@10.0.0.2 SIP/2.0", "sip:1000@10.0.0.2 SIP", 1);
+        assert_eq!(Peer::new().send(&broken).len(), malformed, "{vias} more hops, malformed");
+    }
+}
+
+#[test]
 fn requests_that_cannot_be_served_are_refused_by_name() {
     /// Method, changed fields, body, status.
     type Case = (&'static str, &'static [(&'static str, &'static str)], &'static str, u16);

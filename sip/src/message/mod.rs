@@ -23,7 +23,7 @@ pub use header::HeaderName;
 pub use method::Method;
 pub use name_addr::NameAddr;
 pub use params::Params;
-pub use parse::{MAX_BODY, MAX_HEAD, MAX_HEADERS};
+pub use parse::{MAX_BODY, MAX_HEAD, MAX_HEADERS, MAX_HOPS};
 pub(crate) use scan::decimal;
 pub(crate) use uri::percent_decode;
 pub use uri::{Host, Scheme, Uri, UriBuf};

@@ -19,6 +19,9 @@ pub const MAX_BODY: usize = 64 * 1024;
 /// Most header fields of one message.
 pub const MAX_HEADERS: usize = 256;
 
+/// Via and Record-Route fields that a message may have: answers repeat them, and must not be too long themselves.
+pub const MAX_HOPS: usize = 128;
+
 pub(super) fn message(bytes: Bytes) -> Result<Message, ParseError> {
     let head = head(&bytes)?;
     let rest = bytes.len().saturating_sub(head.end);
@@ -48,11 +51,13 @@ pub(crate) fn salvage(bytes: &Bytes) -> Option<Message> {
     let (mut fields, mut at) = (Fields::with_capacity(8), first.end + 2);
     while let Ok(range) = logical_line(bytes, at)
         && !range.is_empty()
-        && fields.len() < MAX_HEADERS
     {
         at = range.end + 2;
         let Ok(field) = field(bytes, range) else { continue };
         let again = fields.first(field.name).is_some();
+        if field.name == Via && fields.len() >= MAX_HOPS {
+            return None;
+        }
         let kept = matches!(field.name, From | To | CallId | CSeq) && !again;
         if kept || field.name == Via {
             fields.push(field);
@@ -76,7 +81,7 @@ pub(crate) fn head(bytes: &Bytes) -> Result<Head, ParseError> {
     let first = line(bytes, begin)?;
     let start = start_line(bytes, first.clone())?;
     let mut fields = Fields::with_capacity(32);
-    let mut content_length = None;
+    let (mut content_length, mut hops) = (None, 0);
     let mut at = first.end + 2;
     loop {
         if at > MAX_HEAD {
@@ -87,10 +92,12 @@ pub(crate) fn head(bytes: &Bytes) -> Result<Head, ParseError> {
         if range.is_empty() {
             return Ok(Head { start, fields, content_length, end: at });
         }
-        if fields.len() >= MAX_HEADERS {
-            return Err(ParseError::new(Place::Head, range.start, Problem::TooManyHeaders));
-        }
+        let begin = range.start;
         let field = field(bytes, range)?;
+        hops += usize::from(matches!(field.name, HeaderName::Via | HeaderName::RecordRoute));
+        if fields.len() >= MAX_HEADERS || hops > MAX_HOPS {
+            return Err(ParseError::new(Place::Head, begin, Problem::TooManyHeaders));
+        }
         check_single(&fields, &field)?;
         if field.name == HeaderName::ContentLength {
             content_length = Some(length(bytes, &field)?);
