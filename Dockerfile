@@ -23,7 +23,7 @@ RUN apt-get update \
     && install -d -o offhook -g offhook /app /data
 COPY --from=build /usr/local/bin/offhook /usr/local/bin/offhook
 COPY config /app/config
-COPY LICENSE-APACHE LICENSE-MIT /usr/share/doc/offhook/
+COPY LICENSE-APACHE LICENSE-MIT media/weights/LICENSE-silero-vad /usr/share/doc/offhook/
 WORKDIR /app
 USER offhook
 ENV OFFHOOK_HTTP__LISTEN=0.0.0.0:8080 \

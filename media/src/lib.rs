@@ -21,6 +21,7 @@ pub mod quality;
 pub mod resample;
 pub mod rtcp;
 pub mod rtp;
+pub mod silero;
 pub mod speech;
 pub mod srtp;
 pub mod tone;
@@ -29,6 +30,7 @@ pub mod voicing;
 pub mod wav;
 
 mod delay;
+mod fft;
 mod sequencer;
 mod tap;
 
