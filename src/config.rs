@@ -4,6 +4,7 @@
 //! merged is in [`load`]; which settings production refuses is in [`production`].
 
 mod calls;
+mod drain;
 mod kinds;
 mod load;
 mod production;
@@ -27,6 +28,7 @@ use crate::telemetry::logs::LogConfig;
 use crate::turn::TurnConfig;
 
 pub use calls::{OutboundConfig, TransferConfig};
+pub use drain::DrainWords;
 pub use kinds::{PortRange, PublicUrl, Shards, bounded};
 pub use load::{ConfigError, DEFAULT_FILE, Loaded, Sources, load, parse};
 pub use read::Misfit;
@@ -145,8 +147,8 @@ pub struct LimitsConfig {
     /// Time given to calls to end by themselves when the server is asked to stop, in seconds.
     #[serde(deserialize_with = "kinds::bounded::<_, _, 0, 3_600>")]
     pub drain_timeout_s: u64,
-    /// Said to callers whose time is up then, before they are hung up on; empty says nothing.
-    pub drain_words: String,
+    /// Said to callers whose time is up then, before they are hung up on.
+    pub drain_words: DrainWords,
 }
 
 impl Default for LimitsConfig {
@@ -157,9 +159,7 @@ impl Default for LimitsConfig {
             no_media_timeout_s: 60,
             hold_timeout_s: 300,
             drain_timeout_s: 30,
-            drain_words:
-                "I am sorry, this service has to stop for a moment. Please call again in a few minutes. Goodbye."
-                    .to_owned(),
+            drain_words: DrainWords::default(),
         }
     }
 }

@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use offhook::client::{Client, Wish};
 use offhook::config::{Config, Loaded, Sources, load};
-use offhook::dialog::Catalogue;
 use offhook::doctor::Options;
-use offhook::{providers, recording};
+use offhook::providers;
+use offhook::server::named;
 
 /// A telephony-first IVR media server: SIP and Twilio Media Streams in, speech out, interruptible.
 #[derive(Parser)]
@@ -118,7 +118,11 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Serve(config) => serve(loaded(config)?).map_err(Failure::Running),
+        Command::Serve(config) => {
+            let config = loaded(config)?;
+            named::check(&config).map_err(Failure::Config)?;
+            serve(config).map_err(Failure::Running)
+        }
         Command::Check { config, print_config } => check(&loaded(config)?, print_config),
         Command::Doctor { config, call, trunk, seconds, json } => {
             doctor(&loaded(config)?, &Options { call, trunk, seconds }, json)
@@ -170,11 +174,7 @@ fn call(config: &Config, wish: &Wish, wait: bool) -> anyhow::Result<()> {
 }
 
 fn check(loaded: &Loaded, print_config: bool) -> Result<(), Failure> {
-    let catalogue = Catalogue::load(&loaded.config.flows.dir).map_err(|error| Failure::Config(error.to_string()))?;
-    let plan = recording::plan(&loaded.config.recording);
-    if let Some(flow) = catalogue.cannot_tell(&plan).filter(|_| loaded.config.recording.enabled) {
-        return Err(blamed(loaded, &recording::no_words_in(flow.name())));
-    }
+    let catalogue = named::check(loaded).map_err(Failure::Config)?;
     let text = if print_config {
         loaded.print()
     } else {

@@ -4,6 +4,7 @@
 
 mod checks;
 mod files;
+pub mod named;
 mod recordings;
 
 use std::collections::BTreeMap;
@@ -26,13 +27,12 @@ use crate::call::reception::Reception;
 use crate::call::registry::Registry;
 use crate::call::shard::Shards;
 use crate::config::{Config, PublicUrl};
-use crate::dialog::Utterance;
+use crate::dialog::LastWords;
 use crate::dialog::lines::Catalogue;
 use crate::providers::cache::prewarm;
 use crate::providers::fallback::FallbackTts;
-use crate::providers::{self, Language, SpeakRequest, Tts};
+use crate::providers::{self, SpeakRequest, Tts};
 use crate::recording::{self, Recordings};
-use crate::safety::said::{Cleared, clear};
 use crate::store::record::EndReason;
 use crate::store::shared::Shared;
 use crate::store::{RecordSink, Store, WriterHandle};
@@ -53,7 +53,7 @@ pub struct Server {
     writer: WriterHandle,
     readiness: Readiness,
     drain: Duration,
-    last_words: Option<Cleared>,
+    last_words: Option<LastWords>,
     warming: JoinHandle<()>,
 }
 
@@ -102,7 +102,7 @@ impl Server {
             config.turn.clone(),
         ));
         warn_of_missing_targets(&catalogue, &config.transfer.targets);
-        let last_words = Some(clear(&config.limits.drain_words)).filter(|words| !words.is_empty());
+        let last_words = LastWords::new(&config.limits.drain_words);
         let warming = tokio::spawn(warm_up(
             Arc::clone(&catalogue),
             Arc::clone(&services.voice),
@@ -131,6 +131,7 @@ impl Server {
             services.registry.clone(),
             services.dialers.clone(),
             Arc::clone(&services.targets),
+            metrics.clone(),
         ));
         let door =
             recordings::ServerRecordings::new(config.recording.folder(&config.data.dir), services.registry.clone());
@@ -178,9 +179,8 @@ impl Server {
         self.reception.admission().drain();
         self.sip.drain();
         if !self.calls_end_within(self.drain).await {
-            let words = self.last_words.clone().map(|text| Utterance::Sentence { text, voice: None, rate: 1.0 });
-            self.reception.services().registry.close_all(words.as_ref());
-            if words.is_none() || !self.calls_end_within(GOODBYE).await {
+            self.reception.services().registry.close_all(self.last_words.as_ref());
+            if self.last_words.is_none() || !self.calls_end_within(GOODBYE).await {
                 self.reception.services().registry.end_all(&EndReason::Drained);
                 self.calls_end_within(LAST_WORDS).await;
             }
@@ -270,13 +270,11 @@ fn warn_of_missing_targets(catalogue: &Catalogue, targets: &BTreeMap<String, Str
 }
 
 /// Makes every sentence that can be known before a call, so that it is ready when one comes.
-async fn warm_up(catalogue: Arc<Catalogue>, voice: Arc<dyn Tts>, rate: f32, last_words: Option<Cleared>) {
+async fn warm_up(catalogue: Arc<Catalogue>, voice: Arc<dyn Tts>, rate: f32, last_words: Option<LastWords>) {
     let mut requests = Vec::new();
-    if catalogue.flows().any(|flow| flow.needs_voice()) {
-        let last = |text| SpeakRequest { text, language: Language::default(), voice: None, rate };
-        requests.extend(last_words.map(last));
-    }
     for flow in catalogue.flows().filter(|flow| flow.needs_voice()) {
+        let last = last_words.as_ref().zip(flow.language()).and_then(|(words, language)| words.spoken_in(language));
+        requests.extend(last.map(|(text, language)| SpeakRequest { text, language, voice: None, rate }));
         requests.extend(flow.fixed_sentences().map(|(text, settings)| SpeakRequest {
             text,
             language: settings.language.clone(),

@@ -16,6 +16,8 @@ mod calls {
     mod model;
     mod noise;
     mod outbound;
+    mod private;
+    mod recording;
     mod rules;
     mod stale;
     mod transfer;

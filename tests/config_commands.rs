@@ -63,8 +63,8 @@ fn a_flow_that_cannot_tell_its_callers_is_not_recorded_by_accident() {
         ("lines/all.yaml", "flow: f\ndefault: true\n"),
         (
             "flows/f.yaml",
-            "name: f\ndefaults: {language: rw}\nphrases: {filler: F., canned: C., no_input: N., no_match: M., unheard: U., \
-             goodbye: G.}\nsteps:\n  a: {say: Muraho., goto: hangup}\n",
+            "name: f\ndefaults: {language: de}\nphrases: {filler: F., canned: C., no_input: N., no_match: M., unheard: U., \
+             goodbye: G.}\nsteps:\n  a: {say: Hallo., goto: hangup}\n",
         ),
     ] {
         let path = dir.join(name);
@@ -79,7 +79,63 @@ fn a_flow_that_cannot_tell_its_callers_is_not_recorded_by_accident() {
     assert_eq!(check("recording.enabled=false").0, Some(0));
     let (code, line) = check("recording.enabled=true");
     assert_eq!((code, line.lines().count()), (Some(2), 1), "{line}");
-    assert!(line.contains("recording.announcement: expected text, or phrases.recording in the flow `f`"), "{line}");
+    assert!(
+        line.contains("recording.announcement: expected text here and in recording.failure, or phrases.recording"),
+        "{line}"
+    );
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+/// What `check` and `serve` both say of a file that cannot be used.
+#[track_caller]
+fn both_refuse(set: &[String], expected: &[&str]) {
+    for command in ["check", "serve"] {
+        let mut args = vec![command];
+        args.extend(set.iter().flat_map(|set| ["--set", set.as_str()]));
+        let output = offhook(&args, &[]);
+        let line = text(&output.stderr);
+        assert_eq!((output.status.code(), line.lines().count()), (Some(2), 1), "{command}: {line}");
+        assert!(expected.iter().all(|part| line.contains(part)), "{command}: {line} without one of {expected:?}");
+    }
+}
+
+#[test]
+fn a_file_that_is_missing_or_bad_is_named_with_the_reason() {
+    let dir = std::env::temp_dir().join(format!("offhook-named-{}", std::process::id()));
+    std::fs::create_dir_all(dir.join("flows")).unwrap();
+    let own = |name: &str| {
+        let pair = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        let (certificate, key) = (dir.join(format!("{name}.pem")), dir.join(format!("{name}.key")));
+        std::fs::write(&certificate, pair.cert.pem()).unwrap();
+        std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
+        (certificate.display().to_string(), key.display().to_string())
+    };
+    let (certificate, key) = own("one");
+    let (_, other_key) = own("two");
+    let bad = dir.join("bad.pem").display().to_string();
+    std::fs::write(&bad, "-----BEGIN CERTIFICATE-----\nbm90IG9uZQ==\n-----END CERTIFICATE-----\n").unwrap();
+    let missing = dir.join("missing.pem").display().to_string();
+    let tls = |certificate: &str, key: &str, more: &[String]| {
+        let own = [format!("sip.tls.certificate={certificate}"), format!("sip.tls.key={key}")];
+        [&own[..], &["sip.tls.listen=127.0.0.1:0".to_owned()], more].concat()
+    };
+    both_refuse(&tls(&missing, &key, &[]), &["--set sip.tls.certificate", &missing, "No such file"]);
+    both_refuse(&tls(&certificate, &missing, &[]), &["--set sip.tls.key", &missing, "No such file"]);
+    both_refuse(&tls(&bad, &key, &[]), &["--set sip.tls.certificate", &bad, "expected an X.509 certificate"]);
+    both_refuse(&tls(&certificate, &certificate, &[]), &["sip.tls.key", &certificate, "expected a private key"]);
+    both_refuse(&tls(&certificate, &other_key, &[]), &["sip.tls.key", "does not go with sip.tls.certificate"]);
+    for key_of in ["sip.tls.ca", "sip.tls.client_ca"] {
+        both_refuse(&tls(&certificate, &key, &[format!("{key_of}={missing}")]), &[key_of, &missing, "No such file"]);
+        both_refuse(&tls(&certificate, &key, &[format!("{key_of}={bad}")]), &[key_of, &bad]);
+    }
+    both_refuse(&[format!("flows.dir={missing}")], &["--set flows.dir", &missing, "No such file"]);
+    both_refuse(&[format!("data.dir={bad}")], &["--set data.dir", &bad, "expected a folder, found a file"]);
+    let recordings = ["recording.enabled=true".to_owned(), format!("recording.dir={bad}/deeper")];
+    both_refuse(&recordings, &["--set recording.dir", &bad, "expected a folder, found a file"]);
+    std::fs::create_dir_all(dir.join("lines")).unwrap();
+    std::fs::write(dir.join("lines/all.yaml"), "flow: broken\ndefault: true\n").unwrap();
+    std::fs::write(dir.join("flows/broken.yaml"), "name: broken\nsteps: {}\n").unwrap();
+    both_refuse(&[format!("flows.dir={}", dir.display())], &["broken.yaml", "steps"]);
     std::fs::remove_dir_all(&dir).unwrap();
 }
 

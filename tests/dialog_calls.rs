@@ -52,7 +52,11 @@ impl Call {
     fn recorded(flow: &str, consent: Consent) -> Self {
         let flow = Flow::parse("test.yaml", flow, &NoAssets).unwrap_or_else(|error| panic!("{error}"));
         let facts = CallFacts { called: "1".into(), caller: Pii::default(), has_ears: true, has_model: false };
-        Self::around(Dialog::new(Arc::new(flow), facts).recorded(RecordingPlan { consent, announcement: None }))
+        Self::around(Dialog::new(Arc::new(flow), facts).recorded(RecordingPlan {
+            consent,
+            announcement: None,
+            failure: None,
+        }))
     }
 
     fn around(dialog: Dialog) -> Self {
@@ -203,10 +207,10 @@ impl Call {
             .map(|(text, total)| {
                 let part = played.min(*total);
                 played -= part;
-                transcript::Spoken { text, total_samples: Some(*total), played_samples: part }
+                transcript::Spoken { text, private: false, total_samples: Some(*total), played_samples: part }
             })
             .collect();
-        let (heard, unheard) = transcript::heard(&spoken);
+        let transcript::Heard { heard, unheard, .. } = transcript::heard(&spoken);
         self.feed(DialogInput::Interrupted { heard, unheard })
     }
 
@@ -936,18 +940,20 @@ fn a_flow_in_another_language_brings_its_own_words() {
     let phrases = "filler: F., canned: C., no_input: N., no_match: M., unheard: U., goodbye: G.";
     let flow = |extra: &str| {
         let text = format!(
-            "name: f\ndefaults: {{language: rw}}\nphrases: {{{phrases}{extra}}}\nsteps:\n  a: {{say: Muraho., goto: hangup}}\n"
+            "name: f\ndefaults: {{language: de}}\nphrases: {{{phrases}{extra}}}\nsteps:\n  a: {{say: Hallo., goto: hangup}}\n"
         );
         Flow::parse("f.yaml", &text, &NoAssets).unwrap()
     };
-    let plan = |announcement: Option<&str>| RecordingPlan {
+    let plan = |words: &[&str]| RecordingPlan {
         consent: Consent::Announce,
-        announcement: announcement.map(str::to_owned),
+        announcement: words.first().map(|text| (*text).to_owned()),
+        failure: words.get(1).map(|text| (*text).to_owned()),
     };
-    assert!(!flow("").can_tell(&plan(None)));
-    assert!(flow("").can_tell(&plan(Some("Birafatwa."))));
-    assert!(flow(", recording: Birafatwa.").can_tell(&plan(None)));
-    assert!(flow("").can_tell(&RecordingPlan { consent: Consent::None, announcement: None }));
+    assert!(!flow("").can_tell(&plan(&[])));
+    assert!(!flow("").can_tell(&plan(&["Wird aufgezeichnet."])), "and should it fail?");
+    assert!(flow("").can_tell(&plan(&["Wird aufgezeichnet.", "Wird nicht aufgezeichnet."])));
+    assert!(flow(", recording: Ja., not_recorded: Nein.").can_tell(&plan(&[])));
+    assert!(flow("").can_tell(&RecordingPlan { consent: Consent::None, ..plan(&[]) }));
 }
 
 proptest! {

@@ -6,11 +6,12 @@ mod wire_support;
 
 use std::time::Duration;
 
+use offhook::config::DrainWords;
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tokio::time::{Instant, sleep};
-use wire_support::phone::{Heard, Phone, audio_of, media_of, offer};
-use wire_support::{Host, PATIENCE, loudest};
+use wire_support::phone::{Heard, Phone, media_of, offer};
+use wire_support::{Host, PATIENCE};
 
 /// The answer to an INVITE without an offer is an offer, and the call begins with the answer in its ACK.
 #[tokio::test(flavor = "multi_thread")]
@@ -25,8 +26,8 @@ async fn an_invite_without_an_offer_is_given_one_and_answered_in_the_ack() {
     phone.remember(&answer);
     let sdp = phone.own_offer();
     phone.ack_with(&sdp).await;
-    let packets = phone.talk(&[], Duration::from_secs(1)).await;
-    assert!(packets.len() > 30 && loudest(&audio_of(&packets)) > -30.0, "{} packets", packets.len());
+    phone.hears(-30.0).await;
+    phone.is_sent(30).await;
     assert_eq!(phone.bye().await, 200);
     assert_eq!(host.ended_call().await["end_reason"], "caller_hung_up");
     host.ends_clean().await;
@@ -54,17 +55,17 @@ async fn a_held_call_is_quiet_and_goes_on_afterwards() {
     let answer = phone.reinvite(&offer("127.0.0.1", port, "sendonly")).await;
     assert_eq!(answer.status(), 200);
     assert!(answer.body().contains("a=recvonly"), "{}", answer.text);
-    phone.listen(Duration::from_millis(200)).await;
+    phone.falls_silent().await;
     assert_eq!(phone.listen(Duration::from_secs(1)).await.len(), 0, "nothing is sent to whoever holds");
     let answer = phone.reinvite(&offer("127.0.0.1", port, "sendrecv")).await;
     assert!(answer.body().contains("a=sendrecv"), "{}", answer.text);
-    let packets = phone.talk(&[], Duration::from_secs(1)).await;
-    assert!(loudest(&audio_of(&packets)) > -30.0, "the tone goes on");
+    // The tone goes on.
+    phone.hears(-30.0).await;
     assert_eq!(phone.bye().await, 200);
     let call = host.ended_call().await;
     assert_eq!(call["summary"]["holds"], 1, "{call:#}");
     let held = call["summary"]["held_ms"].as_f64().unwrap();
-    assert!((1_000.0..3_000.0).contains(&held), "{held} ms");
+    assert!(held >= 1_000.0, "{held} ms");
     host.ends_clean().await;
 }
 
@@ -131,8 +132,8 @@ async fn a_refer_that_is_refused_brings_the_caller_back() {
     let host = desk("blind", "sip:desk@192.0.2.7").await;
     let mut phone = Phone::connected(&host, "1").await;
     answers(&mut phone, "REFER", "603 Declined").await;
-    let packets = phone.talk(&[], Duration::from_secs(2)).await;
-    assert!(loudest(&audio_of(&packets[packets.len() / 2..])) > -30.0, "the caller hears the step behind the transfer");
+    // The caller hears the step behind the transfer.
+    phone.hears(-30.0).await;
     assert_eq!(phone.bye().await, 200);
     let call = host.ended_call().await;
     assert_eq!((&call["end_reason"], &call["transfer"]), (&"caller_hung_up".into(), &"refused".into()), "{call:#}");
@@ -164,9 +165,42 @@ async fn an_attended_transfer_calls_the_target_and_joins_the_two() {
     assert_eq!((&caller["end_reason"], &caller["transfer"]), (&"transferred".into(), &"ok".into()), "{caller:#}");
     // The target's telephone ends our call to it as the caller takes our place.
     desk_phone.bye_as_callee(&invite).await;
+    assert_eq!(host.metric("offhook_transfers_total{outcome=\"ok\"}").await, 1.0);
     let calls = host.ended_calls(2).await;
     let called = calls.iter().find(|call| call["direction"] == "outbound").unwrap();
     assert_eq!((&called["end_reason"], &called["trunk"]), (&"callee_hung_up".into(), &"direct".into()), "{called:#}");
+    host.ends_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_does_not_end_our_call_to_it_gets_our_bye() {
+    let probe = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let target = format!("sip:desk@{}", probe.local_addr().unwrap());
+    let host = desk("attended", &target).await;
+    let mut desk_phone = Phone::on(probe, &host).await;
+    let mut phone = Phone::connected(&host, "1").await;
+    let invite = desk_phone.is_called().await;
+    desk_phone.picks_up(&invite).await;
+    answers(&mut phone, "REFER", "202 Accepted").await;
+    let notify = phone.request(
+        "NOTIFY",
+        &["Event: refer", "Subscription-State: terminated;reason=noresource", "Content-Type: message/sipfrag"],
+        "SIP/2.0 200 OK\r\n",
+    );
+    phone.send(&notify).await;
+    phone.is_hung_up_on().await;
+    let since = Instant::now();
+    loop {
+        let heard = desk_phone.hear_within(PATIENCE * 2).await.expect("our BYE");
+        if heard.is_request("BYE") {
+            desk_phone.answer(&heard, "200 OK", "").await;
+            break;
+        }
+    }
+    assert!(since.elapsed() > Duration::from_secs(5), "it had its time");
+    let calls = host.ended_calls(2).await;
+    let called = calls.iter().find(|call| call["direction"] == "outbound").unwrap();
+    assert_eq!(called["end_reason"], "transferred", "{called:#}");
     host.ends_clean().await;
 }
 
@@ -179,7 +213,7 @@ async fn a_busy_target_brings_the_caller_back() {
     let mut phone = Phone::connected(&host, "1").await;
     let invite = desk_phone.is_called().await;
     desk_phone.answer(&invite, "486 Busy Here", "").await;
-    phone.talk(&[], Duration::from_secs(2)).await;
+    phone.hears(-30.0).await;
     assert_eq!(phone.bye().await, 200);
     let calls = host.ended_calls(2).await;
     let caller = calls.iter().find(|call| call["direction"] == "inbound").unwrap();
@@ -205,7 +239,8 @@ async fn nobody_may_send_us_anywhere_or_take_a_call_of_ours() {
     let answer = thief.answer_to("INVITE").await;
     assert_eq!(answer.status(), 403, "{}", answer.text);
     thief.take_answer(&answer).await;
-    assert!(phone.talk(&[], Duration::from_millis(600)).await.len() > 15, "the call goes on");
+    // The call goes on.
+    phone.is_sent(15).await;
     assert_eq!(phone.bye().await, 200);
     host.ends_clean().await;
 }
@@ -225,7 +260,8 @@ async fn exactly_max_calls_are_let_in_and_those_are_untouched() {
         assert!(answer.header("Retry-After").unwrap().parse::<u32>().unwrap() > 0);
     }
     for phone in &mut phones {
-        assert!(phone.talk(&[], Duration::from_millis(400)).await.len() >= 15, "an admitted call is untouched");
+        // An admitted call is untouched.
+        phone.is_sent(15).await;
     }
     assert_eq!(phones.pop().unwrap().bye().await, 200);
     host.has_calls(4).await;
@@ -241,7 +277,7 @@ async fn exactly_max_calls_are_let_in_and_those_are_untouched() {
 async fn a_server_that_stops_says_goodbye_first() {
     let mut host = Host::with_voice(|config| {
         config.limits.drain_timeout_s = 1;
-        config.limits.drain_words = "We stop now.".into();
+        config.limits.drain_words = DrainWords::Everywhere("We stop now.".into());
     })
     .await;
     let mut phone = Phone::connected(&host, "1000").await;

@@ -3,7 +3,8 @@
 //! Only requests outside known dialogs and transactions are judged, so that nothing here can hurt a call that is
 //! established. Memory is bounded: under a flood of forged sources old entries make room, those of banned sources last.
 //! Deliberately absent: passwords (`auth`), the number of calls at once (the endpoint), and any way to tell a forged
-//! UDP source from a true one. A peer that must never be shut out by forged packets belongs into `trusted`.
+//! UDP source from a true one. Peers by contract are held to limits of their own and never banned, so that packets which
+//! forge their address can slow them at worst; what must never even be slowed belongs into `trusted`.
 
 mod cidr;
 mod table;
@@ -21,7 +22,14 @@ use table::{Bucket, Source, Table, micros};
 pub struct GuardConfig {
     /// Networks that are never limited, banned or asked who they are.
     pub trusted: Vec<Cidr>,
-    /// What becomes of sources outside `trusted`.
+    /// Networks of peers by contract, such as trunks: never banned or asked who they are, and limited by `peer_requests`
+    /// and `peer_invites` only.
+    pub peers: Vec<Cidr>,
+    /// Requests of any kind of one peer; a further one is not answered.
+    pub peer_requests: Limit,
+    /// INVITEs of one peer; a further one gets 503.
+    pub peer_invites: Limit,
+    /// What becomes of sources outside `trusted` and `peers`.
     pub unknown: Unknown,
     /// Parts of a User-Agent that name an attack tool; the case does not matter.
     pub scanner_agents: Vec<String>,
@@ -88,6 +96,9 @@ impl Default for GuardConfig {
         let limit = |count, seconds| Limit::new(count, Duration::from_secs(seconds));
         Self {
             trusted: vec![Cidr::LOOPBACK_V4, Cidr::LOOPBACK_V6],
+            peers: Vec::new(),
+            peer_requests: limit(2_000, 2),
+            peer_invites: limit(1_000, 2),
             unknown: Unknown::Accept,
             scanner_agents: SCANNERS.iter().map(|&name| name.to_owned()).collect(),
             scanners: Scanners::Silent,
@@ -198,6 +209,9 @@ impl Guard {
         if self.is_trusted(source) {
             return Verdict::Pass;
         }
+        if self.is_peer(source) {
+            return self.check_peer(source, method, now);
+        }
         if self.is_over_all(source, now) {
             return self.refuse(Verdict::Silence, GuardReason::Banned);
         }
@@ -225,6 +239,12 @@ impl Guard {
         if self.is_trusted(source) {
             return Verdict::Pass;
         }
+        if self.is_peer(source) {
+            let (limit, requests) = (self.config.malformed, self.config.peer_requests);
+            let entry = self.entry(source, now);
+            let served = entry.requests.take(requests, now) && entry.malformed.take(limit, now);
+            return if served { Verdict::Pass } else { self.refuse(Verdict::Silence, GuardReason::Malformed) };
+        }
         if self.is_over_all(source, now) {
             return self.refuse(Verdict::Silence, GuardReason::Banned);
         }
@@ -243,7 +263,7 @@ impl Guard {
 
     /// Notes wrong credentials or a refusal; too many ban the source.
     pub fn failure(&mut self, source: IpAddr, now: Moment) {
-        if self.is_trusted(source) {
+        if self.is_known(source) {
             return;
         }
         let limit = self.config.failures;
@@ -257,13 +277,34 @@ impl Guard {
         self.config.trusted.iter().any(|network| network.contains(source))
     }
 
-    /// Replaces the trusted networks.
-    pub fn trust(&mut self, trusted: Vec<Cidr>) {
-        self.config.trusted = trusted;
+    /// True for trusted sources and for peers.
+    pub fn is_known(&self, source: IpAddr) -> bool {
+        self.is_trusted(source) || self.is_peer(source)
+    }
+
+    /// Replaces the networks of peers.
+    pub fn know(&mut self, peers: Vec<Cidr>) {
+        self.config.peers = peers;
     }
 
     pub fn counts(&self) -> GuardCounts {
         GuardCounts { evicted: self.table.evicted(), sources: self.table.len(), ..self.counts }
+    }
+
+    fn is_peer(&self, source: IpAddr) -> bool {
+        self.config.peers.iter().any(|network| network.contains(source))
+    }
+
+    fn check_peer(&mut self, source: IpAddr, method: &Method, now: Moment) -> Verdict {
+        let (requests, invites) = (self.config.peer_requests, self.config.peer_invites);
+        let entry = self.entry(source, now);
+        if !entry.requests.take(requests, now) {
+            return self.refuse(Verdict::Silence, GuardReason::Rate);
+        }
+        if *method == Method::Invite && !entry.invites.take(invites, now) {
+            return self.refuse(Verdict::Refuse(503), GuardReason::Rate);
+        }
+        Verdict::Pass
     }
 
     /// True for a banned source, and for one that just sent a request too many, which bans it.

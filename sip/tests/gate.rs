@@ -90,7 +90,7 @@ fn strangers_and_scanners_get_what_is_set() {
     for (unknown, wanted) in [(Unknown::Accept, Some(200)), (Unknown::Forbid, Some(403)), (Unknown::Silent, None)] {
         let mut peer = peer(|guard| guard.unknown = unknown);
         assert_eq!(peer.send(&options(1)).first().and_then(|answer| answer.status()), wanted);
-        peer.command(Command::SetTrusted(vec!["203.0.113.0/24".parse().unwrap()]));
+        peer.command(Command::SetPeers(vec!["203.0.113.0/24".parse().unwrap()]));
         assert_eq!(peer.status(&options(2)), 200);
     }
     for (scanners, wanted) in [(Scanners::Serve, Some(200)), (Scanners::Forbid, Some(403)), (Scanners::Silent, None)] {
@@ -111,7 +111,7 @@ fn a_stranger_gets_no_more_bytes_than_it_sent_and_a_friend_everything() {
         // The To tag and `received` are all that a short request is answered with beyond itself.
         assert!(answer.as_bytes().len() <= text.len(), "{} for {}", answer.as_bytes().len(), text.len());
         assert_eq!((answer.has(HeaderName::Allow), answer.has(HeaderName::Server)), (whole, whole));
-        peer.command(Command::SetTrusted(vec!["203.0.113.9".parse().unwrap()]));
+        peer.command(Command::SetPeers(vec!["203.0.113.9".parse().unwrap()]));
         let answer = peer.send(&text).remove(0);
         assert!(answer.has(HeaderName::Allow) && answer.has(HeaderName::Server));
     }

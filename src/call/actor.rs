@@ -25,7 +25,7 @@ use super::transfer::{Order, TransferEvent};
 use super::{Moment, TurnId, quality};
 use crate::dialog::TransferTo;
 use crate::providers::{FrameSender, Language, Providers, SpeakRequest, Tts, frame_queue};
-use crate::recording::{Note, Recorder, Recordings};
+use crate::recording::{FAILED, Note, Recorder, Recordings};
 use crate::safety::said::Cleared;
 use crate::store::RecordSink;
 use crate::store::record::{CallEvent, CallId, CallSummary, EndReason, Record, TurnRecord, Via};
@@ -276,6 +276,9 @@ impl Actor {
     fn note(&mut self, note: Option<Note>, now: Moment) {
         if let Some((kind, detail)) = note {
             self.core.event(kind, Some(Pii::new(detail)), now);
+            if kind == FAILED {
+                self.core.handle(CallInput::RecordingFailed, now);
+            }
         }
     }
 
@@ -292,6 +295,12 @@ impl Actor {
         match event.kind {
             "digit" => {
                 self.services.metrics.digits.inc();
+            }
+            "held" => {
+                self.services.metrics.holds.inc();
+            }
+            "transfer_done" => {
+                self.services.metrics.transferred(self.core.counts().transfer.unwrap_or_default());
             }
             "barge_in" => {
                 self.services.metrics.barge_ins.inc();

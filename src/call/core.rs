@@ -152,6 +152,7 @@ impl Call {
             CallInput::Held(on) => self.held(on, now),
             CallInput::Parked(on) => self.parked(on, now),
             CallInput::Transfer(event) => self.transfer_event(&event, now),
+            CallInput::Joined => self.joined(now),
             CallInput::Close(words) => self.close(words, now),
             _ if self.phase != Phase::Talking => {}
             input => self.converse(input, self.hold.clock(now)),
@@ -168,11 +169,13 @@ impl Call {
             | CallInput::Held(_)
             | CallInput::Parked(_)
             | CallInput::Transfer(_)
+            | CallInput::Joined
             | CallInput::Close(_) => return,
             CallInput::TransferTo(plan) => self.tell(DialogInput::TransferAsked(plan), now),
             // A held telephone's keys are not meant for us.
             CallInput::Digit(_) if self.hold.is_on() => return,
             CallInput::Digit(digit) => self.digit(digit, now),
+            CallInput::RecordingFailed => self.tell(DialogInput::RecordingFailed, now),
             CallInput::Recording(order) => self.outputs.push_back(CallOutput::Recording(order)),
             CallInput::Heard(event) => self.heard(event, now),
             CallInput::Speech { turn, .. }
@@ -272,6 +275,7 @@ impl Call {
                 Timer::NoMedia => return self.end(EndReason::MediaTimeout, now),
                 Timer::Ring => return self.end(EndReason::NoAnswer, now),
                 Timer::Transfer => self.transfer_due(now),
+                Timer::Joined => return self.end(EndReason::Transferred, now),
                 Timer::Hold => self.held_too_long(now),
                 Timer::TooLong => return self.end(self.ending.clone().unwrap_or(EndReason::TooLong), now),
             }
@@ -369,6 +373,7 @@ impl Call {
 
     fn some_words(&mut self, now: Moment) {
         let Some(words) = self.words.so_far() else { return };
+        self.ears.words_came(now);
         let decision = self.floor.words(now, now);
         self.decided(decision, now);
         if self.floor.holder() == Holder::Caller {
@@ -405,7 +410,7 @@ impl Call {
             None => self.write(exchange),
         }
         let heard = self.report(&cut.heard);
-        self.tell(DialogInput::Interrupted { heard, unheard: cut.unheard }, now);
+        self.tell(DialogInput::Interrupted { heard, unheard: cut.rest }, now);
     }
 
     /// Silences the bot and drops whatever is being made for it.
@@ -430,7 +435,7 @@ impl Call {
         }
         let words = self.words.take(now);
         self.counts.turns += 1;
-        self.exchange.words(words.clone());
+        self.exchange.words(self.ears.keep(words.clone(), now));
         self.tell(DialogInput::TurnEnded(words), now);
     }
 
@@ -505,7 +510,7 @@ impl Call {
 
     fn listen(&mut self, listening: &Listening, now: Moment) {
         self.floor.set_rules(Rules { interrupt: listening.barge_in.into(), endpoint: listening.endpoint });
-        if self.ears.enter(listening) && self.has_ears {
+        if self.ears.enter(listening, now) && self.has_ears {
             let (language, hints) = (listening.language.clone(), Arc::clone(&listening.hints));
             self.outputs.push_back(CallOutput::Listen { language, hints });
         }

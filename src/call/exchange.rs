@@ -1,6 +1,7 @@
 //! One exchange between caller and bot while it goes on, and the record that it becomes. Pure.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use offhook_media::dtmf::Digit;
 
@@ -8,6 +9,7 @@ use super::Moment;
 use super::latency::TurnClock;
 use crate::dialog::Listening;
 use crate::providers::{Language, ProviderError};
+use crate::safety::said::WITHHELD;
 use crate::store::record::TurnRecord;
 use crate::telemetry::pii::Pii;
 
@@ -78,11 +80,51 @@ pub struct Ears {
     pub language: Language,
     told: bool,
     hints: Arc<[String]>,
+    private: Private,
+}
+
+/// Whether what the caller says may be kept.
+#[derive(Clone, Copy, Debug, Default)]
+enum Private {
+    #[default]
+    No,
+    /// The step asks for it in confidence.
+    Yes,
+    /// The step did so until lately: words may still be on their way from the recogniser.
+    Until(Moment),
+    /// Words of a private turn have come, and the turn goes on.
+    Turn,
 }
 
 impl Ears {
+    /// Words of the caller have come.
+    pub fn words_came(&mut self, now: Moment) {
+        if matches!(self.private, Private::Until(until) if now < until) {
+            self.private = Private::Turn;
+        }
+    }
+
+    /// The caller's turn is over: its words as they may be kept.
+    pub fn keep(&mut self, words: Option<Pii<String>>, now: Moment) -> Option<Pii<String>> {
+        let withheld = match self.private {
+            Private::No => false,
+            Private::Yes => true,
+            Private::Until(until) => now < until,
+            Private::Turn => {
+                self.private = Private::No;
+                true
+            }
+        };
+        words.map(|words| if withheld { Pii::new(WITHHELD.to_owned()) } else { words })
+    }
+
     /// Enters a step. `true`: the recogniser must be told.
-    pub fn enter(&mut self, listening: &Listening) -> bool {
+    pub fn enter(&mut self, listening: &Listening, now: Moment) -> bool {
+        self.private = match (listening.private, self.private) {
+            (true, _) => Private::Yes,
+            (false, Private::Yes) => Private::Until(now + LATE_WORDS),
+            (false, before) => before,
+        };
         let same = self.told && self.language == listening.language && self.hints == listening.hints;
         self.step = Arc::clone(&listening.step);
         self.language = listening.language.clone();
@@ -99,6 +141,9 @@ pub fn append(all: &mut String, more: &str) {
     }
     all.push_str(more);
 }
+
+/// How late a recogniser may be with words that were said at the step before.
+const LATE_WORDS: Duration = Duration::from_secs(5);
 
 /// Keys kept per exchange; nothing that a flow collects is longer.
 const MAX_KEYS: usize = 64;

@@ -57,6 +57,13 @@ impl Handover {
                 self.let_go(services);
                 Ok(())
             }
+            Order::Leave => {
+                if let Some((target, parent)) = self.target.take() {
+                    parent.leave();
+                    signal(target, CallInput::Joined, services);
+                }
+                Ok(())
+            }
         }
     }
 
@@ -95,8 +102,12 @@ impl Handover {
 }
 
 fn hang_up(target: CallId, services: &Services) {
+    signal(target, CallInput::HungUp(EndReason::FlowHungUp), services);
+}
+
+fn signal(target: CallId, input: CallInput, services: &Services) {
     if let Some(live) = services.registry.find(target) {
-        live.port.signal(CallInput::HungUp(EndReason::FlowHungUp));
+        live.port.signal(input);
     }
 }
 

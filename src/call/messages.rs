@@ -9,7 +9,7 @@ use offhook_media::playout::SentenceId;
 use super::TurnId;
 use super::mouth::Wanted;
 use super::transfer::{Order, TransferEvent};
-use crate::dialog::{RecordingOrder, TransferPlan, TransferTo, Utterance};
+use crate::dialog::{LastWords, RecordingOrder, TransferPlan, TransferTo};
 use crate::providers::{Language, ProviderError, ReplyRequest, SttEvent};
 use crate::safety::said::Cleared;
 use crate::store::record::{CallEvent, EndReason, TurnRecord};
@@ -32,10 +32,12 @@ pub enum CallInput {
     Parked(bool),
     /// What became of a transfer.
     Transfer(TransferEvent),
+    /// The call that this one was placed for has been joined to the far side.
+    Joined,
     /// An operator hands the call over.
     TransferTo(Box<TransferPlan>),
     /// The server goes down: these words, and then the end.
-    Close(Option<Utterance>),
+    Close(Option<LastWords>),
     Digit(Digit),
     HungUp(EndReason),
     /// Audio of a sentence that was asked for.
@@ -71,6 +73,8 @@ pub enum CallInput {
     },
     /// What the recogniser heard.
     Heard(SttEvent),
+    /// The recording of the call is no more, or could not begin.
+    RecordingFailed,
     /// Whoever watches the call wants its recording paused or resumed.
     Recording(RecordingOrder),
 }

@@ -11,7 +11,7 @@ use offhook_media::playout::{Playout, PlayoutConfig, SentenceId};
 use offhook_media::{Frame, RATE_HZ};
 
 use crate::dialog::Utterance;
-use crate::dialog::transcript::{Spoken, heard};
+use crate::dialog::transcript::{Heard, Spoken, heard};
 use crate::safety::said::Cleared;
 
 /// A sentence that a voice must be asked for.
@@ -35,10 +35,14 @@ pub struct Pull {
 }
 
 /// What the caller did and did not hear of the current answer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Cut {
+    /// As it may be kept.
     pub heard: String,
+    /// As it may be kept.
     pub unheard: String,
+    /// What was not heard, as it would be spoken.
+    pub rest: String,
 }
 
 /// See the module's header.
@@ -205,16 +209,15 @@ impl Mouth {
         let mut spoken: Vec<Spoken<'_>> =
             self.spoken.iter().rev().map(|s| s.as_spoken(self.playout.played(s.id), &mut unplayed)).collect();
         spoken.reverse();
-        spoken.extend(self.waiting.iter().map(|utterance| Spoken {
-            text: match utterance {
-                Utterance::Sentence { text, .. } => text.as_str(),
-                Utterance::Audio { words, .. } => words.as_ref().map_or("", Cleared::as_str),
-            },
-            total_samples: None,
-            played_samples: 0,
+        spoken.extend(self.waiting.iter().map(|utterance| {
+            let text = match utterance {
+                Utterance::Sentence { text, .. } => Some(text),
+                Utterance::Audio { words, .. } => words.as_ref(),
+            };
+            as_spoken(text, None, 0)
         }));
-        let (heard, unheard) = heard(&spoken);
-        Cut { heard, unheard }
+        let Heard { heard, unheard, rest } = heard(&spoken);
+        Cut { heard, unheard, rest }
     }
 
     fn queue_ready(&mut self, sentence: SentenceId, words: Option<Cleared>, samples: Arc<[i16]>) {
@@ -303,11 +306,17 @@ impl Sentence {
     fn as_spoken(&self, sent: u64, unplayed: &mut u64) -> Spoken<'_> {
         let lost = sent.min(*unplayed);
         *unplayed -= lost;
-        Spoken {
-            text: self.text.as_ref().map_or("", Cleared::as_str),
-            total_samples: (self.complete && !self.failed).then_some(self.pushed),
-            played_samples: sent - lost,
-        }
+        let total = (self.complete && !self.failed).then_some(self.pushed);
+        as_spoken(self.text.as_ref(), total, sent - lost)
+    }
+}
+
+fn as_spoken(text: Option<&Cleared>, total_samples: Option<u64>, played_samples: u64) -> Spoken<'_> {
+    Spoken {
+        text: text.map_or("", Cleared::as_str),
+        private: text.is_some_and(Cleared::is_private),
+        total_samples,
+        played_samples,
     }
 }
 

@@ -16,6 +16,7 @@ use crate::config::OutboundConfig;
 use crate::dialog::lines::Catalogue;
 use crate::dialog::{Flow, TransferPlan, TransferTo};
 use crate::store::record::{CallId, Direction, EndReason};
+use crate::telemetry::metrics::Metrics;
 use crate::telemetry::pii::Pii;
 
 /// Places calls for operators and programs, and does to live calls what they ask.
@@ -25,6 +26,7 @@ pub struct Outbound {
     registry: Registry,
     dialers: Dialers,
     targets: Targets,
+    metrics: Metrics,
     /// Held while a call is placed: the caps are exact.
     state: Mutex<State>,
 }
@@ -82,9 +84,10 @@ impl Outbound {
         registry: Registry,
         dialers: Dialers,
         targets: Targets,
+        metrics: Metrics,
     ) -> Self {
         let state = Mutex::new(State { guard: Guard::new(config.clone()), keys: Keys::default() });
-        Self { config, catalogue, registry, dialers, targets, state }
+        Self { config, catalogue, registry, dialers, targets, metrics, state }
     }
 
     /// Places a call. The same `key` with the same wish gives the call that it gave before.
@@ -92,6 +95,11 @@ impl Outbound {
     /// # Errors
     /// Why no call was placed; what fails later is the end reason of the call.
     pub fn place(&self, wish: CallWish, key: Option<&str>, now: Moment) -> Result<CallId, PlaceError> {
+        let placed = self.try_to_place(wish, key, now);
+        placed.inspect_err(|error| self.metrics.outbound_refused(error.code()))
+    }
+
+    fn try_to_place(&self, wish: CallWish, key: Option<&str>, now: Moment) -> Result<CallId, PlaceError> {
         let mut state = self.state.lock();
         let print = fingerprint(&wish);
         if let Some(known) = key.and_then(|key| state.keys.find(key, now)) {
@@ -262,7 +270,7 @@ mod tests {
         let dialers = Dialers::default();
         dialers.set(Arc::<Kept>::clone(dialer));
         let catalogue = Arc::new(Catalogue::built_in().unwrap());
-        Outbound::new(config, catalogue, Registry::default(), dialers, Targets::default())
+        Outbound::new(config, catalogue, Registry::default(), dialers, Targets::default(), Metrics::new())
     }
 
     fn wish(to: &str) -> CallWish {
@@ -300,6 +308,8 @@ mod tests {
         let variables = vec![("pin".to_owned(), Pii::new("1".to_owned()))];
         assert_eq!(refused(CallWish { variables, ..wish("+250788000001") }), "bad_variables");
         assert!(dialer.0.lock().is_empty());
+        let metrics = outbound.metrics.encode();
+        assert!(metrics.contains("offhook_outbound_refused_total{why=\"no_such_flow\"} 2"), "{metrics}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 
 use super::core::CallInput;
 use super::shard::CallPort;
-use crate::dialog::Utterance;
+use crate::dialog::LastWords;
 use crate::store::record::{CallId, Direction, EndReason, Via};
 use crate::telemetry::pii::Pii;
 
@@ -50,7 +50,7 @@ impl Registry {
     }
 
     /// Tells every live call that the server goes down: these words, and then the end.
-    pub fn close_all(&self, words: Option<&Utterance>) {
+    pub fn close_all(&self, words: Option<&LastWords>) {
         for call in self.all() {
             call.port.signal(CallInput::Close(words.cloned()));
         }

@@ -25,6 +25,8 @@ pub enum Timer {
     Ring,
     /// When a transfer's current state ends by the clock.
     Transfer,
+    /// When the target of a transfer that has come about is hung up on.
+    Joined,
     /// When a held call is ended, or taken back if it is we who hold it.
     Hold,
     /// When the longest allowed call ends.
@@ -86,10 +88,10 @@ impl Timers {
 impl Timer {
     /// Timers of the call as a whole, and of what goes on with others, run on while it is held.
     const fn runs_on_hold(self) -> bool {
-        matches!(self, Self::Hold | Self::TooLong | Self::Transfer)
+        matches!(self, Self::Hold | Self::TooLong | Self::Transfer | Self::Joined)
     }
 
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Greeting,
         Self::Floor,
         Self::FinalWords,
@@ -100,6 +102,7 @@ impl Timer {
         Self::NoMedia,
         Self::Ring,
         Self::Transfer,
+        Self::Joined,
         Self::Hold,
         Self::TooLong,
     ];

@@ -68,6 +68,8 @@ pub enum Order {
     Join,
     /// Let the target go.
     Drop,
+    /// The caller has our place in the call to the target: it ends by itself, or after a while by us.
+    Leave,
 }
 
 /// How a transfer ended.

@@ -26,6 +26,8 @@ pub struct RecordingConfig {
     pub consent: Consent,
     /// What is announced or asked where a flow has no words of its own for it.
     pub announcement: Option<String>,
+    /// What a caller is told whose recording was announced and then fails, where a flow has no words of its own for it.
+    pub failure: Option<String>,
     /// Tones of keys in the caller's audio are replaced by silence.
     pub mute_keys: bool,
 }
@@ -40,6 +42,7 @@ impl Default for RecordingConfig {
             min_free_bytes: 1_000_000_000,
             consent: Consent::Announce,
             announcement: None,
+            failure: None,
             mute_keys: true,
         }
     }

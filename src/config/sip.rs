@@ -134,7 +134,7 @@ impl Default for TlsConfig {
 pub struct GuardConfig {
     pub unknown: UnknownSources,
     pub scanners: Scanners,
-    /// Networks that are held to no limit, besides the trunks' `allow_sources`.
+    /// Networks that are held to no limit.
     pub trusted: Vec<Network>,
     /// Requests of any kind that one source may send per second; twice as many at once. Beyond it the source is banned.
     #[serde(deserialize_with = "kinds::bounded::<_, _, 1, 1_000_000>")]
@@ -148,6 +148,13 @@ pub struct GuardConfig {
     /// OPTIONS and everything else per second; a further one is not answered.
     #[serde(deserialize_with = "kinds::bounded::<_, _, 1, 1_000_000>")]
     pub options_per_s: u32,
+    /// Requests of any kind that one address of a trunk may send per second, twice as many at once; a further one is not
+    /// answered. Trunks are never banned: whoever forges their address must not be able to shut them out.
+    #[serde(deserialize_with = "kinds::bounded::<_, _, 1, 1_000_000>")]
+    pub trunk_requests_per_s: u32,
+    /// INVITEs of one address of a trunk per second; a further one is answered 503.
+    #[serde(deserialize_with = "kinds::bounded::<_, _, 1, 1_000_000>")]
+    pub trunk_invites_per_s: u32,
     /// Refused, unauthorised or malformed requests within a minute after which a source is ignored for a while.
     #[serde(deserialize_with = "kinds::bounded::<_, _, 1, 1_000_000>")]
     pub ban_after: u32,
@@ -169,6 +176,8 @@ impl Default for GuardConfig {
             invites_per_s: 30,
             registers_per_s: 20,
             options_per_s: 20,
+            trunk_requests_per_s: 1_000,
+            trunk_invites_per_s: 500,
             ban_after: 20,
             ban_s: 300,
             max_sources: 16_384,

@@ -118,6 +118,7 @@ impl Dialog {
         }
         answer.real = true;
         answer.answered = true;
+        let text = self.as_private_as_the_step(text);
         self.utter_sentence(text, now);
     }
 
@@ -201,8 +202,8 @@ pub(super) struct History {
 }
 
 impl History {
-    pub fn user(&mut self, words: &Pii<String>) {
-        self.add(Role::User, words.expose());
+    pub fn user(&mut self, words: &str) {
+        self.add(Role::User, words);
     }
 
     pub fn assistant(&mut self, heard: &str) {

@@ -72,7 +72,11 @@ impl Dialog {
 
     fn collected(&mut self, collect: &Collect, now: Moment) {
         let digits = std::mem::take(&mut self.digits);
-        self.event("collected", Some(Pii::new(json!({ "into": &*collect.into, "digits": &digits }))));
+        let detail = match collect.sensitive {
+            true => json!({ "into": &*collect.into }),
+            false => json!({ "into": &*collect.into, "digits": &digits }),
+        };
+        self.event("collected", Some(Pii::new(detail)));
         self.variables.insert(Arc::clone(&collect.into), digits);
         self.go(collect.next, now);
     }

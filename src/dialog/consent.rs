@@ -10,10 +10,12 @@ use std::time::Duration;
 use offhook_media::dtmf::Digit;
 use serde_json::json;
 
-use super::flow::{Flow, Piece, Prompt, RecordingKey, Step, Target, Template};
+use super::flow::{Flow, Prompt, RecordingKey, Step, Target};
 use super::lines::Catalogue;
+use super::promise::Promise;
 use super::runner::{Dialog, Phase};
-use super::{BargeIn, DialogOutput, Listening, Moment, PauseReason, RecordingOrder, sentence, words};
+use super::usual::Usual;
+use super::{BargeIn, DialogOutput, Listening, Moment, PauseReason, RecordingOrder, words};
 use crate::config::Consent;
 use crate::providers::Language;
 use crate::telemetry::pii::Pii;
@@ -24,29 +26,29 @@ pub struct RecordingPlan {
     pub consent: Consent,
     /// Said where the flow has no words of its own (`phrases.recording`).
     pub announcement: Option<String>,
+    /// The same for a recording that fails (`phrases.not_recorded`).
+    pub failure: Option<String>,
 }
 
 impl Flow {
-    /// The words that announce a recording or ask for it: the flow's, the plan's, or ours in English. None where
-    /// there are none in the flow's language.
+    /// The words that announce a recording or ask for it: the flow's, the plan's, or ours. None where there are none in
+    /// the flow's language.
     pub(super) fn consent_words(&self, plan: &RecordingPlan) -> Option<Prompt> {
         if let Some(own) = &self.phrases.recording {
             return Some(own.clone());
         }
-        let english = self.steps.get(self.start).is_none_or(|step| step.settings.language.primary() == "en");
-        let text = match (&plan.announcement, plan.consent) {
-            (Some(text), _) => text.as_str(),
-            (None, Consent::Announce) if english => ANNOUNCEMENT,
-            (None, Consent::Ask) if english => QUESTION,
-            (None, _) => return None,
+        let usual = match plan.consent {
+            Consent::None => return None,
+            Consent::Announce => Usual::Recorded,
+            Consent::Ask => Usual::MayWeRecord,
         };
-        let pieces = sentence::sentences(text).into_iter().map(|text| Template(vec![Piece::Text(text.to_owned())]));
-        Some(Prompt(pieces.collect()))
+        let text = plan.announcement.as_deref().or_else(|| usual.words(self.language()?))?;
+        Some(Prompt::fixed_text(text))
     }
 
     /// Whether callers can be told what `plan` says they must be.
     pub fn can_tell(&self, plan: &RecordingPlan) -> bool {
-        plan.consent == Consent::None || self.consent_words(plan).is_some()
+        plan.consent == Consent::None || (self.consent_words(plan).is_some() && self.failure_words(plan).is_some())
     }
 }
 
@@ -68,11 +70,29 @@ pub(super) struct Recording {
     sensitive: bool,
     /// What was ordered last.
     running: bool,
+    pub(super) promise: Promise,
 }
 
 impl Recording {
-    pub(super) const fn new(wanted: bool) -> Self {
-        Self { plan: None, gate: Gate::Closed, wanted, paused: false, sensitive: false, running: false }
+    pub(super) fn new(wanted: bool) -> Self {
+        Self {
+            plan: None,
+            gate: Gate::Closed,
+            wanted,
+            paused: false,
+            sensitive: false,
+            running: false,
+            promise: Promise::default(),
+        }
+    }
+
+    pub(super) const fn plan(&self) -> Option<&RecordingPlan> {
+        self.plan.as_ref()
+    }
+
+    /// The caller has heard that the call is recorded, or has agreed to it.
+    pub(super) fn was_told_of(&self) -> bool {
+        matches!(self.gate, Gate::Open) && self.plan.as_ref().is_some_and(|plan| plan.consent != Consent::None)
     }
 
     pub(super) const fn is_asking(&self) -> bool {
@@ -169,6 +189,7 @@ impl Dialog {
             endpoint: Duration::from_millis(600),
             language: settings.language,
             hints: Arc::from(["yes".to_owned(), "no".to_owned()]),
+            private: false,
         }));
         self.phase = Phase::Speaking { until: now };
         self.say(&words, now);
@@ -295,6 +316,3 @@ const STEP: &str = "recording_consent";
 /// How long the caller may take to answer.
 pub(super) const CONSENT_WAIT: Duration = Duration::from_secs(6);
 const MAX_TRIES: u32 = 2;
-const ANNOUNCEMENT: &str = "This call is recorded.";
-const QUESTION: &str =
-    "May we record this call? Say yes or press 1 to agree. Say no or press 2, and it is not recorded.";

@@ -65,13 +65,13 @@ pub(super) fn flow(file: &str, text: &str, assets: &dyn Assets) -> Result<Draft,
         }
         steps.push(step);
     }
-    mark_sensitive(&mut steps);
+    let private = mark_sensitive(&mut steps);
     let places = entries.into_iter().map(|(_, node)| node.at).collect();
-    Ok(Draft { flow: Flow { name, steps, start, phrases, inputs, endless, recorded }, places })
+    Ok(Draft { flow: Flow { name, steps, start, phrases, inputs, endless, private, recorded }, places })
 }
 
-/// What repeats sensitive digits is as sensitive as what asks for them.
-fn mark_sensitive(steps: &mut [Step]) {
+/// What repeats sensitive digits is as sensitive as what asks for them. Gives the variables that hold them.
+fn mark_sensitive(steps: &mut [Step]) -> Vec<Arc<str>> {
     let collects = steps.iter().filter_map(|step| match &step.kind {
         Kind::Collect(collect) if collect.sensitive => Some(Arc::clone(&collect.into)),
         _ => None,
@@ -81,6 +81,7 @@ fn mark_sensitive(steps: &mut [Step]) {
         let repeats = step.prompts().into_iter().flat_map(Prompt::variables).any(|name| secret.contains(name));
         step.sensitive = repeats || matches!(&step.kind, Kind::Collect(collect) if collect.sensitive);
     }
+    secret
 }
 
 fn names(entries: &[(String, Node)]) -> Result<HashMap<String, usize>, FlowError> {

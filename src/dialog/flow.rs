@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use offhook_media::dtmf::Digit;
 
+use super::speakable::speakable;
 use super::transfer::{TransferMode, TransferTo};
 use super::yaml::FlowError;
-use super::{BargeIn, Listening, check, decode};
+use super::{BargeIn, Listening, check, decode, sentence};
 use crate::providers::Language;
-use crate::safety::said::Cleared;
+use crate::safety::said::{Cleared, clear};
 
 /// A conversation as data: steps that speak, listen and lead to each other.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct Flow {
     pub(super) inputs: Vec<Arc<str>>,
     /// Ways that hear nothing from the caller are not cut after [`super::walk::MAX_UNHEARD_STEPS`].
     pub(super) endless: bool,
+    /// Variables that hold what callers were asked for in confidence.
+    pub(super) private: Vec<Arc<str>>,
     /// Whether its calls are recorded from their beginning, where recording is configured.
     pub(super) recorded: bool,
 }
@@ -100,7 +103,6 @@ impl Flow {
     /// A flow for the person whom a caller is about to be joined to: what it is about, and then nothing that could
     /// disturb.
     pub fn briefing(words: Vec<Cleared>, language: Language) -> Self {
-        let sentence = |text: &Cleared| Template(vec![Piece::Text(text.as_str().to_owned())]);
         let settings = Settings {
             barge_in: BargeIn::Off,
             endpoint: Duration::from_millis(700),
@@ -109,9 +111,13 @@ impl Flow {
             rate: 1.0,
             temperature: 0.6,
         };
-        let prompt = Prompt(words.iter().map(sentence).collect());
-        let step =
-            Step { name: "brief".into(), settings, kind: Kind::Brief { prompt }, recording: None, sensitive: false };
+        let sensitive = words.iter().any(Cleared::is_private);
+        let speakable = |text: &Cleared| {
+            let words = clear(&speakable(text.as_str(), &settings.language));
+            if text.is_private() { words.in_private() } else { words }
+        };
+        let words = words.iter().map(speakable).collect();
+        let step = Step { name: "brief".into(), settings, kind: Kind::Brief { words }, recording: None, sensitive };
         Self {
             name: "briefing".into(),
             steps: vec![step],
@@ -119,8 +125,14 @@ impl Flow {
             phrases: Phrases::default(),
             inputs: Vec::new(),
             endless: true,
+            private: Vec::new(),
             recorded: false,
         }
+    }
+
+    /// The language of the first step.
+    pub fn language(&self) -> Option<&Language> {
+        self.steps.get(self.start).map(|step| &step.settings.language)
     }
 
     /// The variables that whoever places a call with this flow may set.
@@ -157,7 +169,7 @@ pub(super) struct Step {
     pub kind: Kind,
     /// What the step changes about the recording.
     pub recording: Option<RecordingKey>,
-    /// It asks for or repeats digits that must not be recorded.
+    /// It asks for or repeats digits that must be kept nowhere.
     pub sensitive: bool,
 }
 
@@ -208,7 +220,7 @@ pub(super) enum Kind {
     },
     /// Says its words once and then keeps the line until it is taken away; only made by the program itself.
     Brief {
-        prompt: Prompt,
+        words: Vec<Cleared>,
     },
 }
 
@@ -322,8 +334,20 @@ pub(super) enum Piece {
 }
 
 impl Prompt {
+    /// Words without variables.
+    pub fn fixed_text(text: &str) -> Self {
+        let words = sentence::sentences(text).into_iter();
+        Self(words.map(|text| Template(vec![Piece::Text(text.to_owned())])).collect())
+    }
+
     pub fn variables(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.0.iter().flat_map(|sentence| &sentence.0).filter_map(|piece| match piece {
+        self.0.iter().flat_map(Template::variables)
+    }
+}
+
+impl Template {
+    pub fn variables(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.0.iter().filter_map(|piece| match piece {
             Piece::Variable(name) => Some(name),
             Piece::Text(_) => None,
         })
@@ -345,6 +369,8 @@ pub(super) struct Phrases {
     pub not_reached: Prompt,
     /// Announces a recording, or asks for it; none leaves that to the configuration.
     pub recording: Option<Prompt>,
+    /// Says that a recording which was announced has failed.
+    pub not_recorded: Option<Prompt>,
 }
 
 impl Phrases {
@@ -395,9 +421,9 @@ impl Step {
     /// Everything the step may say.
     pub fn prompts(&self) -> Vec<&Prompt> {
         match &self.kind {
-            Kind::Say { prompt, .. } | Kind::HangUp { prompt } | Kind::Brief { prompt } => vec![prompt],
+            Kind::Say { prompt, .. } | Kind::HangUp { prompt } => vec![prompt],
             Kind::Transfer(transfer) => vec![&transfer.prompt, &transfer.brief],
-            Kind::Play { .. } | Kind::Goto(_) => Vec::new(),
+            Kind::Play { .. } | Kind::Goto(_) | Kind::Brief { .. } => Vec::new(),
             Kind::Menu(menu) => menu.retry.prompts(vec![&menu.prompt]),
             Kind::Collect(collect) => collect.retry.prompts(vec![&collect.prompt]),
             Kind::Ask(ask) => {
@@ -419,6 +445,7 @@ impl Step {
             endpoint: self.settings.endpoint,
             language: self.settings.language.clone(),
             hints: hints.into(),
+            private: self.sensitive,
         }
     }
 }

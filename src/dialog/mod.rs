@@ -8,6 +8,7 @@ mod decode;
 pub mod flow;
 pub mod lines;
 mod menu;
+mod promise;
 mod prompt;
 pub mod runner;
 pub mod sentence;
@@ -15,6 +16,7 @@ mod sound;
 pub mod speakable;
 pub mod transcript;
 pub mod transfer;
+mod usual;
 mod values;
 mod walk;
 mod words;
@@ -35,6 +37,7 @@ pub use flow::Flow;
 pub use lines::Catalogue;
 pub use runner::{CallFacts, Dialog};
 pub use transfer::{TransferFailure, TransferMode, TransferPlan, TransferTo, waiting_tone};
+pub use usual::{LastWords, Usual};
 pub use yaml::FlowError;
 
 /// Time since the process began; handed in by whoever has a clock.
@@ -63,6 +66,8 @@ pub struct Listening {
     pub language: Language,
     /// Words worth expecting.
     pub hints: Arc<[String]>,
+    /// What the caller says here is kept nowhere.
+    pub private: bool,
 }
 
 /// Something to be heard by the caller, in order.
@@ -88,11 +93,13 @@ pub enum DialogInput {
     /// The caller's turn is over. `None`: something was said, but no words are known (no recogniser, or it failed).
     TurnEnded(Option<Pii<String>>),
     /// All utterances asked for so far were played to their end, or could not be made. `heard` is the text that reached
-    /// the caller since the last report, with the heard part of what [`DialogOutput::Abandon`] dropped.
+    /// the caller since the last report, with the heard part of what [`DialogOutput::Abandon`] dropped, as it may be kept
+    /// ([`Cleared::kept`]).
     SpokenOut {
         heard: String,
     },
-    /// The caller broke in: what was left to say is dropped. `heard` is what reached them since the last report.
+    /// The caller broke in: what was left to say is dropped, and is told as it would be spoken. `heard` is what reached
+    /// them since the last report, as it may be kept.
     /// A [`DialogInput::Digit`] or [`DialogInput::TurnEnded`] follows.
     Interrupted {
         heard: String,
@@ -112,6 +119,8 @@ pub enum DialogInput {
     TransferFailed(TransferFailure),
     /// An operator hands the call over, whatever the flow is at.
     TransferAsked(Box<TransferPlan>),
+    /// The recording that goes on, or was to begin, is no more.
+    RecordingFailed,
     /// Whoever runs the call speaks the last words; the dialog says nothing more.
     Closed,
     /// The time given by [`DialogOutput::WakeAt`] has come.
@@ -192,6 +201,7 @@ impl fmt::Debug for DialogInput {
             Self::SpeechFailed { .. } => "SpeechFailed",
             Self::TransferFailed(_) => "TransferFailed",
             Self::TransferAsked(_) => "TransferAsked",
+            Self::RecordingFailed => "RecordingFailed",
             Self::Closed => "Closed",
             Self::Timeout => "Timeout",
         })

@@ -9,10 +9,18 @@ use crate::providers::Language;
 use crate::safety::said::{Cleared, clear};
 
 impl Prompt {
-    /// The sentences as they are spoken. A variable without a value is left out; loading a flow makes sure that there
-    /// is none.
-    pub(super) fn render(&self, values: &HashMap<Arc<str>, String>, language: &Language) -> Vec<Cleared> {
-        let cleared = self.0.iter().map(|sentence| clear(&fill(sentence, values, language)));
+    /// The sentences as they are spoken; those with a variable of `private` are spoken and nothing else. A variable
+    /// without a value is left out; loading a flow makes sure that there is none.
+    pub(super) fn render(
+        &self,
+        values: &HashMap<Arc<str>, String>,
+        private: &[Arc<str>],
+        language: &Language,
+    ) -> Vec<Cleared> {
+        let cleared = self.0.iter().map(|sentence| {
+            let text = clear(&fill(sentence, values, language));
+            if sentence.variables().any(|name| private.contains(name)) { text.in_private() } else { text }
+        });
         cleared.filter(|text| !text.is_empty()).collect()
     }
 

@@ -16,7 +16,7 @@ use super::flow::{Flow, Kind, Prompt, Settings, Target};
 use super::transfer::TransferFailure;
 use super::walk::Failure;
 use super::{BargeIn, DialogInput, DialogOutput, Moment, Utterance, sentence, sound};
-use crate::safety::said::{Cleared, clear};
+use crate::safety::said::{Cleared, WITHHELD, clear};
 use crate::telemetry::pii::Pii;
 
 /// What a dialog knows about its call before it begins.
@@ -177,10 +177,12 @@ impl Dialog {
             DialogInput::TurnEnded(words) => self.turn_ended(words.filter(|w| !w.expose().trim().is_empty()), now),
             DialogInput::SpokenOut { heard } => {
                 self.heard(&heard);
+                self.owned_up(&heard);
                 self.spoken_out(now);
             }
             DialogInput::Interrupted { heard, unheard } => {
                 self.heard(&heard);
+                self.owned_up(&heard);
                 self.cut = unheard;
                 self.interrupted(now);
             }
@@ -188,6 +190,7 @@ impl Dialog {
             DialogInput::AnswerEnded => self.answer_ended(now),
             DialogInput::AnswerFailed => self.answer_failed(now),
             DialogInput::SpeechFailed { in_a_row, .. } => self.speech_failed(in_a_row),
+            DialogInput::RecordingFailed => self.recording_failed(),
             DialogInput::TransferFailed(failure) => self.transfer_failed(failure, now),
             DialogInput::TransferAsked(plan) => self.transfer_asked(*plan, now),
             DialogInput::Timeout => self.timeout(now),
@@ -287,7 +290,8 @@ impl Dialog {
         match &words {
             Some(words) => {
                 self.deaf_turns = 0;
-                self.history.user(words);
+                let private = self.flow.steps.get(self.step).is_some_and(|step| step.sensitive);
+                self.history.user(if private { WITHHELD } else { words.expose() });
             }
             None => self.deaf_turns += 1,
         }
@@ -314,9 +318,16 @@ impl Dialog {
         let rest = std::mem::take(&mut self.cut);
         let sentences = sentence::sentences(&rest);
         for text in &sentences {
-            self.utter_sentence(clear(text), now);
+            let text = self.as_private_as_the_step(clear(text));
+            self.utter_sentence(text, now);
         }
         !sentences.is_empty()
+    }
+
+    /// Words that were not written with the flow may hold what the step was told in confidence.
+    pub(super) fn as_private_as_the_step(&self, text: Cleared) -> Cleared {
+        let private = self.flow.steps.get(self.step).is_some_and(|step| step.sensitive);
+        if private { text.in_private() } else { text }
     }
 
     // ---- what was played
@@ -445,14 +456,19 @@ impl Dialog {
 
     pub(super) fn say(&mut self, prompt: &Prompt, now: Moment) {
         let Some(settings) = self.settings().cloned() else { return };
-        for text in prompt.render(&self.variables, &settings.language) {
+        for text in prompt.render(&self.variables, &self.flow.private, &settings.language) {
             let utterance = Utterance::Sentence { text, voice: settings.voice.clone(), rate: settings.rate };
             self.utter(utterance, now);
         }
     }
 
-    /// Queues an utterance and moves the deadline of our speech beyond it.
     pub(super) fn utter(&mut self, utterance: Utterance, now: Moment) {
+        self.own_up(now);
+        self.queue(utterance, now);
+    }
+
+    /// Queues an utterance and moves the deadline of our speech beyond it.
+    pub(super) fn queue(&mut self, utterance: Utterance, now: Moment) {
         let length = longest_playing_time(&utterance);
         self.push(DialogOutput::Say(utterance));
         match &mut self.phase {

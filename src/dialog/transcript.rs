@@ -2,30 +2,44 @@
 //!
 //! Within a sentence, time is shared out by characters, with more for figures and for the pauses at marks. A word
 //! counts as heard when at least half of it was played. Voices that report word times would do better; none is
-//! needed here.
+//! needed here. Of a private sentence only that it was said is told.
+
+use crate::safety::said::WITHHELD;
 
 /// A sentence that was meant to be played, and how much of it was.
 #[derive(Clone, Copy, Debug)]
 pub struct Spoken<'a> {
     pub text: &'a str,
+    /// Its words may be spoken and nothing else.
+    pub private: bool,
     /// Its whole length in samples at 8 kHz; `None` while the voice is still making it.
     pub total_samples: Option<u64>,
     /// Samples that reached the caller.
     pub played_samples: u64,
 }
 
-/// The text that was heard and the text that was not, each with single spaces.
-pub fn heard(sentences: &[Spoken<'_>]) -> (String, String) {
-    let mut heard = Vec::new();
-    let mut unheard = Vec::new();
+/// What was heard and what was not, each with single spaces.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    pub heard: String,
+    pub unheard: String,
+    /// What was not heard, private words included: to be spoken and nothing else.
+    pub rest: String,
+}
+
+/// Parts the sentences where the caller stopped to hear them.
+pub fn heard(sentences: &[Spoken<'_>]) -> Heard {
+    let (mut heard, mut unheard, mut rest) = (Vec::new(), Vec::new(), Vec::new());
     for sentence in sentences {
         let words = words(sentence.text);
         let kept = heard_words(sentence, &words);
         let (before, after) = words.split_at(kept.min(words.len()));
-        push_span(&mut heard, sentence.text, before);
-        push_span(&mut unheard, sentence.text, after);
+        let may_be_kept = |span| if sentence.private { WITHHELD } else { span };
+        heard.extend(span(sentence.text, before).map(may_be_kept));
+        unheard.extend(span(sentence.text, after).map(may_be_kept));
+        rest.extend(span(sentence.text, after));
     }
-    (heard.join(" "), unheard.join(" "))
+    Heard { heard: heard.join(" "), unheard: unheard.join(" "), rest: rest.join(" ") }
 }
 
 /// How many words of the sentence were heard.
@@ -102,12 +116,9 @@ fn is_unspaced(c: char) -> bool {
     matches!(c, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{0e00}'..='\u{0e7f}')
 }
 
-fn push_span<'a>(parts: &mut Vec<&'a str>, text: &'a str, words: &[Word]) {
-    if let (Some(first), Some(last)) = (words.first(), words.last())
-        && let Some(span) = text.get(first.start..last.end)
-    {
-        parts.push(span);
-    }
+fn span<'a>(text: &'a str, words: &[Word]) -> Option<&'a str> {
+    let (first, last) = (words.first()?, words.last()?);
+    text.get(first.start..last.end)
 }
 
 /// Of ordinary speech at 8 kHz: about 14 characters a second.
@@ -120,7 +131,23 @@ mod tests {
     use super::*;
 
     fn cut(text: &str, total: Option<u64>, played: u64) -> (String, String) {
-        heard(&[Spoken { text, total_samples: total, played_samples: played }])
+        let spoken = Spoken { text, private: false, total_samples: total, played_samples: played };
+        let Heard { heard, unheard, .. } = heard(&[spoken]);
+        (heard, unheard)
+    }
+
+    const fn spoken(text: &str, total_samples: Option<u64>, played_samples: u64) -> Spoken<'_> {
+        Spoken { text, private: false, total_samples, played_samples }
+    }
+
+    #[test]
+    fn of_private_words_only_that_they_were_said_is_told() {
+        let number = Spoken { private: true, ..spoken("four seven one one.", Some(8000), 4000) };
+        let told = heard(&[spoken("You said", Some(8000), 8000), number, spoken("Right?", None, 0)]);
+        assert_eq!((told.heard.as_str(), told.unheard.as_str()), ("You said [withheld]", "[withheld] Right?"));
+        assert_eq!(told.rest, "one one. Right?", "to be said again");
+        let whole = heard(&[Spoken { private: true, ..spoken("four seven", Some(10), 10) }]);
+        assert_eq!((whole.heard.as_str(), whole.unheard.as_str()), (WITHHELD, ""));
     }
 
     #[test]
@@ -135,13 +162,13 @@ mod tests {
     #[test]
     fn whole_sentences_are_heard_or_not() {
         let sentences = [
-            Spoken { text: "We are open.", total_samples: Some(8000), played_samples: 8000 },
-            Spoken { text: "Come at nine, or later.", total_samples: Some(16_000), played_samples: 7000 },
-            Spoken { text: "Goodbye.", total_samples: None, played_samples: 0 },
+            spoken("We are open.", Some(8000), 8000),
+            spoken("Come at nine, or later.", Some(16_000), 7000),
+            spoken("Goodbye.", None, 0),
         ];
-        let (said, unsaid) = heard(&sentences);
-        assert_eq!(said, "We are open. Come at nine,");
-        assert_eq!(unsaid, "or later. Goodbye.");
+        let told = heard(&sentences);
+        assert_eq!(told.heard, "We are open. Come at nine,");
+        assert_eq!(told.unheard, "or later. Goodbye.");
     }
 
     #[test]

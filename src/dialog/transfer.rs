@@ -98,7 +98,7 @@ impl Dialog {
             to: transfer.to.clone(),
             mode: transfer.mode,
             ring_timeout: transfer.ring_timeout,
-            brief: transfer.brief.render(&self.variables, &language),
+            brief: transfer.brief.render(&self.variables, &self.flow.private, &language),
         };
         self.transferring(plan, now);
     }

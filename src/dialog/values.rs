@@ -15,10 +15,7 @@ pub(super) fn phrases(fields: &mut Fields, language: &Language) -> Result<Phrase
     let mut own = fields.take("phrases").map(|node| node.fields()).transpose()?;
     let mut take = |key: &str, english: &str| match own.as_mut().and_then(|fields| fields.take(key)) {
         Some(node) => fixed_prompt(&node),
-        None if language.primary() == "en" => {
-            let words = sentence::sentences(english).into_iter();
-            Ok(Prompt(words.map(|text| Template(vec![Piece::Text(text.to_owned())])).collect()))
-        }
+        None if language.primary() == "en" => Ok(Prompt::fixed_text(english)),
         None => {
             let what = format!("the words in `{}`, found nothing", language.tag());
             Err(at.child(key, at.line).error(what))
@@ -32,6 +29,11 @@ pub(super) fn phrases(fields: &mut Fields, language: &Language) -> Result<Phrase
         unheard: take("unheard", "I can't understand words on this line. Please use the keys of your phone.")?,
         goodbye: take("goodbye", "Goodbye.")?,
         recording: own.as_mut().and_then(|fields| fields.take("recording")).map(|n| fixed_prompt(&n)).transpose()?,
+        not_recorded: own
+            .as_mut()
+            .and_then(|fields| fields.take("not_recorded"))
+            .map(|n| fixed_prompt(&n))
+            .transpose()?,
         busy: Prompt::default(),
         no_answer: Prompt::default(),
         not_reached: Prompt::default(),
@@ -40,7 +42,7 @@ pub(super) fn phrases(fields: &mut Fields, language: &Language) -> Result<Phrase
     let english = language.primary() == "en";
     let mut outcome = |key: &str, usual: &str| match own.as_mut().and_then(|fields| fields.take(key)) {
         Some(node) => fixed_prompt(&node),
-        None if english => Ok(Prompt(vec![Template(vec![Piece::Text(usual.to_owned())])])),
+        None if english => Ok(Prompt::fixed_text(usual)),
         None => Ok(Prompt::default()),
     };
     let phrases = Phrases {
@@ -49,7 +51,8 @@ pub(super) fn phrases(fields: &mut Fields, language: &Language) -> Result<Phrase
         not_reached: outcome("not_reached", "I am sorry, I could not connect you.")?,
         ..phrases
     };
-    let known = "filler, canned, no_input, no_match, unheard, goodbye, busy, no_answer, not_reached, recording";
+    let known = "filler, canned, no_input, no_match, unheard, goodbye, busy, no_answer, not_reached, recording, \
+                 not_recorded";
     own.map_or(Ok(()), |fields| fields.finish(known))?;
     Ok(phrases)
 }

@@ -62,9 +62,9 @@ impl Dialog {
                 self.say(&transfer.prompt, now);
                 return None;
             }
-            Kind::Brief { prompt } => {
-                self.say(prompt, now);
-                if prompt.0.is_empty() {
+            Kind::Brief { words } => {
+                words.iter().for_each(|words| self.utter_sentence(words.clone(), now));
+                if words.is_empty() {
                     self.briefed(now);
                 }
                 return None;

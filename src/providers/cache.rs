@@ -1,6 +1,6 @@
 //! Speech that was made once is not made again: a cache by content, bounded in bytes, in front of one voice.
 //!
-//! Only audio that came to its end is kept. The cache lives in memory and dies with the process.
+//! Only audio that came to its end is kept, and none of what callers were asked for in confidence. The cache lives in memory and dies with the process.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -39,6 +39,9 @@ impl Tts for CachedTts {
 
     /// A hit is one chunk, at once.
     fn speak(&self, request: SpeakRequest) -> BoxFuture<'static, Result<AudioStream, ProviderError>> {
+        if request.text.is_private() {
+            return self.inner.speak(request);
+        }
         let key = Key::of(self.inner.name(), &request);
         if let Some(audio) = self.shelf.lock().fetch(&key) {
             return futures_util::future::ready(Ok(stream::iter([Ok(audio)]).boxed())).boxed();
@@ -273,6 +276,16 @@ mod tests {
         let small = CachedTts::new(Counting::new(100, false), 2000);
         assert_eq!(chunks(&small, request("hello")).await.len(), 3);
         assert_eq!(small.bytes(), 0);
+    }
+
+    #[tokio::test]
+    async fn private_words_are_made_each_time_and_not_kept() {
+        let voice = Counting::new(100, false);
+        let tts = CachedTts::new(voice.clone(), 1 << 20);
+        let private = || SpeakRequest { text: clear("four seven one one").in_private(), ..request("") };
+        assert_eq!(chunks(&tts, private()).await.len(), 3);
+        assert_eq!(chunks(&tts, private()).await.len(), 3);
+        assert_eq!((*voice.calls.lock(), tts.bytes()), (2, 0));
     }
 
     #[tokio::test]

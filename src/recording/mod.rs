@@ -37,7 +37,7 @@ use crate::store::RecordSink;
 use crate::store::record::{CallId, Record, RecordingEnded, RecordingName, RecordingState};
 use crate::telemetry::metrics::Metrics;
 
-pub use recorder::{Note, Recorder};
+pub use recorder::{FAILED, Note, Recorder};
 
 use disk::Room;
 use recorder::{Ends, Item};
@@ -202,17 +202,18 @@ impl Recordings {
     }
 }
 
-/// What is wrong when a flow has no words for what its callers must be told, with the key.
+/// What is wrong when a flow has no words for what its callers must be told, with the keys.
 pub fn no_words_in(flow: &str) -> String {
     format!(
-        "recording.announcement: expected text, or phrases.recording in the flow `{flow}`, which has no words of its own \
-         language for a recording"
+        "recording.announcement: expected text here and in recording.failure, or phrases.recording and \
+         phrases.not_recorded in the flow `{flow}`, which has no words of its own language for a recording"
     )
 }
 
 /// How calls are recorded by this configuration.
 pub fn plan(config: &RecordingConfig) -> RecordingPlan {
-    RecordingPlan { consent: config.consent, announcement: config.announcement.clone() }
+    let (announcement, failure) = (config.announcement.clone(), config.failure.clone());
+    RecordingPlan { consent: config.consent, announcement, failure }
 }
 
 /// Items that may wait for the writer: 3 s of both sides. What comes then is lost.

@@ -31,6 +31,8 @@ pub struct Recorder {
 
 /// Something for the call's record.
 pub type Note = (&'static str, Value);
+/// Of a recording that ends before its call, or could not begin.
+pub const FAILED: &str = "recording_failed";
 
 impl Recorder {
     /// Without `recordings` nothing is recorded, whatever is ordered.
@@ -64,7 +66,7 @@ impl Recorder {
             let promised = self.recordings.as_ref().is_some_and(Recordings::tells);
             let number = running.number;
             self.running = None;
-            return Some(("recording_failed", json!({ "recording": number, "promised": promised })));
+            return Some((FAILED, json!({ "recording": number, "promised": promised })));
         }
         running.tick(planned);
         None
@@ -117,7 +119,7 @@ impl Recorder {
             }
             Err(fault) => {
                 let promised = recordings.tells();
-                Some(("recording_failed", json!({ "why": fault.as_str(), "promised": promised })))
+                Some((FAILED, json!({ "why": fault.as_str(), "promised": promised })))
             }
         }
     }

@@ -8,23 +8,44 @@ use std::sync::Arc;
 
 /// Text that may be spoken to a caller.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Cleared(Arc<str>);
+pub struct Cleared {
+    text: Arc<str>,
+    private: bool,
+}
 
 impl Cleared {
+    /// What is spoken.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// What may be kept of it, shown, or told to a model.
+    pub fn kept(&self) -> &str {
+        if self.private && !self.text.is_empty() { WITHHELD } else { &self.text }
+    }
+
+    /// Whether it may be spoken and nothing else.
+    pub const fn is_private(&self) -> bool {
+        self.private
+    }
+
+    /// The same words, to be spoken and nothing else: they hold what a caller was asked for in confidence.
+    #[must_use]
+    pub fn in_private(mut self) -> Self {
+        self.private = true;
+        self
     }
 
     /// Whether nothing speakable is left.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.text.is_empty()
     }
 }
 
-/// Digits are masked: what is said to a caller may read their own numbers back.
+/// Digits are masked: what is said to a caller may read their own numbers back. Private words are not printed.
 impl fmt::Debug for Cleared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let masked: String = self.0.chars().map(|c| if c.is_ascii_digit() { '#' } else { c }).collect();
+        let masked: String = self.kept().chars().map(|c| if c.is_ascii_digit() { '#' } else { c }).collect();
         write!(f, "Cleared({masked:?})")
     }
 }
@@ -34,8 +55,11 @@ impl fmt::Debug for Cleared {
 pub fn clear(text: &str) -> Cleared {
     let plain = strip_markup(text);
     let folded = plain.split_whitespace().collect::<Vec<_>>().join(" ");
-    Cleared(cap(&folded).into())
+    Cleared { text: cap(&folded).into(), private: false }
 }
+
+/// What stands in a record for words that are not kept.
+pub const WITHHELD: &str = "[withheld]";
 
 /// The longest text spoken in one piece, in characters.
 pub const MAX_CHARS: usize = 600;
@@ -98,5 +122,8 @@ mod tests {
     #[test]
     fn digits_are_masked_when_printed() {
         assert_eq!(format!("{:?}", clear("call 0788 123")), "Cleared(\"call #### ###\")");
+        let private = clear("four seven one one").in_private();
+        assert_eq!((private.as_str(), private.kept()), ("four seven one one", WITHHELD));
+        assert_eq!(format!("{private:?}"), "Cleared(\"[withheld]\")");
     }
 }

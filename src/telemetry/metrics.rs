@@ -68,6 +68,16 @@ impl Metrics {
         self.recording_failures.get_or_create(&WhyLabel { why }).inc_by(more);
     }
 
+    /// A transfer is over. `outcome` is what the call's record says of it.
+    pub fn transferred(&self, outcome: &'static str) {
+        self.transfers.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// A call of ours was asked for and not placed. `why` is the API's code for it.
+    pub fn outbound_refused(&self, why: &'static str) {
+        self.outbound_refused.get_or_create(&WhyLabel { why }).inc();
+    }
+
     /// Something malformed or unlawful came from outside and was turned away.
     pub fn bad_input(&self, kind: BadInput) {
         self.bad_input_total.get_or_create(&KindLabel { kind: kind.as_str() }).inc();
@@ -121,6 +131,8 @@ pub struct Handles {
     /// The bot paused for a sound that was no turn, and went on.
     pub false_holds: Counter,
     pub digits: Counter,
+    /// Times that either side held a call.
+    pub holds: Counter,
     /// Records that reached neither the database nor the spool.
     pub records_lost: Counter,
     /// Records that had to wait in the spool file.
@@ -148,6 +160,8 @@ pub struct Handles {
     /// 1 while no new recording is begun for want of room.
     pub recording_alarm: Gauge,
     recording_failures: Family<WhyLabel, Counter>,
+    outbound_refused: Family<WhyLabel, Counter>,
+    transfers: Family<OutcomeLabel, Counter>,
     asr_ms: LocalHistogram,
     llm_ms: LocalHistogram,
     tts_ms: LocalHistogram,
@@ -266,6 +280,9 @@ impl Handles {
             barge_ins: add(r, "offhook_barge_ins", "Times a caller interrupted the bot."),
             false_holds: add(r, "offhook_false_holds", "Pauses for a sound that was no turn."),
             digits: add(r, "offhook_digits", "Keys pressed."),
+            holds: add(r, "offhook_holds", "Times that either side held a call."),
+            transfers: add(r, "offhook_transfers", "Transfers that are over, by outcome."),
+            outbound_refused: add(r, "offhook_outbound_refused", "Calls of ours not placed, by reason."),
             records_lost: add(r, "offhook_records_lost", "Records that reached no storage."),
             records_spooled: add(r, "offhook_records_spooled", "Records that waited in the spool file."),
             records_waiting: add(r, "offhook_records_waiting", "Records accepted and not yet written."),
@@ -321,6 +338,11 @@ fn histogram(registry: &mut Registry, name: &str, help: &str, bounds: &'static [
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ViaLabel {
     via: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -1,7 +1,8 @@
 //! The server goes down: callers are told, and hear it to its end.
 
 use offhook::call::core::CallInput;
-use offhook::dialog::Utterance;
+use offhook::config::DrainWords;
+use offhook::dialog::LastWords;
 use offhook::safety::said::clear;
 use offhook::store::record::EndReason;
 
@@ -10,7 +11,7 @@ use crate::harness::{Voice, at, ms, script};
 const WORDS: &str = "We have to stop for a moment. Please call again.";
 
 fn goodbye() -> CallInput {
-    CallInput::Close(Some(Utterance::Sentence { text: clear(WORDS), voice: None, rate: 1.0 }))
+    CallInput::Close(Some(LastWords::Everywhere(clear(WORDS))))
 }
 
 #[test]
@@ -23,6 +24,15 @@ fn the_last_words_are_heard_whatever_goes_on() {
     let last = call.sent.iter().rfind(|slice| slice.is_voiced()).unwrap().at;
     let end = call.end.as_ref().unwrap().0;
     assert!((ms(300)..=ms(420)).contains(&(end - last)), "{:?} after the last words", end - last);
+}
+
+#[test]
+fn the_last_words_are_in_the_callers_language() {
+    let flow = "name: f\ndefaults: {language: fr}\nphrases: {filler: F., canned: C., no_input: N., no_match: M., unheard: U., goodbye: G.}\nsteps:\n  a: {say: Bonjour., wait_ms: 30000, goto: self}\nendless: true\n";
+    let close = || CallInput::Close(LastWords::new(&DrainWords::default()));
+    let call = script("french").flow(flow).input(at(5.0), close()).run(at(30.0));
+    assert!(call.asked.iter().any(|asked| asked.text.starts_with("Je suis désolé")), "{}", call.story());
+    call.expect_end(&EndReason::Drained);
 }
 
 #[test]

@@ -133,8 +133,21 @@ fn an_attended_transfer_calls_briefs_and_joins() {
     let call = call.input(at(20.0), CallInput::Transfer(TransferEvent::Finished(200))).run(at(60.0));
     call.expect_end(&EndReason::Transferred);
     let orders: Vec<_> = call.orders.iter().map(|(_, order)| order).collect();
-    assert_eq!(orders, [&Order::Call, &Order::Join]);
+    assert_eq!(orders, [&Order::Call, &Order::Join, &Order::Leave]);
     assert!((call.orders[1].0.as_secs_f64() - asked_at(&call) - 8.0).abs() < 0.05);
+}
+
+#[test]
+fn a_target_that_does_not_hang_up_after_the_transfer_is_hung_up_on() {
+    let flow = "name: f\nendless: true\nsteps:\n  a: {say: A caller for you., wait_ms: 30000, goto: self}\n";
+    let joined = |script: Script| script.flow(flow).input(at(20.0), CallInput::Joined);
+    let call = joined(script("stays")).run(at(60.0));
+    call.expect_end(&EndReason::Transferred);
+    assert_eq!(call.end.as_ref().unwrap().0, at(30.0));
+    let call = joined(script("held")).input(at(15.0), CallInput::Held(true)).run(at(60.0));
+    assert_eq!(call.end.as_ref().unwrap().0, at(30.0), "on hold as well");
+    let call = joined(script("goes")).hangs_up(at(21.0)).run(at(60.0));
+    call.expect_end(&EndReason::CallerHungUp);
 }
 
 #[test]

@@ -8,8 +8,9 @@ use offhook::call::core::{Call, CallInput, CallOutput, CallSetup, Opening};
 use offhook::call::leg::{Leg, LegEvent};
 use offhook::call::transfer::{Order, TransferEvent};
 use offhook::call::{Moment, TurnId};
+use offhook::config::Consent;
 use offhook::dialog::flow::NoAssets;
-use offhook::dialog::{CallFacts, Catalogue, Dialog, Flow};
+use offhook::dialog::{CallFacts, Catalogue, Dialog, Flow, RecordingPlan};
 use offhook::providers::{Recognised, SttEvent};
 use offhook::sim::network::Profile;
 use offhook::store::record::EndReason;
@@ -48,6 +49,7 @@ pub fn script(name: &'static str) -> Script {
         no_media: Duration::from_secs(60),
         longest_hold: Duration::from_secs(300),
         opening: Opening::Inbound,
+        recorded: None,
         ring_timeout: None,
         transfer: vec![(ms(20), TransferEvent::Accepted), (ms(2000), TransferEvent::Finished(200))],
         until: Duration::from_secs(30),
@@ -78,6 +80,7 @@ pub struct Script {
     no_media: Duration,
     longest_hold: Duration,
     opening: Opening,
+    recorded: Option<Consent>,
     ring_timeout: Option<Duration>,
     transfer: FarSide,
     until: Moment,
@@ -93,6 +96,12 @@ impl Script {
     /// The flow of a line that comes with the program.
     pub fn line(mut self, called: &str) -> Self {
         self.flow = Arc::clone(Catalogue::built_in().expect("the shipped flows").flow_for(called));
+        self
+    }
+
+    /// The call is recorded, as far as the dialog knows.
+    pub const fn recorded(mut self, consent: Consent) -> Self {
+        self.recorded = Some(consent);
         self
     }
 
@@ -256,8 +265,12 @@ impl Stage {
             has_ears: script.has_ears,
             has_model: script.has_model,
         };
+        let mut dialog = Dialog::new(script.flow, facts);
+        if let Some(consent) = script.recorded {
+            dialog = dialog.recorded(RecordingPlan { consent, announcement: None, failure: None });
+        }
         let call = Call::new(CallSetup {
-            dialog: Dialog::new(script.flow, facts),
+            dialog,
             vad: Box::new(Earshot::new()),
             speech: SpeechConfig::default(),
             turn: TurnConfig::default(),

@@ -116,7 +116,7 @@ impl Baresip {
 
     /// Reads messages until an event of this type comes, and gives it.
     pub async fn sees(&mut self, event: &str, limit: Duration) -> Value {
-        let mut seen = Vec::new();
+        let (limit, mut seen) = (limit.max(PATIENCE), Vec::new());
         let wait = async {
             loop {
                 let message = self.message().await;
@@ -188,8 +188,11 @@ impl Phone<'_> {
     }
 }
 
+/// Shorter limits than a busy machine may need are no limits.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 async fn connected(control: SocketAddr) -> TcpStream {
-    let until = Instant::now() + Duration::from_secs(15);
+    let until = Instant::now() + PATIENCE;
     loop {
         match TcpStream::connect(control).await {
             Ok(stream) => return stream,

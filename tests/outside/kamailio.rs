@@ -83,7 +83,7 @@ impl Kamailio {
     }
 
     async fn becomes_ready(&mut self) {
-        let until = Instant::now() + Duration::from_secs(15);
+        let until = Instant::now() + Duration::from_secs(30);
         // It listens for TCP last.
         while tokio::net::TcpStream::connect(self.address).await.is_err() {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -97,7 +97,7 @@ impl Kamailio {
     /// Ends it and its workers, and waits for them.
     pub async fn stop(mut self) {
         self.terminate();
-        let ended = timeout(Duration::from_secs(10), self.child.wait()).await;
+        let ended = timeout(Duration::from_secs(30), self.child.wait()).await;
         assert!(ended.is_ok(), "kamailio did not end\n{}", self.log());
     }
 

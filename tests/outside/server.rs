@@ -135,10 +135,10 @@ impl Server {
     async fn curl_with(&self, path: &str, more: &[&str]) -> (u16, String) {
         let url = format!("http://{}{path}", self.http);
         let mut arguments =
-            vec!["--silent", "--show-error", "--location", "--max-time", "10", "--write-out", "\n%{http_code}"];
+            vec!["--silent", "--show-error", "--location", "--max-time", "30", "--write-out", "\n%{http_code}"];
         arguments.extend(more);
         arguments.push(&url);
-        let answer = programs::run("curl", &arguments, &self.dir, Duration::from_secs(15)).await;
+        let answer = programs::run("curl", &arguments, &self.dir, Duration::from_secs(40)).await;
         assert!(answer.success, "curl {url}: {}", answer.stderr);
         let (body, status) = answer.stdout.rsplit_once('\n').unwrap();
         (status.parse().unwrap(), body.to_owned())
@@ -286,8 +286,8 @@ pub async fn offhook(arguments: &[&str], dir: &Path) -> Finished {
     programs::run(env!("CARGO_BIN_EXE_offhook"), arguments, dir, Duration::from_secs(90)).await
 }
 
-const READY_WITHIN: Duration = Duration::from_secs(30);
-const RECORDED_WITHIN: Duration = Duration::from_secs(25);
+const READY_WITHIN: Duration = Duration::from_secs(60);
+const RECORDED_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Tests that have a server at once: they mostly wait, so two for each core.

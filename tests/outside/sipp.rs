@@ -86,7 +86,7 @@ impl Sipp<'_> {
             arguments.extend(["-key".to_owned(), (*name).to_owned(), value.clone()]);
         }
         let mut words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let is_root = run("id", &["-u"], &dir, Duration::from_secs(5)).await.stdout.trim() == "0";
+        let is_root = run("id", &["-u"], &dir, Duration::from_secs(30)).await.stdout.trim() == "0";
         if self.raw && !is_root {
             words.splice(0..0, ["-n", "sipp"]);
             return (run("sudo", &words, &dir, LIMIT).await, dir);
@@ -147,7 +147,7 @@ impl Callee {
     }
 
     async fn listens(self, is_so: impl Fn() -> bool) -> Self {
-        let until = Instant::now() + Duration::from_secs(25);
+        let until = Instant::now() + Duration::from_secs(60);
         while !is_so() {
             assert!(Instant::now() < until, "sipp {} does not listen", self.name);
             sleep(Duration::from_millis(20)).await;

@@ -23,8 +23,8 @@ use tokio::time::{Instant, sleep};
 /// The auth token that webhooks and tickets are signed with.
 pub const TOKEN: &str = "a token of the tests";
 
-/// Longest wait for something that happens at once on an idle machine.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest wait for something that happens at once on an idle machine. Only a test that fails waits for so long.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running server.
 pub struct Host {
@@ -164,6 +164,15 @@ impl Host {
         self.json("/v1/calls?limit=500").await["calls"].as_array().unwrap().len()
     }
 
+    /// Waits until a metric is at least this.
+    pub async fn counts(&self, line: &str, least: f64) {
+        let until = Instant::now() + PATIENCE;
+        while self.metric(line).await < least {
+            assert!(Instant::now() < until, "{line} does not become {least}");
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
     /// Nothing is left of any call, then the server ends in order.
     pub async fn ends_clean(mut self) {
         self.has_calls(0).await;
@@ -184,7 +193,7 @@ impl Host {
 
     /// Waits until `/healthz` says of `check` something that begins with `wanted`.
     pub async fn says(&self, check: &str, wanted: &str) {
-        let until = Instant::now() + PATIENCE * 2;
+        let until = Instant::now() + PATIENCE;
         loop {
             let (_, body) = self.http("GET", "/healthz", &[], b"").await;
             let health: Value = serde_json::from_str(&body).unwrap();

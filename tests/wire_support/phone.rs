@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::{Host, PATIENCE, QUIET};
+use super::{Host, PATIENCE, QUIET, loudest};
 
 /// One telephone, with at most one call.
 pub struct Phone {
@@ -421,6 +421,36 @@ impl Phone {
             heard.extend(self.listen_until(began + Duration::from_millis(20) * tick as u32).await);
         }
         heard
+    }
+
+    /// Talks silence until what came since then is what is wanted, however long the machine takes.
+    pub async fn talk_until(&mut self, wanted: impl Fn(&[Packet]) -> bool) -> Vec<Packet> {
+        receive_until(&self.media, Instant::now()).await;
+        let until = Instant::now() + PATIENCE;
+        let mut packets = Vec::new();
+        while !wanted(&packets) {
+            assert!(Instant::now() < until, "it never came, only {} packets", packets.len());
+            packets.extend(self.talk(&[], Duration::from_millis(100)).await);
+        }
+        packets
+    }
+
+    /// Talks silence until so many packets have come.
+    pub async fn is_sent(&mut self, packets: usize) -> Vec<Packet> {
+        self.talk_until(|came| came.len() >= packets).await
+    }
+
+    /// Talks silence until a sound of at least this level has come.
+    pub async fn hears(&mut self, dbfs: f64) -> Vec<Packet> {
+        self.talk_until(|came| loudest(&audio_of(came)) > dbfs).await
+    }
+
+    /// Says nothing until nothing has come for a while.
+    pub async fn falls_silent(&self) {
+        let until = Instant::now() + PATIENCE;
+        while !self.listen(Duration::from_millis(300)).await.is_empty() {
+            assert!(Instant::now() < until, "packets still come");
+        }
     }
 
     /// Says nothing, not even silence, and gives what comes.

@@ -81,7 +81,7 @@ impl Endpoint {
 
     /// True where an answer should not be larger than its request: the source may be forged.
     pub(super) fn must_be_brief(&self, flow: &Flow) -> bool {
-        flow.transport == Transport::Udp && !self.guard.is_trusted(flow.remote.ip())
+        flow.transport == Transport::Udp && !self.guard.is_known(flow.remote.ip())
     }
 }
 

@@ -140,8 +140,8 @@ pub enum Command {
     Unregister { id: RegistrationId },
     /// Ask by OPTIONS whether a host is there.
     Ping { id: PingId, flow: Flow, target: UriBuf },
-    /// Replace the networks the guard trusts.
-    SetTrusted(Vec<Cidr>),
+    /// Replace the networks that the guard takes for peers by contract.
+    SetPeers(Vec<Cidr>),
 }
 
 /// A call to place.

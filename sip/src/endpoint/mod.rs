@@ -321,7 +321,7 @@ impl Endpoint {
             Command::Register(registration) => self.register(*registration),
             Command::Unregister { id } => self.unregister(id),
             Command::Ping { id, flow, target } => self.ping(id, flow, &target),
-            Command::SetTrusted(trusted) => self.guard.trust(trusted),
+            Command::SetPeers(peers) => self.guard.know(peers),
         }
     }
 

@@ -44,9 +44,35 @@ fn failures_ban_and_trust_protects() {
     }
     assert_eq!(guard.check(ip("203.0.113.1"), &Method::Register, None, S(6)), Verdict::Silence);
     assert_eq!(guard.check(ip("198.51.100.7"), &Method::Register, None, S(6)), Verdict::Pass);
-    guard.trust(vec!["203.0.113.1".parse().unwrap()]);
+    guard.know(vec!["203.0.113.1".parse().unwrap()]);
     assert_eq!(guard.check(ip("203.0.113.1"), &Method::Register, None, S(6)), Verdict::Pass);
     assert_eq!((guard.counts().bans, guard.counts().refused(GuardReason::Banned)), (1, 1));
+}
+
+#[test]
+fn a_peer_is_held_to_generous_limits_and_never_banned() {
+    let peers = vec!["198.51.100.0/24".parse().unwrap()];
+    let mut guard = guard(|config| {
+        (config.unknown, config.peers) = (Unknown::Silent, peers.clone());
+        (config.peer_requests, config.peer_invites) = (Limit::new(100, S(2)), Limit::new(40, S(2)));
+    });
+    let (trunk, other, stranger) = (ip("198.51.100.7"), ip("198.51.100.8"), ip("203.0.113.1"));
+    // Somebody forges the trunk's address, with wrong credentials and an attack tool on top.
+    for _ in 0..10_000 {
+        guard.failure(trunk, S(1));
+    }
+    let verdicts: Vec<Verdict> =
+        (0..200).map(|_| guard.check(trunk, &Method::Invite, Some("friendly-scanner"), S(1))).collect();
+    let count = |verdict| verdicts.iter().filter(|other| **other == verdict).count();
+    assert_eq!((count(Verdict::Pass), count(Verdict::Refuse(503)), count(Verdict::Silence)), (40, 60, 100));
+    assert_eq!(guard.check(other, &Method::Invite, None, S(1)), Verdict::Pass, "each address by itself");
+    assert_eq!(guard.check(stranger, &Method::Invite, None, S(1)), Verdict::Silence);
+    assert_eq!(guard.malformed(trunk, S(1)), Verdict::Silence);
+    // The flood is over: the trunk is served at once, and no ban is in its way.
+    assert_eq!(guard.check(trunk, &Method::Invite, None, S(3)), Verdict::Pass);
+    assert_eq!((guard.counts().bans, guard.counts().refused(GuardReason::Rate)), (0, 160));
+    guard.know(Vec::new());
+    assert_eq!(guard.check(trunk, &Method::Invite, None, S(9)), Verdict::Silence, "no longer a trunk's");
 }
 
 #[test]

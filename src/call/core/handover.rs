@@ -1,5 +1,7 @@
 //! What a call does about a transfer: begins it, passes on what becomes of it, tells the dialog how it failed.
 
+use std::time::Duration;
+
 use super::{Call, Phase};
 use crate::call::Moment;
 use crate::call::messages::CallOutput;
@@ -75,7 +77,15 @@ impl Call {
         self.watch_transfer();
     }
 
+    /// Whoever this call was placed for speaks with its far side now, who is to hang up on us. Not all do.
+    pub(super) fn joined(&mut self, now: Moment) {
+        self.timers.set(Timer::Joined, Some(now + AFTER_JOIN));
+    }
+
     fn transferred(&mut self, now: Moment) {
+        if self.transfer.as_ref().is_some_and(Transfer::holds_target) {
+            self.order(Order::Leave);
+        }
         self.transfer_over("ok", now);
         self.end(EndReason::Transferred, now);
     }
@@ -98,3 +108,6 @@ impl Call {
         self.timers.set(Timer::Transfer, self.transfer.as_ref().map(Transfer::deadline));
     }
 }
+
+/// How long the target of a transfer may take to end the call that the caller has replaced (RFC 3891 section 3: at once).
+const AFTER_JOIN: Duration = Duration::from_secs(10);

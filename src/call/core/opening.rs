@@ -9,8 +9,7 @@ use offhook_media::speech::SpeechEdge;
 use super::{Call, Phase};
 use crate::call::Moment;
 use crate::call::timers::Timer;
-use crate::dialog::{DialogInput, Utterance};
-use crate::providers::Language;
+use crate::dialog::{DialogInput, LastWords, Utterance};
 use crate::store::record::EndReason;
 use crate::telemetry::pii::Pii;
 use crate::turn::{Interrupt, Rules};
@@ -96,8 +95,9 @@ impl Call {
     }
 
     /// The server goes down: its last words, if this call can hear them, and the end.
-    pub(super) fn close(&mut self, words: Option<Utterance>, now: Moment) {
-        let Some(words) = words.filter(|_| self.phase == Phase::Talking && !self.hold.is_by_them()) else {
+    pub(super) fn close(&mut self, words: Option<LastWords>, now: Moment) {
+        let words = words.filter(|_| self.phase == Phase::Talking && !self.hold.is_by_them());
+        let Some((text, language)) = words.and_then(|words| words.spoken_in(&self.ears.language)) else {
             return self.end(EndReason::Drained, now);
         };
         self.parked(false, now);
@@ -106,10 +106,10 @@ impl Call {
         self.dialog.handle(DialogInput::Closed, own);
         self.settle(now);
         self.floor.set_rules(Rules { interrupt: Interrupt::Never, endpoint: Duration::from_millis(700) });
-        self.ears.language = Language::default();
+        self.ears.language = language;
         self.timers.set(Timer::HangUp, None);
         self.ending = Some(EndReason::Drained);
-        let _ = self.mouth.say(words);
+        let _ = self.mouth.say(Utterance::Sentence { text, voice: None, rate: 1.0 });
         self.timers.set(Timer::TooLong, Some(now + LONGEST_GOODBYE));
         self.settle(now);
     }

@@ -44,6 +44,7 @@ impl DeepgramStt {
             watchdog: Duration::from_millis(stt.watchdog_ms),
             replay: Duration::from_millis(u64::from(stt.replay_ms)),
             keep_alive: KEEP_ALIVE,
+            last_words: LAST_WORDS,
         }))
     }
 }
@@ -79,11 +80,14 @@ struct Settings {
     replay: Duration,
     /// Longest time without audio before a KeepAlive.
     keep_alive: Duration,
+    /// How long the last words may take.
+    last_words: Duration,
 }
 
 const VENDOR: &str = "deepgram";
 /// The vendor closes after 10 s without audio or KeepAlive, and advises 3 to 5 s.
 const KEEP_ALIVE: Duration = Duration::from_millis(3500);
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
 mod tests;

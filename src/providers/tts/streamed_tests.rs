@@ -14,14 +14,24 @@ use crate::sim::vendors::{DelayKind, Refusal, VendorStandIns};
 
 const TEXT: &str = "Welcome to the clinic.";
 
+/// Limits in ms on the first audio and on each gap after it that no busy machine reaches.
+const PATIENT: (u64, u64) = (30_000, 30_000);
+
 async fn voices(change: impl FnOnce(&mut TtsBehaviour)) -> (VendorStandIns, [Box<dyn Tts>; 2]) {
+    voices_within(PATIENT, change).await
+}
+
+async fn voices_within(
+    (first_audio_timeout_ms, progress_timeout_ms): (u64, u64),
+    change: impl FnOnce(&mut TtsBehaviour),
+) -> (VendorStandIns, [Box<dyn Tts>; 2]) {
     let vendors = VendorStandIns::start(Vec::new()).await.unwrap();
     vendors.tts.set(change);
     let api_key = || Some(ApiKey::new("hunter2".into()).unwrap());
     let base_url = vendors.base_url();
     let deepgram = DeepgramConfig { base_url: base_url.clone(), api_key: api_key(), ..DeepgramConfig::default() };
     let openai = OpenAiConfig { base_url, api_key: api_key(), ..OpenAiConfig::default() };
-    let tts = TtsConfig { first_audio_timeout_ms: 400, progress_timeout_ms: 250, ..TtsConfig::default() };
+    let tts = TtsConfig { first_audio_timeout_ms, progress_timeout_ms, ..TtsConfig::default() };
     let voices: [Box<dyn Tts>; 2] =
         [Box::new(DeepgramTts::new(&deepgram, &tts).unwrap()), Box::new(OpenAiTts::new(&openai, &tts).unwrap())];
     (vendors, voices)
@@ -51,7 +61,11 @@ async fn spoken(tts: &dyn Tts) -> (usize, Result<(), ProviderError>) {
 }
 
 async fn endings(change: impl FnOnce(&mut TtsBehaviour)) -> Vec<(usize, ProviderError)> {
-    let (_vendors, voices) = voices(change).await;
+    endings_within(PATIENT, change).await
+}
+
+async fn endings_within(limits: (u64, u64), change: impl FnOnce(&mut TtsBehaviour)) -> Vec<(usize, ProviderError)> {
+    let (_vendors, voices) = voices_within(limits, change).await;
     let mut endings = Vec::new();
     for voice in &voices {
         let (samples, ending) = spoken(&**voice).await;
@@ -87,7 +101,8 @@ async fn the_request_to_deepgram_is_as_documented() {
 #[tokio::test]
 async fn refusals_are_told_apart() {
     for refusal in [Refusal::Unauthorized, Refusal::RateLimited(Some(3)), Refusal::ServerError, Refusal::NoAnswer] {
-        for (samples, error) in endings(|b| b.refusal = Some(refusal)).await {
+        let first = if matches!(refusal, Refusal::NoAnswer) { 400 } else { PATIENT.0 };
+        for (samples, error) in endings_within((first, PATIENT.1), |b| b.refusal = Some(refusal)).await {
             let right = match (&error, refusal) {
                 (ProviderError::Unauthorized { status: 401, .. }, Refusal::Unauthorized) => true,
                 (ProviderError::RateLimited { retry_after, .. }, Refusal::RateLimited(_)) => {
@@ -105,10 +120,10 @@ async fn refusals_are_told_apart() {
 
 #[tokio::test]
 async fn late_stalled_and_broken_audio_is_reported_after_what_came() {
-    for (_, error) in endings(|b| b.first_byte = Duration::from_secs(60)).await {
+    for (_, error) in endings_within((1_000, PATIENT.1), |b| b.first_byte = Duration::from_secs(60)).await {
         assert!(matches!(error, ProviderError::Timeout { what: "first audio", .. }), "{error}");
     }
-    for (samples, error) in endings(|b| b.fault = TtsFault::StallAfter(9600)).await {
+    for (samples, error) in endings_within((PATIENT.0, 250), |b| b.fault = TtsFault::StallAfter(9600)).await {
         assert!(matches!(error, ProviderError::Timeout { what: "further audio", .. }), "{error}");
         assert!((1500..=1600).contains(&samples), "{samples}");
     }

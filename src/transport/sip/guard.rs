@@ -1,6 +1,7 @@
 //! The guard's settings as the endpoint's guard takes them, and what it did as figures and a few log lines.
 //!
-//! The trunks' `allow_sources` are trusted sources: whoever is named there is neither limited nor asked who they are.
+//! The trunks' `allow_sources` and the addresses that trunks' names lead to are peers: never banned or asked who they are,
+//! and held to limits of their own, because an address can be forged and a trunk be taken over.
 
 use std::time::Duration;
 
@@ -73,7 +74,10 @@ impl Watch {
 pub fn config(config: &SipConfig) -> GuardConfig {
     let guard = &config.guard;
     GuardConfig {
-        trusted: trusted(config),
+        trusted: config.guard.trusted.iter().map(|network| network.0).collect(),
+        peers: trunks(config),
+        peer_requests: per_second(guard.trunk_requests_per_s),
+        peer_invites: per_second(guard.trunk_invites_per_s),
         unknown: match guard.unknown {
             sip::UnknownSources::Accept => Unknown::Accept,
             sip::UnknownSources::Challenge => Unknown::Challenge,
@@ -96,10 +100,9 @@ pub fn config(config: &SipConfig) -> GuardConfig {
     }
 }
 
-/// The networks that are held to no limit.
-pub fn trusted(config: &SipConfig) -> Vec<Cidr> {
-    let trunks = config.trunks.iter().flat_map(|trunk| &trunk.allow_sources);
-    config.guard.trusted.iter().chain(trunks).map(|network| network.0).collect()
+/// The networks of the trunks, as far as the configuration names them.
+pub fn trunks(config: &SipConfig) -> Vec<Cidr> {
+    config.trunks.iter().flat_map(|trunk| &trunk.allow_sources).map(|network| network.0).collect()
 }
 
 /// Between two log lines about strangers.

@@ -149,6 +149,7 @@ impl Calls {
         let Route { flow, target, from, from_display, headers, profile, credentials, trunk } = route;
         let reach = Reach { local: source_address(flow.local, flow.remote), profile, ..Reach::from(&flow) };
         let Ok(offered) = self.media.offer(live.name, reach) else {
+            tracing::warn!("sip: a call is not placed: no port of rtp.ports is free");
             trunk.iter().for_each(|trunk| self.routes.ended(trunk));
             live.port.signal(CallInput::HungUp(EndReason::Unreachable));
             return Vec::new();

@@ -36,7 +36,7 @@ pub struct Upkeep {
     streams: Streams,
     metrics: SipMetrics,
     /// The networks that the configuration trusts.
-    trusted: Vec<Cidr>,
+    allowed: Vec<Cidr>,
     found: mpsc::Receiver<Found>,
     seekers: Vec<JoinHandle<()>>,
     asked: HashMap<u64, Asked>,
@@ -85,7 +85,7 @@ impl Upkeep {
             faces,
             streams,
             metrics,
-            trusted: guard::trusted(config),
+            allowed: guard::trunks(config),
             found,
             seekers,
             asked: HashMap::new(),
@@ -119,7 +119,7 @@ impl Upkeep {
                 self.ready.extend(command);
             }
         }
-        self.ready.push(Command::SetTrusted(self.all_trusted()));
+        self.ready.push(Command::SetPeers(self.peers()));
     }
 
     /// What is to be done now. Call it before waiting.
@@ -184,9 +184,9 @@ impl Upkeep {
     }
 
     /// Trunks and registrars are who they are by the address that their names lead to.
-    fn all_trusted(&self) -> Vec<Cidr> {
+    fn peers(&self) -> Vec<Cidr> {
         let sockets = self.trunks.sockets().into_iter().chain(self.accounts.sockets()).map(Cidr::from);
-        self.trusted.iter().copied().chain(sockets).collect()
+        self.allowed.iter().copied().chain(sockets).collect()
     }
 }
 

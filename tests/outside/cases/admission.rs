@@ -78,6 +78,22 @@ async fn sipp_is_called_no_faster_than_the_rate_of_its_trunk() {
 }
 
 #[tokio::test]
+async fn sipp_is_not_called_without_an_rtp_port_and_the_log_says_why() {
+    let mut ports = Ports::lease();
+    let carrier = ports.address();
+    let only = format!("rtp.ports={}-{}", ports.rtp_port(), ports.rtp_port() + 1);
+    let server = Server::start_with(&[&only], &outbound(&[trunk("carrier", carrier, "")])).await;
+    let takes = Callee::start_for(2, &server, carrier, "has_no_second_caller", stays(&ports)).await;
+    let first = calls(&server, json!({ "to": NUMBER, "line": "1000" })).await;
+    assert_eq!(carried_by(&server, &first).await.as_deref(), Some("carrier"));
+    let second = calls(&server, json!({ "to": NUMBER, "line": "1000" })).await;
+    assert_eq!(ended(&server, &second).await["end_reason"], "unreachable");
+    server.says("no port of rtp.ports is free", 1).await;
+    assert_eq!(takes.invites(), 1);
+    hangs_up(&server, &first).await;
+}
+
+#[tokio::test]
 async fn sipp_hears_the_tone_untouched_in_every_place_while_thirty_others_are_refused() {
     let server = Server::start(&[&format!("limits.max_calls={PLACES}")]).await;
     let mut ears = Vec::new();

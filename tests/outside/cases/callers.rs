@@ -16,8 +16,8 @@ async fn sipp_hears_the_tone_of_the_bench_line() {
     let ear = Ear::open().await;
     let keys = [("ear_port", ear.address().port().to_string())];
     let call = Sipp { scenario: "listens", pause_ms: 4_000, keys: &keys, ..Sipp::default() };
-    let ((), heard) = tokio::join!(call.succeeds(&server), ear.listen(Duration::from_secs(20)));
-    assert!(heard.packets > 150, "{} packets in 4 s", heard.packets);
+    let ((), heard) = tokio::join!(call.succeeds(&server), ear.listen(Duration::from_secs(60)));
+    assert!(heard.packets > 100, "{} packets in 4 s", heard.packets);
     assert_eq!(heard.gaps, 0);
     // A sine whose peaks are at -20 dBFS has an RMS of -23.
     assert!((-24.0..-22.0).contains(&heard.loudest()), "the tone was {} dBFS", heard.loudest());
@@ -31,7 +31,7 @@ async fn sipp_hears_the_clinic_greet_over_tcp_signalling() {
     let keys = [("ear_port", ear.address().port().to_string())];
     let call =
         Sipp { scenario: "listens", number: "clinic", pause_ms: 5_000, keys: &keys, tcp: true, ..Sipp::default() };
-    let ((), heard) = tokio::join!(call.succeeds(&server), ear.listen(Duration::from_secs(20)));
+    let ((), heard) = tokio::join!(call.succeeds(&server), ear.listen(Duration::from_secs(60)));
     assert!(heard.loudest() > AUDIBLE_DBFS, "the greeting was {} dBFS at its loudest", heard.loudest());
     let call = server.ended_call().await;
     assert_eq!(call["end_reason"], "caller_hung_up");

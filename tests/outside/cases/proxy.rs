@@ -22,7 +22,7 @@ async fn kamailio_brings_a_call_and_stays_on_its_route() {
         .hangs_up();
     let call =
         Sipp { script: Some(script), target: Some(kamailio.address), from: Some(kamailio.carrier), ..Sipp::default() };
-    let ((), heard) = tokio::join!(call.succeeds(&server), ear.listen(Duration::from_secs(20)));
+    let ((), heard) = tokio::join!(call.succeeds(&server), ear.listen(Duration::from_secs(60)));
     assert!(tone_share(&heard.samples) > 0.9, "{}", tone_share(&heard.samples));
     assert_eq!(server.ended_call().await["end_reason"], "caller_hung_up");
     kamailio.stop().await;

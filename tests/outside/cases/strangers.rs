@@ -26,7 +26,7 @@ async fn noise_to_every_rtp_port_changes_nothing_for_baresip() {
     assert_eq!(stranger.gets(Duration::from_millis(200)).await.len(), 0, "our audio went to a stranger");
     phone.hangs_up().await;
     let heard = phone.heard().await;
-    assert!(tone_share(&heard) > 0.9, "the caller heard {}", tone_share(&heard));
+    assert!(tone_share(&heard) > 0.7, "the caller heard {}", tone_share(&heard));
     let call = server.ended_call().await;
     // Full-scale noise that is taken for the caller's is taken for speech, and stops the tone.
     assert_eq!(call["summary"]["barge_ins"], 0, "{call:#}");

@@ -7,7 +7,17 @@ use crate::sim::vendors::openai_llm::{LlmBehaviour, LlmFault, Reply};
 use crate::sim::vendors::{DelayKind, Desk, Refusal, VendorStandIns};
 use crate::telemetry::pii::Pii;
 
+/// Limits in ms on the first token and on each further one that no busy machine reaches.
+const PATIENT: (u64, u64) = (30_000, 30_000);
+
 async fn model(change: impl FnOnce(&mut LlmBehaviour)) -> (VendorStandIns, OpenAiLlm) {
+    model_within(PATIENT, change).await
+}
+
+async fn model_within(
+    (first_token_timeout_ms, progress_timeout_ms): (u64, u64),
+    change: impl FnOnce(&mut LlmBehaviour),
+) -> (VendorStandIns, OpenAiLlm) {
     let vendors = VendorStandIns::start(Vec::new()).await.unwrap();
     vendors.llm.set(change);
     let openai = OpenAiConfig {
@@ -15,7 +25,7 @@ async fn model(change: impl FnOnce(&mut LlmBehaviour)) -> (VendorStandIns, OpenA
         api_key: Some(ApiKey::new("hunter2".into()).unwrap()),
         ..OpenAiConfig::default()
     };
-    let llm = LlmConfig { first_token_timeout_ms: 300, progress_timeout_ms: 200, ..LlmConfig::default() };
+    let llm = LlmConfig { first_token_timeout_ms, progress_timeout_ms, ..LlmConfig::default() };
     let model = OpenAiLlm::new(&openai, &llm).unwrap();
     (vendors, model)
 }
@@ -38,7 +48,11 @@ fn text(token: &str) -> Result<LlmEvent, ProviderError> {
 }
 
 async fn failure(change: impl FnOnce(&mut LlmBehaviour)) -> ProviderError {
-    let (_vendors, model) = model(change).await;
+    failure_within(PATIENT, change).await
+}
+
+async fn failure_within(limits: (u64, u64), change: impl FnOnce(&mut LlmBehaviour)) -> ProviderError {
+    let (_vendors, model) = model_within(limits, change).await;
     answer(&model).await.pop().unwrap().unwrap_err()
 }
 
@@ -72,16 +86,16 @@ async fn refusals_are_told_apart() {
         ProviderError::RateLimited { vendor: VENDOR, retry_after: None }
     );
     assert_eq!(refused(Refusal::ServerError).await, ProviderError::Status { vendor: VENDOR, status: 500 });
-    let timeout = refused(Refusal::NoAnswer).await;
+    let timeout = failure_within((300, PATIENT.1), |b| b.refusal = Some(Refusal::NoAnswer)).await;
     assert!(matches!(timeout, ProviderError::Timeout { what: "response", .. }), "{timeout}");
 }
 
 #[tokio::test]
 async fn a_model_that_opens_and_says_nothing_is_late() {
-    let late = failure(|b| b.first_token = Duration::from_secs(60)).await;
-    let after = Duration::from_millis(300);
+    let late = failure_within((1_000, PATIENT.1), |b| b.first_token = Duration::from_secs(60)).await;
+    let after = Duration::from_secs(1);
     assert_eq!(late, ProviderError::Timeout { vendor: VENDOR, what: "first token", after });
-    let stalled = failure(|b| b.fault = LlmFault::StallAfter(2)).await;
+    let stalled = failure_within((PATIENT.0, 200), |b| b.fault = LlmFault::StallAfter(2)).await;
     let after = Duration::from_millis(200);
     assert_eq!(stalled, ProviderError::Timeout { vendor: VENDOR, what: "further token", after });
 }
@@ -125,7 +139,7 @@ mod wire {
 
     async fn read(bytes: Vec<u8>) -> Vec<Piece> {
         let bytes = stream::iter([Ok::<_, Broken>(bytes::Bytes::from(bytes))]);
-        let deadlines = Deadlines { first: Duration::from_secs(1), progress: Duration::from_secs(1) };
+        let deadlines = Deadlines { first: Duration::from_secs(30), progress: Duration::from_secs(30) };
         let answer = Answer {
             events: bytes.eventsource().boxed(),
             first_by: None,

@@ -230,7 +230,7 @@ struct Line {
     last_heard: Instant,
     /// Frames sent since anything was heard.
     unanswered: u32,
-    /// `CloseStream` is sent; since then no more than [`CLOSING`] is waited.
+    /// `CloseStream` is sent; since then no more than `Settings::last_words` is waited.
     closing: bool,
     was_useful: bool,
     checks: Interval,
@@ -278,8 +278,8 @@ impl Line {
     /// Keeps an idle session alive; ends one to which audio goes and from which nothing comes.
     async fn check(&mut self, settings: &Settings) -> Result<(), ProviderError> {
         let silent = self.last_heard.elapsed();
-        if self.closing && silent >= CLOSING {
-            return Err(ProviderError::Timeout { vendor: VENDOR, what: "last words", after: CLOSING });
+        if self.closing && silent >= settings.last_words {
+            return Err(ProviderError::Timeout { vendor: VENDOR, what: "last words", after: settings.last_words });
         }
         if self.unanswered >= FEW_FRAMES && silent >= settings.watchdog {
             return Err(ProviderError::Timeout {
@@ -345,8 +345,6 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(4);
 /// A socket that takes nothing for so long is lost.
 const STUCK: Duration = Duration::from_secs(2);
 const CHECK_EVERY: Duration = Duration::from_millis(100);
-/// How long the last words may take.
-const CLOSING: Duration = Duration::from_secs(3);
 /// Half a second of audio.
 const FEW_FRAMES: u32 = 25;
 

@@ -27,14 +27,19 @@ async fn stand_in(change: impl FnOnce(&mut SttBehaviour)) -> VendorStandIns {
     vendors
 }
 
-fn recogniser(vendors: &VendorStandIns, watchdog_ms: u64) -> DeepgramStt {
+/// A limit in ms that no busy machine reaches.
+const PATIENT: u64 = 30_000;
+
+fn recogniser(vendors: &VendorStandIns, connect_timeout_ms: u64, watchdog_ms: u64) -> DeepgramStt {
     let deepgram = DeepgramConfig {
         base_url: vendors.base_url(),
         api_key: Some(ApiKey::new("hunter2".into()).unwrap()),
-        connect_timeout_ms: 300,
+        connect_timeout_ms,
         ..DeepgramConfig::default()
     };
-    DeepgramStt::new(&deepgram, &SttConfig { watchdog_ms, ..SttConfig::default() }).unwrap()
+    let mut stt = DeepgramStt::new(&deepgram, &SttConfig { watchdog_ms, ..SttConfig::default() }).unwrap();
+    stt.0.last_words = Duration::from_millis(PATIENT);
+    stt
 }
 
 async fn listen(stt: &DeepgramStt) -> Result<(FrameSender, mpsc::Receiver<SttEvent>), ProviderError> {
@@ -46,7 +51,7 @@ async fn listen(stt: &DeepgramStt) -> Result<(FrameSender, mpsc::Receiver<SttEve
 
 async fn call(change: impl FnOnce(&mut SttBehaviour)) -> Call {
     let vendors = stand_in(change).await;
-    let (audio, events) = listen(&recogniser(&vendors, 5000)).await.unwrap();
+    let (audio, events) = listen(&recogniser(&vendors, PATIENT, PATIENT)).await.unwrap();
     Call { vendors, audio, events }
 }
 
@@ -106,7 +111,8 @@ async fn silence_gives_no_words() {
 async fn refusals_are_told_apart() {
     for refusal in [Refusal::Unauthorized, Refusal::RateLimited(Some(9)), Refusal::ServerError, Refusal::NoAnswer] {
         let vendors = stand_in(|b| b.refusal = Some(refusal)).await;
-        let error = listen(&recogniser(&vendors, 5000)).await.err().unwrap();
+        let connect_ms = if matches!(refusal, Refusal::NoAnswer) { 300 } else { PATIENT };
+        let error = listen(&recogniser(&vendors, connect_ms, PATIENT)).await.err().unwrap();
         let expected = match refusal {
             Refusal::Unauthorized => ProviderError::Unauthorized { vendor: VENDOR, status: 401 },
             Refusal::RateLimited(_) => {
@@ -147,7 +153,7 @@ async fn a_connection_lost_in_the_middle_of_speech_loses_no_word_and_repeats_non
 #[tokio::test]
 async fn audio_without_any_answer_is_noticed() {
     let vendors = stand_in(|b| (b.fault, b.strikes) = (SttFault::StallAfter(0), Some(1))).await;
-    let (mut audio, mut events) = listen(&recogniser(&vendors, 700)).await.unwrap();
+    let (mut audio, mut events) = listen(&recogniser(&vendors, PATIENT, 3_000)).await.unwrap();
     spoken_then_silence().iter().for_each(|frame| audio.push_or_drop(*frame));
     assert_eq!(events.recv().await, Some(SttEvent::Reconnecting));
     drop(audio);
@@ -168,7 +174,7 @@ async fn a_vendor_that_stays_away_ends_the_session_with_its_reason() {
 #[tokio::test]
 async fn a_session_without_audio_is_kept_alive() {
     let vendors = stand_in(|_| {}).await;
-    let mut stt = recogniser(&vendors, 5000);
+    let mut stt = recogniser(&vendors, PATIENT, PATIENT);
     stt.0.keep_alive = Duration::from_millis(20);
     let (audio, events) = listen(&stt).await.unwrap();
     vendors.stt.until(|c| c.keep_alives >= 3).await;
