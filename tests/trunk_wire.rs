@@ -328,6 +328,31 @@ async fn a_trunks_places_are_counted_for_calls_that_come_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_trunk_may_put_another_telephone_in_the_place_of_its_call() {
+    let host = Host::start(|config| {
+        section(config, "sip: {trunks: [{name: pbx, address: 192.0.2.1, ping_s: 0, allow_sources: [127.0.0.1]}]}\n");
+    })
+    .await;
+    let mut desk = Phone::connected(&host, "1000").await;
+    assert!(desk.talk(&[], Duration::from_millis(400)).await.len() > 10);
+    let mut caller = Phone::udp(&host).await;
+    let (call_id, ours, theirs) = (desk.call_id.clone(), desk.to_tag.clone().unwrap(), desk.from_tag.clone());
+    let replaces = format!("Replaces: {call_id};to-tag={ours};from-tag={theirs}");
+    let sdp = caller.own_offer();
+    let invite = caller.invite_with("1000", &[&replaces], &sdp);
+    caller.send(&invite).await;
+    let answer = caller.answer_to("INVITE").await;
+    assert_eq!(answer.status(), 200, "{}", answer.text);
+    caller.take_answer(&answer).await;
+    desk.is_hung_up_on().await;
+    assert!(caller.talk(&[], Duration::from_millis(600)).await.len() > 15, "the conversation goes on over here");
+    assert_eq!(caller.bye().await, 200);
+    let call = host.ended_call().await;
+    assert_eq!((&call["end_reason"], host.begun().await), (&"caller_hung_up".into(), 1), "{call:#}");
+    host.ends_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_strangers_are_told_the_external_address() {
     for (networks, expected) in [("[]", "203.0.113.7"), ("[127.0.0.0/8]", "127.0.0.1")] {
         let host = Host::start(|config| {

@@ -79,7 +79,6 @@ impl<const HALF: usize> RealFft<HALF> {
     }
 
     /// Transforms `HALF + 1` bins back into a wave, `2 * HALF` times as large; the bins at both ends are taken as real.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the network only looks at spectra"))]
     #[inline(always)]
     pub(crate) fn inverse<S: Simd>(&self, simd: S, bins: &[Point], wave: &mut [Point; HALF]) {
         let mut swapped = [Point::ZERO; HALF];

@@ -2,15 +2,18 @@
 //!
 //! Pure rules: no socket, no clock, no async, and no allocation per frame once a value is built.
 //! Time is an argument (a [`Moment`]), so a thousand hours of calls run in minutes of virtual time.
-//! Echo cancellation and wide-band frames are deliberately absent.
+//! Suppression of echo and noise and wide-band frames are deliberately absent.
 #![forbid(unsafe_code)]
 
+pub mod barge;
 pub mod codec;
 pub mod comfort;
 pub mod conceal;
 pub mod digits;
 pub mod dtmf;
+pub mod echo;
 pub mod g711;
+pub mod gate;
 pub mod inband;
 pub mod inbound;
 pub mod jitter;

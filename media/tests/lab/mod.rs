@@ -195,6 +195,51 @@ pub fn trial(dice: &mut Dice, prompt: &Prompt, dbfs: f32, background: Option<(Co
     Trial { wave, begins_ms: ms(prompt.begins), ends_ms: ms(prompt.ends) }
 }
 
+/// Recorded speech, sentence after sentence, at `dbfs`.
+pub fn speech(dice: &mut Dice, seconds: usize, dbfs: f32) -> Vec<f32> {
+    let prompts = prompts();
+    let mut wave = Vec::new();
+    while wave.len() < seconds * 8000 {
+        let prompt = &prompts[dice.below(prompts.len())];
+        let gain = 10f32.powf((dbfs - prompt.level) / 20.0);
+        wave.extend(prompt.wave[prompt.begins..].iter().map(|sample| gain * sample));
+        wave.extend(vec![0.0; 1200]);
+    }
+    wave.truncate(seconds * 8000);
+    wave
+}
+
+/// The path of an echo: a delay and a decaying tail of 40 ms.
+pub struct EchoPath {
+    taps: Vec<f32>,
+    delay: usize,
+}
+
+impl EchoPath {
+    pub fn new(dice: &mut Dice, delay_ms: usize, erl_db: f32) -> Self {
+        let mut taps: Vec<f32> = (0..320).map(|n| dice.normal() * (-(n as f32) / 60.0).exp()).collect();
+        taps[0] = 2.0;
+        let energy: f32 = taps.iter().map(|tap| tap * tap).sum();
+        let gain = 10f32.powf(-erl_db / 20.0) / energy.sqrt();
+        taps.iter_mut().for_each(|tap| *tap *= gain);
+        Self { taps, delay: delay_ms * 8 }
+    }
+
+    pub fn echo(&self, sent: &[f32], at: usize) -> f32 {
+        let taps = self.taps.iter().enumerate();
+        taps.map(|(n, tap)| at.checked_sub(self.delay + n).map_or(0.0, |from| tap * sent[from])).sum()
+    }
+
+    /// What comes back of all that is sent.
+    pub fn echoes(&self, sent: &[f32]) -> Vec<f32> {
+        (0..sent.len()).map(|at| self.echo(sent, at)).collect()
+    }
+}
+
+pub fn sum(a: &[f32], b: &[f32]) -> Vec<f32> {
+    a.iter().zip(b).map(|(a, b)| a + b).collect()
+}
+
 pub fn percentile(values: &[f32], percent: usize) -> f32 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f32::total_cmp);

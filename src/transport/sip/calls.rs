@@ -36,7 +36,8 @@ pub struct Calls {
     full: bool,
     /// By the number of the endpoint's handle.
     pub(super) calls: HashMap<u64, Live>,
-    /// The handle of a call of ours that had to be tried again, by the number that its leg knows.
+    /// The handle of a call of ours that had to be tried again, or of one whose place was taken, by the number that its
+    /// leg knows.
     pub(super) retried: HashMap<u64, u64>,
     pub(super) last_retry: u64,
 }
@@ -213,9 +214,8 @@ impl Calls {
     }
 
     fn take(&mut self, call: CallHandle, flow: &Flow, invite: &IncomingInvite) -> Result<Bytes, Refusal> {
-        // Whoever takes the place of a call of ours takes its caller, its record and what was keyed in it.
-        if invite.replaces.is_some() {
-            return Err(Refusal::Replaces);
+        if let Some(old) = invite.replaces {
+            return self.take_over(call, old, flow, invite.offer.as_deref());
         }
         let permit = self.reception.admit().map_err(|_| Refusal::Busy)?;
         let name = call.as_u64();
@@ -254,6 +254,34 @@ impl Calls {
             attempt: None,
         };
         self.calls.insert(name, live);
+        Ok(sdp)
+    }
+
+    /// The place of a call that is going on, as at the end of a transfer with consultation (RFC 3891): its conversation,
+    /// record and ports go on, and the endpoint ends the old dialog as this one is answered. Whoever takes a place takes
+    /// what was keyed and said there, so that only a trunk may do so, with calls of its own.
+    fn take_over(
+        &mut self,
+        call: CallHandle,
+        old: CallHandle,
+        flow: &Flow,
+        offer: Option<&[u8]>,
+    ) -> Result<Bytes, Refusal> {
+        let peer = flow.remote.ip();
+        let trunk = self.routes.trunk_of(peer).ok_or(Refusal::Replaces)?;
+        let live = self.calls.get_mut(&old.as_u64()).ok_or(Refusal::Replaces)?;
+        let (Stage::Agreed(media), Some(offer)) = (&mut live.stage, offer) else { return Err(Refusal::Sdp(488)) };
+        if self.routes.trunk_of(live.flow.remote.ip()) != Some(trunk) {
+            return Err(Refusal::Replaces);
+        }
+        let sdp = media.taken_over(offer, peer)?;
+        let (name, number) = (live.name, call.as_u64());
+        (live.handle, live.flow, live.contact) = (call, *flow, None);
+        live.tell_hold();
+        if let Some(live) = self.calls.remove(&old.as_u64()) {
+            self.calls.insert(number, live);
+            self.retried.insert(name, number);
+        }
         Ok(sdp)
     }
 
@@ -326,7 +354,7 @@ impl Live {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
     Busy,
-    /// It asks for the place of a call that is going on.
+    /// It asks for the place of a call that is going on, and is not who may.
     Replaces,
     /// The session description cannot be read or agreed to.
     Sdp(u16),

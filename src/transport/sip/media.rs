@@ -137,6 +137,15 @@ impl CallMedia {
         Ok(negotiated.answer.into())
     }
 
+    /// Answers the offer of somebody who takes the far side's place, and whose signalling comes from `peer`.
+    ///
+    /// # Errors
+    /// [`MediaRefusal`]: the media go on as they were.
+    pub fn taken_over(&mut self, offer: &[u8], peer: IpAddr) -> Result<Bytes, MediaRefusal> {
+        self.peer = self.peer.map(|_| peer);
+        self.reoffered(offer)
+    }
+
     /// Our own offer for a call that is going on; `direction` is what we want from now on.
     pub fn offer(&mut self, direction: Direction) -> Bytes {
         self.exchange.want(direction);

@@ -51,6 +51,11 @@ pub trait Routes: Send {
         None
     }
 
+    /// The trunk whose calls come from this address.
+    fn trunk_of(&self, _source: IpAddr) -> Option<Arc<str>> {
+        None
+    }
+
     /// Takes a place on this trunk for a call; `false` when it has none left.
     fn begin(&mut self, _trunk: &str) -> bool {
         true

@@ -41,6 +41,10 @@ impl Routes for ByTrunks {
         self.trunks.profile_of(source)
     }
 
+    fn trunk_of(&self, source: IpAddr) -> Option<Arc<str>> {
+        self.trunks.of_source(source)
+    }
+
     fn begin(&mut self, trunk: &str) -> bool {
         let Some(permit) = self.trunks.admit(trunk, clock::now()) else { return false };
         self.permits.entry(trunk.into()).or_default().push(permit);

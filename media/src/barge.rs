@@ -1,0 +1,263 @@
+//! One call's ear while something is said to the caller: echo filter, gate, noise floor and speech network in one object.
+//!
+//! It says what is heard in each 32 ms and how sure that is. Whether to hold, duck, stop or resume is deliberately absent: that
+//! is a matter of the dialog and belongs to whoever has the floor.
+
+use crate::Frame;
+use crate::echo::{BLOCK, Cleaned, EchoFilter};
+use crate::gate::{EchoGate, GateBlock, GateReading};
+use crate::level::{NoiseFloor, QUIETEST_DBFS};
+use crate::silero::{Network, State, WINDOW};
+
+/// Why evidence should weigh less.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Weakness {
+    /// Less than a second of sent audio has been learned from.
+    pub untrained: bool,
+    /// Echo comes back at less than 20 dB below what is sent.
+    pub loud_echo: bool,
+    /// The path of the echo has changed within the last 2 s.
+    pub path_changed: bool,
+}
+
+impl Weakness {
+    /// Whether there is any reason.
+    pub fn any(self) -> bool {
+        self.untrained || self.loud_echo || self.path_changed
+    }
+}
+
+/// What 32 ms say about the caller.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Evidence {
+    /// Probability of speech; 0 where it was too quiet to ask.
+    pub probability: f32,
+    /// It was louder than echo and noise explain within the last 96 ms.
+    pub gate_open: bool,
+    /// Loudest 10 ms behind the echo filter, above 200 Hz, dBFS.
+    pub level_dbfs: f32,
+    /// Noise floor behind the echo filter, dBFS.
+    pub floor_dbfs: f32,
+    /// Probability of at least one half with the gate open: a window of speech.
+    pub speech: bool,
+    /// The first such window: reason to fall silent for the moment.
+    pub first: bool,
+    /// Six of the last ten windows are speech, for the first time since `first`: reason to give up the floor.
+    pub commit: bool,
+    /// 256 ms without a window of speech after `first`.
+    pub released: bool,
+    /// Windows of speech in a row, up to now; where evidence is weak, two are worth what one is elsewhere.
+    pub in_a_row: u8,
+    /// Reasons to doubt.
+    pub weakness: Weakness,
+}
+
+/// Follows one caller. After construction it allocates nothing.
+pub struct Ear {
+    filter: EchoFilter,
+    gate: EchoGate,
+    floor: NoiseFloor,
+    network: State,
+    window: [f32; WINDOW],
+    filled: usize,
+    /// The windows before, which the network has not heard yet if it was asleep.
+    lookback: [[f32; WINDOW]; LOOKBACK],
+    missed: usize,
+    /// Windows for which the network still listens.
+    awake: u32,
+    loudest_dbfs: f32,
+    last: Option<Cleaned>,
+    /// The last windows, the newest lowest: 1 is speech.
+    windows: u32,
+    /// Since `first`, until released.
+    holding: bool,
+    committed: bool,
+    caller: CallerLevel,
+}
+
+impl Ear {
+    /// An ear that has heard nothing. It takes 90 KB.
+    pub fn new(network: &'static Network) -> Self {
+        Self {
+            filter: EchoFilter::new(),
+            gate: EchoGate::new(),
+            floor: NoiseFloor::new(ASSUMED_FLOOR_DBFS),
+            network: State::new(network),
+            window: [0.0; WINDOW],
+            filled: 0,
+            lookback: [[0.0; WINDOW]; LOOKBACK],
+            missed: 0,
+            awake: 0,
+            loudest_dbfs: QUIETEST_DBFS,
+            last: None,
+            windows: 0,
+            holding: false,
+            committed: false,
+            caller: CallerLevel::default(),
+        }
+    }
+
+    /// Takes 20 ms that were heard and the 20 ms that were sent in that time; evidence when they complete a window.
+    pub fn packet(&mut self, heard: &Frame, sent: &Frame) -> Option<Evidence> {
+        let mut evidence = None;
+        let (heard, sent) = (heard.map(f32::from), sent.map(f32::from));
+        let blocks = heard.as_chunks::<BLOCK>().0.iter().zip(sent.as_chunks::<BLOCK>().0);
+        let mut loudest = QUIETEST_DBFS;
+        for (heard, sent) in blocks {
+            let cleaned = self.filter.process(heard, sent);
+            let error = &cleaned.error;
+            let path_changed = cleaned.path_changed;
+            let reading = self.gate.push(&GateBlock { heard, error, sent, path_changed });
+            loudest = loudest.max(reading.level_dbfs);
+            self.loudest_dbfs = self.loudest_dbfs.max(reading.level_dbfs);
+            if reading.level_dbfs > self.floor.dbfs().max(QUIETEST_ASKED_DBFS) + ASKED_ABOVE_DB {
+                self.awake = AWAKE_WINDOWS;
+            }
+            evidence = self.collect(error, reading, &cleaned).or(evidence);
+            self.last = Some(cleaned);
+        }
+        self.floor.push(loudest);
+        evidence
+    }
+
+    /// The echo filter's last block.
+    pub fn cleaned(&self) -> Option<&Cleaned> {
+        self.last.as_ref()
+    }
+
+    /// Someone did take the floor: what was heard of late was the caller, whose level is known from now on.
+    pub fn confirm_caller(&mut self) {
+        if let Some(dbfs) = self.caller.take() {
+            self.gate.set_caller(dbfs);
+        }
+    }
+
+    /// The caller's level, once confirmed, dBFS.
+    pub fn caller_dbfs(&self) -> Option<f32> {
+        self.gate.caller_dbfs()
+    }
+
+    /// It was nobody: the gate becomes stricter, and what was heard is forgotten.
+    pub fn was_mistaken(&mut self) {
+        self.gate.was_mistaken();
+        self.caller = CallerLevel::default();
+        self.let_go();
+    }
+
+    /// Forgets the windows so far, so that the next one of speech is the first one.
+    pub fn let_go(&mut self) {
+        (self.windows, self.holding, self.committed) = (0, false, false);
+    }
+
+    fn collect(&mut self, error: &[f32; BLOCK], reading: GateReading, cleaned: &Cleaned) -> Option<Evidence> {
+        let mut evidence = None;
+        let mut rest = &error[..];
+        while !rest.is_empty() {
+            let (part, after) = rest.split_at(rest.len().min(WINDOW - self.filled));
+            for (place, sample) in self.window[self.filled..].iter_mut().zip(part) {
+                *place = (sample / 32768.0).clamp(-1.0, 1.0);
+            }
+            self.filled += part.len();
+            rest = after;
+            if self.filled == WINDOW {
+                self.filled = 0;
+                evidence = Some(self.judge(reading, cleaned));
+            }
+        }
+        evidence
+    }
+
+    fn judge(&mut self, reading: GateReading, cleaned: &Cleaned) -> Evidence {
+        let probability = self.probability();
+        // Where nothing was sent, nothing has to be told from echo.
+        let gate_open = reading.open || (!self.filter.is_active() && self.awake > 0);
+        let speech = probability >= THRESHOLD && gate_open;
+        self.windows = self.windows << 1 | u32::from(speech);
+        let first = speech && !self.holding;
+        self.holding |= first;
+        let commit = self.holding && !self.committed && (self.windows & TEN).count_ones() >= SIX;
+        self.committed |= commit;
+        let released = self.holding && self.windows & EIGHT == 0;
+        if released {
+            (self.holding, self.committed) = (false, false);
+        }
+        let level_dbfs = core::mem::replace(&mut self.loudest_dbfs, QUIETEST_DBFS);
+        if speech {
+            self.caller.hear(level_dbfs);
+        }
+        Evidence {
+            probability,
+            gate_open,
+            level_dbfs,
+            floor_dbfs: self.floor.dbfs(),
+            speech,
+            first,
+            commit,
+            released,
+            in_a_row: self.windows.trailing_ones() as u8,
+            weakness: Weakness {
+                untrained: self.filter.is_active() && !self.gate.is_trained(),
+                loud_echo: cleaned.erl_db.is_some_and(|erl| erl < LOUD_ECHO_DB),
+                path_changed: self.gate.is_armed(),
+            },
+        }
+    }
+
+    /// Asks the network, unless it has been quiet. When it wakes it hears the last windows first.
+    fn probability(&mut self) -> f32 {
+        if self.awake == 0 {
+            self.lookback.rotate_left(1);
+            self.lookback[LOOKBACK - 1] = self.window;
+            self.missed = self.missed.saturating_add(1);
+            return 0.0;
+        }
+        self.awake -= 1;
+        let missed = core::mem::take(&mut self.missed).min(LOOKBACK);
+        for window in &self.lookback[LOOKBACK - missed..] {
+            self.network.probability(window);
+        }
+        self.network.probability(&self.window)
+    }
+}
+
+impl core::fmt::Debug for Ear {
+    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        out.debug_struct("Ear").field("holding", &self.holding).field("windows", &self.windows).finish_non_exhaustive()
+    }
+}
+
+/// Mean power of the windows of speech.
+#[derive(Clone, Copy, Debug, Default)]
+struct CallerLevel {
+    power: f32,
+    windows: u32,
+}
+
+impl CallerLevel {
+    fn hear(&mut self, dbfs: f32) {
+        self.windows = (self.windows + 1).min(LONGEST_MEAN);
+        self.power += (10f32.powf(dbfs / 10.0) - self.power) / self.windows as f32;
+    }
+
+    /// The level in dBFS, if enough was heard.
+    fn take(&mut self) -> Option<f32> {
+        let Self { power, windows } = core::mem::take(self);
+        (windows >= LEAST_MEAN && power > 0.0).then(|| 10.0 * power.log10())
+    }
+}
+
+const THRESHOLD: f32 = 0.5;
+const TEN: u32 = (1 << 10) - 1;
+const SIX: u32 = 6;
+const EIGHT: u32 = (1 << 8) - 1;
+const LOUD_ECHO_DB: f32 = 20.0;
+const ASSUMED_FLOOR_DBFS: f32 = -60.0;
+/// The network is asked about sound this far above the noise floor, dB, and never below this level, dBFS.
+const ASKED_ABOVE_DB: f32 = 3.0;
+const QUIETEST_ASKED_DBFS: f32 = -66.0;
+/// 320 ms.
+const AWAKE_WINDOWS: u32 = 10;
+const LOOKBACK: usize = 2;
+const LONGEST_MEAN: u32 = 200;
+/// A third of a second.
+const LEAST_MEAN: u32 = 10;

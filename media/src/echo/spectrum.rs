@@ -1,0 +1,182 @@
+//! Spectra of blocks and of the filter's partitions, and the two loops over all of them that take the time.
+//!
+//! Real and imaginary parts stand apart in groups of eight bins, so that a vector holds the same part of neighbouring
+//! bins; the bins beyond the last one are always 0.
+
+use fearless_simd::{Simd, SimdFloat, SimdFrom, f32x8};
+
+use super::BLOCK;
+use crate::fft::Point;
+
+/// Partitions of the filter.
+pub(super) const PARTITIONS: usize = super::TAIL_MS as usize / 10;
+/// Bins of one spectrum, from 0 Hz to half the rate.
+pub(super) const BINS: usize = BLOCK + 1;
+pub(super) const WIDTH: usize = GROUPS * 8;
+
+/// One value for each bin.
+pub(super) type PerBin = [f32; WIDTH];
+
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+pub(super) struct Spectrum {
+    re: [[f32; 8]; GROUPS],
+    im: [[f32; 8]; GROUPS],
+}
+
+impl Spectrum {
+    pub(super) const ZERO: Self = Self { re: [[0.0; 8]; GROUPS], im: [[0.0; 8]; GROUPS] };
+
+    /// What stands in one lane of a transform's result.
+    pub(super) fn from_lane(bins: &[Point; BINS], lane: usize) -> Self {
+        let mut spectrum = Self::ZERO;
+        let (re, im) = (spectrum.re.as_flattened_mut(), spectrum.im.as_flattened_mut());
+        for ((re, im), bin) in re.iter_mut().zip(im).zip(bins) {
+            (*re, *im) = (bin.re[lane], bin.im[lane]);
+        }
+        spectrum
+    }
+
+    pub(super) fn write_lane(&self, bins: &mut [Point; BINS], lane: usize) {
+        let (re, im) = (self.re.as_flattened(), self.im.as_flattened());
+        for ((re, im), bin) in re.iter().zip(im).zip(bins) {
+            (bin.re[lane], bin.im[lane]) = (*re, *im);
+        }
+    }
+
+    pub(super) fn power(&self) -> PerBin {
+        let (re, im) = (self.re.as_flattened(), self.im.as_flattened());
+        let mut power = [0.0; WIDTH];
+        for ((power, re), im) in power.iter_mut().zip(re).zip(im) {
+            *power = re * re + im * im;
+        }
+        power
+    }
+}
+
+/// A spectrum for each 10 ms of the tail.
+#[derive(Clone, Debug)]
+pub(super) struct Filter(pub(super) Box<[Spectrum; PARTITIONS]>);
+
+impl Filter {
+    pub(super) fn new() -> Self {
+        Self(Box::new([Spectrum::ZERO; PARTITIONS]))
+    }
+
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        self.0.copy_from_slice(&*other.0);
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.0.fill(Spectrum::ZERO);
+    }
+}
+
+/// What was sent in the last blocks, the newest first. It goes round.
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    ring: Box<[Spectrum; PARTITIONS]>,
+    powers: Box<[PerBin; PARTITIONS]>,
+    newest: usize,
+}
+
+impl Sent {
+    pub(super) fn new() -> Self {
+        Self { ring: Box::new([Spectrum::ZERO; PARTITIONS]), powers: Box::new([[0.0; WIDTH]; PARTITIONS]), newest: 0 }
+    }
+
+    pub(super) fn push(&mut self, spectrum: Spectrum) {
+        self.newest = (self.newest + PARTITIONS - 1) % PARTITIONS;
+        self.powers[self.newest] = spectrum.power();
+        self.ring[self.newest] = spectrum;
+    }
+
+    pub(super) fn newest(&self) -> &Spectrum {
+        &self.ring[self.newest]
+    }
+
+    /// The power in each bin, by partition weighted.
+    #[inline(always)]
+    pub(super) fn weighted(&self, weights: &[f32; PARTITIONS]) -> PerBin {
+        let (wrapped, newer) = self.powers.split_at(self.newest);
+        let mut sums = [0.0; WIDTH];
+        for (power, weight) in newer.iter().chain(wrapped).zip(weights) {
+            for (sum, power) in sums.iter_mut().zip(power) {
+                *sum += weight * power;
+            }
+        }
+        sums
+    }
+
+    /// What two filters make of it.
+    #[inline(always)]
+    pub(super) fn through<S: Simd>(&self, simd: S, one: &Filter, other: &Filter) -> [Spectrum; 2] {
+        let load = |group: [f32; 8]| f32x8::simd_from(simd, group);
+        let mut out = [Spectrum::ZERO; 2];
+        let (wrapped, newer) = self.ring.split_at(self.newest);
+        for group in 0..GROUPS {
+            let mut sums = [f32x8::simd_from(simd, 0.0); 4];
+            for ((sent, one), other) in newer.iter().chain(wrapped).zip(one.0.iter()).zip(other.0.iter()) {
+                let (re, im) = (load(sent.re[group]), load(sent.im[group]));
+                let (one_re, one_im) = (load(one.re[group]), load(one.im[group]));
+                let (other_re, other_im) = (load(other.re[group]), load(other.im[group]));
+                sums[0] = re.mul_add(one_re, sums[0]) - im * one_im;
+                sums[1] = im.mul_add(one_re, re.mul_add(one_im, sums[1]));
+                sums[2] = re.mul_add(other_re, sums[2]) - im * other_im;
+                sums[3] = im.mul_add(other_re, re.mul_add(other_im, sums[3]));
+            }
+            let [one, other] = &mut out;
+            let places = [&mut one.re, &mut one.im, &mut other.re, &mut other.im];
+            for (place, sum) in places.into_iter().zip(sums) {
+                place[group] = sum.into();
+            }
+        }
+        out
+    }
+
+    /// Adds to each partition of a filter its share of the way towards a smaller error, and notes its energy.
+    ///
+    /// `direction` is the error's spectrum times the step of each bin.
+    #[inline(always)]
+    pub(super) fn teach<S: Simd>(
+        &self,
+        simd: S,
+        filter: &mut Filter,
+        direction: &Spectrum,
+        shares: &[f32; PARTITIONS],
+        energies: &mut [f32; PARTITIONS],
+    ) {
+        let load = |group: [f32; 8]| f32x8::simd_from(simd, group);
+        let (wrapped, newer) = self.ring.split_at(self.newest);
+        let partitions = filter.0.iter_mut().zip(newer.iter().chain(wrapped)).zip(shares.iter().zip(energies));
+        for ((partition, sent), (&share, energy)) in partitions {
+            let mut sum = f32x8::simd_from(simd, 0.0);
+            for group in 0..GROUPS {
+                let (re, im) = (load(sent.re[group]), load(sent.im[group]));
+                let (to_re, to_im) = (load(direction.re[group]) * share, load(direction.im[group]) * share);
+                // The conjugate of what was sent, times the direction.
+                let grown_re = im.mul_add(to_im, re.mul_add(to_re, load(partition.re[group])));
+                let grown_im = re.mul_add(to_im, load(partition.im[group])) - im * to_re;
+                sum = grown_im.mul_add(grown_im, grown_re.mul_add(grown_re, sum));
+                (partition.re[group], partition.im[group]) = (grown_re.into(), grown_im.into());
+            }
+            let sum: [f32; 8] = sum.into();
+            *energy = sum.iter().sum();
+        }
+    }
+}
+
+impl Spectrum {
+    /// Each bin times a factor of its own.
+    pub(super) fn scaled(&self, factors: &PerBin) -> Self {
+        let mut out = *self;
+        for part in [&mut out.re, &mut out.im] {
+            for (value, factor) in part.as_flattened_mut().iter_mut().zip(factors) {
+                *value *= factor;
+            }
+        }
+        out
+    }
+}
+
+const GROUPS: usize = BINS.div_ceil(8);
