@@ -47,13 +47,13 @@ impl Sqlite {
         let failed = |error: sqlx::Error| {
             if is_damage(&error) { StoreError::damaged(file, &error) } else { StoreError::open(file, &error) }
         };
-        let pool = |most: u32| PoolOptions::<Engine>::new().max_connections(most).acquire_timeout(ACQUIRE);
-        let writer = pool(1).connect_with(options.clone()).await.map_err(failed)?;
+        let pool = |most: u32, wait| PoolOptions::<Engine>::new().max_connections(most).acquire_timeout(wait);
+        let writer = pool(1, OPENING).connect_with(options.clone()).await.map_err(failed)?;
         let mut connection = writer.acquire().await.map_err(failed)?;
         examine(&mut connection, file).await?;
         migrate(&mut connection, file, MIGRATIONS).await?;
         drop(connection);
-        let readers = pool(READERS).connect_lazy_with(options.pragma("query_only", "on"));
+        let readers = pool(READERS, ACQUIRE).connect_lazy_with(options.pragma("query_only", "on"));
         Ok(Self { file: file.to_owned(), writer, readers })
     }
 
@@ -371,7 +371,10 @@ pub(super) fn unexpected(what: String) -> sqlx::Error {
 
 /// SQLite's own wait for a lock; the writer's retries come on top.
 const BUSY: Duration = Duration::from_millis(250);
-const ACQUIRE: Duration = Duration::from_secs(2);
+/// Who asks the API does not wait longer than this for a connection.
+const ACQUIRE: Duration = Duration::from_secs(5);
+/// A server whose disk is slow at boot starts late rather than not at all.
+const OPENING: Duration = Duration::from_secs(30);
 const READERS: u32 = 3;
 /// Bytes of a file that are checked at start in well under a second.
 const EXAMINE_UP_TO: u64 = 256 * 1024 * 1024;
