@@ -112,6 +112,8 @@ pub struct RtpOutbound {
     waiting: [Option<(Digit, u32)>; WAITING],
     packets: u64,
     octets: u64,
+    /// Share of our packets that the far side is expected to miss, percent.
+    expected_loss: u8,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -139,6 +141,7 @@ impl RtpOutbound {
             waiting: [None; WAITING],
             packets: 0,
             octets: 0,
+            expected_loss: FIRST_LOSS,
         }
     }
 
@@ -186,6 +189,7 @@ impl RtpOutbound {
         };
         if (config.codec, opus_settings(&config)) != (self.config.codec, opus_settings(&self.config)) {
             self.encoder = Encoder::new(config.codec, opus_settings(&config));
+            self.tell_encoder();
         }
         self.config = config;
         (self.talking, self.filled, self.aside) = (false, 0, None);
@@ -196,11 +200,20 @@ impl RtpOutbound {
         self.drop_pending();
     }
 
-    /// Tells the codec what share of our packets the far side loses, percent, as its receiver reports say.
-    pub fn expect_loss(&mut self, percent: u8) {
-        if let Encoder::Opus(encoder) = &mut self.encoder {
-            encoder.expect_loss(percent);
+    /// Takes from a receiver report what share of our packets the far side missed lately, percent: Opus then protects what
+    /// it sends as much as that asks for. More is believed at once, less by half with each report: losses come in bursts.
+    pub fn far_side_missed(&mut self, percent: f32) {
+        // A cast of a float saturates; what is no number is no loss.
+        let reported = percent.ceil().clamp(0.0, MOST_LOSS) as u8;
+        let expected = reported.max(self.expected_loss / 2);
+        if std::mem::replace(&mut self.expected_loss, expected) != expected {
+            self.tell_encoder();
         }
+    }
+
+    /// Share of our packets that the far side is expected to miss, percent.
+    pub const fn expected_loss(&self) -> u8 {
+        self.expected_loss
     }
 
     /// Queues a key press of `duration_ms`, 40 to 8000.
@@ -229,6 +242,12 @@ impl RtpOutbound {
     /// Timestamp of the next frame, in ticks of the codec's clock.
     pub fn timestamp(&self) -> u32 {
         self.timestamp
+    }
+
+    fn tell_encoder(&mut self) {
+        if let Encoder::Opus(encoder) = &mut self.encoder {
+            encoder.expect_loss(self.expected_loss);
+        }
     }
 
     fn audio(&mut self, out: &mut Datagram) -> Option<usize> {
@@ -327,6 +346,10 @@ const fn opus_settings(config: &OutboundConfig) -> OpusSettings {
 }
 
 const WAITING: usize = 32;
+/// Percent, before the first report.
+const FIRST_LOSS: u8 = 5;
+/// Percent: what is missed beyond this no protection brings back.
+const MOST_LOSS: f32 = 40.0;
 /// Digits are told apart by at least 40 ms without an event.
 const PAUSE_TICKS: u8 = 2;
 /// 60 ms of G.711.
@@ -432,6 +455,59 @@ mod tests {
         assert!((1..40).contains(&sent), "{sent}");
         let again = tick(&mut out, &[3000; FRAME]);
         assert!(again[0].0 && again[0].3 == 100 * 960, "{again:?}");
+    }
+
+    #[test]
+    fn without_the_setting_silence_is_sent_like_speech() {
+        for codec in [CodecKind::Pcmu, CodecKind::G722, CodecKind::Opus] {
+            let plain = OutboundConfig { comfort_noise_payload_type: Some(13), ..OutboundConfig::new(codec, 96) };
+            let mut out = RtpOutbound::new(plain);
+            assert_eq!((0..50).map(|_| tick(&mut out, &SILENCE).len()).sum::<usize>(), 50, "{codec:?}");
+        }
+        let quiet = OutboundConfig { dtx: true, comfort_noise_payload_type: Some(13), ..config() };
+        let mut out = RtpOutbound::new(OutboundConfig { codec: CodecKind::G722, payload_type: 9, ..quiet });
+        let sent: Vec<u8> = (0..60).flat_map(|_| tick(&mut out, &SILENCE)).map(|packet| packet.1).collect();
+        assert_eq!(sent.iter().filter(|kind| **kind == 9).count(), 9);
+        assert_eq!(sent[9..], [13, 13, 13], "every 400 ms");
+        // A key in the silence goes out as ever.
+        out.press(Digit::D1, 100).unwrap();
+        assert_eq!(tick(&mut out, &SILENCE)[0].1, 101);
+    }
+
+    #[test]
+    fn opus_protects_itself_as_much_as_the_far_side_reports_losses() {
+        let voice = crate::wav::Wav::parse(include_bytes!("../../fixtures/audio/human/invalid.wav")).unwrap().samples;
+        let protected = |out: &mut RtpOutbound| {
+            let mut room = DATAGRAM;
+            let mut counts = (0, 0);
+            for samples in voice.chunks_exact(FRAME) {
+                out.frame(samples.try_into().unwrap());
+                while let Some(length) = out.poll(&mut room) {
+                    let packet = Packet::parse(&room[..length]).unwrap();
+                    counts.0 += usize::from(crate::codec::opus::has_lbrr(packet.payload));
+                    counts.1 += 1;
+                }
+            }
+            counts.0 as f32 / counts.1 as f32
+        };
+        let mut out = RtpOutbound::new(OutboundConfig::new(CodecKind::Opus, 111));
+        for _ in 0..4 {
+            out.far_side_missed(0.0);
+        }
+        assert_eq!(out.expected_loss(), 0, "a clean line after some reports");
+        let clean = protected(&mut out);
+        out.far_side_missed(19.2);
+        assert_eq!(out.expected_loss(), 20, "believed at once");
+        let lossy = protected(&mut out);
+        assert!(clean == 0.0 && lossy > 0.3, "{clean} and {lossy} of the packets carry the one before");
+        out.far_side_missed(0.0);
+        assert_eq!(out.expected_loss(), 10, "forgotten by halves");
+        out.reconfigure(OutboundConfig { ptime_ms: 40, ..OutboundConfig::new(CodecKind::Opus, 111) });
+        assert_eq!(out.expected_loss(), 10, "kept by a new agreement");
+        for strange in [f32::NAN, -1.0, f32::INFINITY, 400.0] {
+            out.far_side_missed(strange);
+            assert!(out.expected_loss() <= 40, "{strange}");
+        }
     }
 
     #[test]

@@ -67,12 +67,19 @@ fn is_lawful(offer: &str, answer: &str) {
     assert_eq!(answer.media.iter().filter(|media| media.port != 0).count(), 1);
 }
 
+const EVENTS: &str = "a=rtpmap:101 telephone-event/8000\n";
 const KEY: &str = "inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
 
+/// Each offer, by what is special about it, and what it comes to.
+fn all_answered(cases: &[(&str, &str, &str)]) {
+    for (what, body, wanted) in cases {
+        assert_eq!(verdict(SrtpPolicy::Off, body).as_deref(), Ok(*wanted), "{what}");
+    }
+}
+
 #[test]
-fn every_lawful_offer_is_answered() {
-    let te = "a=rtpmap:101 telephone-event/8000\n";
-    let cases: &[(&str, &str, &str)] = &[
+fn codecs_are_taken_in_their_order() {
+    all_answered(&[
         ("plain", "m=audio 4000 RTP/AVP 0\n", "PCMU/0 20 sendrecv"),
         ("a-law", "m=audio 4000 RTP/AVP 8\n", "PCMA/8 20 sendrecv"),
         ("their order", "m=audio 4000 RTP/AVP 8 0\n", "PCMA/8 20 sendrecv"),
@@ -93,23 +100,29 @@ fn every_lawful_offer_is_answered() {
         ("opus at 30 ms", "m=audio 4000 RTP/AVP 107\na=rtpmap:107 OPUS/48000/2\na=ptime:30\n", "opus/107 20 sendrecv"),
         ("opus of one channel is none", "m=audio 4000 RTP/AVP 107 0\na=rtpmap:107 opus/48000\n", "PCMU/0 20 sendrecv"),
         ("unmapped dynamic type", "m=audio 4000 RTP/AVP 111 0\n", "PCMU/0 20 sendrecv"),
-        ("digits", &format!("m=audio 4000 RTP/AVP 0 101\n{te}"), "PCMU/0 20 sendrecv te101/8000"),
+    ]);
+}
+
+#[test]
+fn digits_and_comfort_noise_are_taken_where_they_fit() {
+    all_answered(&[
+        ("digits", &format!("m=audio 4000 RTP/AVP 0 101\n{EVENTS}"), "PCMU/0 20 sendrecv te101/8000"),
         (
             "digits under another number",
             "m=audio 4000 RTP/AVP 0 96\na=rtpmap:96 telephone-event/8000\na=fmtp:96 0-15\n",
             "PCMU/0 20 sendrecv te96/8000",
         ),
-        ("digits mapped but not listed", &format!("m=audio 4000 RTP/AVP 0\n{te}"), "PCMU/0 20 sendrecv"),
+        ("digits mapped but not listed", &format!("m=audio 4000 RTP/AVP 0\n{EVENTS}"), "PCMU/0 20 sendrecv"),
         (
             "digits at the clock of opus",
             &format!(
-                "m=audio 4000 RTP/AVP 107 101 102\na=rtpmap:107 opus/48000/2\n{te}a=rtpmap:102 telephone-event/48000\n"
+                "m=audio 4000 RTP/AVP 107 101 102\na=rtpmap:107 opus/48000/2\n{EVENTS}a=rtpmap:102 telephone-event/48000\n"
             ),
             "opus/107 20 sendrecv te102/48000",
         ),
         (
             "digits at another clock than opus",
-            &format!("m=audio 4000 RTP/AVP 107 101\na=rtpmap:107 opus/48000/2\n{te}"),
+            &format!("m=audio 4000 RTP/AVP 107 101\na=rtpmap:107 opus/48000/2\n{EVENTS}"),
             "opus/107 20 sendrecv te101/8000",
         ),
         (
@@ -128,6 +141,12 @@ fn every_lawful_offer_is_answered() {
             "m=audio 4000 RTP/AVP 107 13\na=rtpmap:107 opus/48000/2\n",
             "opus/107 20 sendrecv",
         ),
+    ]);
+}
+
+#[test]
+fn packet_times_are_ours_or_the_next_one_below() {
+    all_answered(&[
         ("10 ms", "m=audio 4000 RTP/AVP 0\na=ptime:10\n", "PCMU/0 10 sendrecv"),
         ("30 ms", "m=audio 4000 RTP/AVP 0\na=ptime:30\n", "PCMU/0 30 sendrecv"),
         ("40 ms", "m=audio 4000 RTP/AVP 0\na=ptime:40\n", "PCMU/0 40 sendrecv"),
@@ -142,6 +161,12 @@ fn every_lawful_offer_is_answered() {
             "PCMU/0 20 sendrecv",
         ),
         ("longest packet only", "m=audio 4000 RTP/AVP 0\na=maxptime:10\n", "PCMU/0 10 sendrecv"),
+    ]);
+}
+
+#[test]
+fn directions_and_addresses_are_turned_round() {
+    all_answered(&[
         ("hold", "m=audio 4000 RTP/AVP 0\na=sendonly\n", "PCMU/0 20 recvonly"),
         ("listens only", "m=audio 4000 RTP/AVP 0\na=recvonly\n", "PCMU/0 20 sendonly"),
         ("inactive", "m=audio 4000 RTP/AVP 0\na=inactive\n", "PCMU/0 20 inactive"),
@@ -160,6 +185,12 @@ fn every_lawful_offer_is_answered() {
         ("direction of the stream wins", "a=sendonly\nm=audio 4000 RTP/AVP 0\na=sendrecv\n", "PCMU/0 20 sendrecv"),
         ("address of the stream wins", "m=audio 4000 RTP/AVP 0\nc=IN IP4 10.0.0.9\n", "PCMU/0 20 sendrecv"),
         ("private address", "m=audio 4000 RTP/AVP 0\nc=IN IP4 192.168.1.4\n", "PCMU/0 20 sendrecv"),
+    ]);
+}
+
+#[test]
+fn one_stream_of_several_is_taken() {
+    all_answered(&[
         (
             "video too",
             "m=audio 4000 RTP/AVP 0\nm=video 4002 RTP/AVP 96\na=rtpmap:96 H264/90000\n",
@@ -184,6 +215,12 @@ fn every_lawful_offer_is_answered() {
             "m=audio 4000 RTP/AVP 0\na=rtcp:5001 IN IP4 10.0.0.1\n",
             "PCMU/0 20 sendrecv rtcp-elsewhere",
         ),
+    ]);
+}
+
+#[test]
+fn whatever_else_a_description_says_does_not_matter() {
+    all_answered(&[
         (
             "attributes nobody knows",
             "b=AS:64\nm=audio 4000 RTP/AVP 0\ni=x\nb=TIAS:64000\nk=prompt\na=x\na=y:z\na=candidate:1 1 UDP 1 10.0.0.1 4000 typ host\n",
@@ -209,10 +246,7 @@ fn every_lawful_offer_is_answered() {
             "v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\nc=IN IP4 10.0.0.1\r\n",
             "PCMU/0 20 sendrecv",
         ),
-    ];
-    for (what, body, wanted) in cases {
-        assert_eq!(verdict(SrtpPolicy::Off, body).as_deref(), Ok(*wanted), "{what}");
-    }
+    ]);
 }
 
 #[test]

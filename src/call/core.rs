@@ -87,6 +87,7 @@ pub struct Call {
     has_ears: bool,
     opening: Opening,
     rang: bool,
+    early_media: bool,
     trunk: Option<Arc<str>>,
     hold: Hold,
     transfer: Option<Transfer>,
@@ -134,6 +135,7 @@ impl Call {
             has_ears: setup.has_ears,
             opening: setup.opening,
             rang: false,
+            early_media: false,
             trunk: None,
             hold: Hold::default(),
             transfer: None,
@@ -148,6 +150,7 @@ impl Call {
             CallInput::HungUp(reason) => self.end(reason, now),
             CallInput::Placed { ring_timeout, trunk } => self.placed(ring_timeout, trunk, now),
             CallInput::Ringing => self.ringing(now),
+            CallInput::EarlyMedia => self.early_media(now),
             CallInput::Connected => self.connected(now),
             CallInput::Held(on) => self.held(on, now),
             CallInput::Parked(on) => self.parked(on, now),
@@ -165,6 +168,7 @@ impl Call {
             CallInput::HungUp(_)
             | CallInput::Placed { .. }
             | CallInput::Ringing
+            | CallInput::EarlyMedia
             | CallInput::Connected
             | CallInput::Held(_)
             | CallInput::Parked(_)

@@ -24,6 +24,9 @@ pub enum CallInput {
     },
     /// The far side rings.
     Ringing,
+    /// The far side plays something before it answers (183 with a description). It is not heard, and may well be charged
+    /// for as no call.
+    EarlyMedia,
     /// Signalling is complete: audio may flow.
     Connected,
     /// The far side holds the call, or takes it back.

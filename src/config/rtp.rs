@@ -26,6 +26,9 @@ pub struct RtpConfig {
     pub dtmf: DtmfMode,
     /// Comfort noise in place of the far side's silence (RFC 3389).
     pub comfort_noise: bool,
+    /// We stop sending in silence: with G.711 and G.722 where comfort noise was agreed, with Opus always. Otherwise only
+    /// Opus does so, where the far side asks for it (`usedtx=1`).
+    pub dtx: bool,
     pub rtcp: RtcpSetting,
 }
 
@@ -39,6 +42,7 @@ impl Default for RtpConfig {
             srtp: SrtpMode::Allowed,
             dtmf: DtmfMode::Rfc4733,
             comfort_noise: true,
+            dtx: false,
             rtcp: RtcpSetting::Mux,
         }
     }

@@ -37,8 +37,8 @@ const PART: &str = ".part";
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::Folder;
     use super::*;
+    use crate::store::testing::Folder;
 
     #[test]
     fn finds_what_is_not_finished_and_nothing_else() {

@@ -14,8 +14,6 @@ mod ogg;
 mod opus;
 mod recorder;
 mod tape;
-#[cfg(test)]
-mod testing;
 mod wav;
 mod writer;
 

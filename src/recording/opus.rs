@@ -179,8 +179,8 @@ mod tests {
     use ::opus::MSDecoder;
     use offhook_media::FRAME;
 
-    use super::super::testing::Folder;
     use super::*;
+    use crate::store::testing::Folder;
 
     /// A tone on each side.
     fn block(slot: usize) -> Block {

@@ -86,8 +86,8 @@ const ROOM: usize = 32 * size_of::<Block>();
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::Folder;
     use super::*;
+    use crate::store::testing::Folder;
     use offhook_media::FRAME;
 
     #[test]

@@ -16,7 +16,7 @@ mod spool;
 mod sqlite;
 mod start;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod writer;
 
 use std::path::PathBuf;

@@ -1,18 +1,18 @@
-//! What the store's own tests share: a folder that goes away with the test.
+//! What tests of rooms that write files share: a folder that goes away with the test.
 
 use std::path::{Path, PathBuf};
 
 /// An empty folder of its own, removed when dropped.
-pub(super) struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    pub(super) fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("offhook-store-{}", uuid::Uuid::now_v7()));
+    pub(crate) fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("offhook-folder-{}", uuid::Uuid::now_v7()));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }

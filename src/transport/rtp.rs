@@ -107,6 +107,8 @@ pub struct RtpLeg {
     receives: bool,
     /// When the caller's last packet came.
     last_packet: Moment,
+    /// Receiver reports of the far side that the encoder knows of.
+    reports_told: u64,
     signalling: Signalling,
     call: u64,
     sent: u64,
@@ -142,6 +144,7 @@ impl RtpLeg {
             sends: agreed.sends,
             receives: agreed.receives,
             last_packet: Moment::ZERO,
+            reports_told: 0,
             signalling,
             call,
             sent: 0,
@@ -249,6 +252,14 @@ impl RtpLeg {
         }
     }
 
+    /// A report says what the far side missed: what comes next is protected as much.
+    fn mind_their_losses(&mut self) {
+        let view = self.reports.their_view();
+        if std::mem::replace(&mut self.reports_told, view.reports) != view.reports {
+            self.outbound.far_side_missed(view.loss_percent);
+        }
+    }
+
     fn transmit(&mut self, packet: &mut [u8], length: usize, remote: SocketAddr) {
         let sealed = self.secure.as_mut().map_or(Ok(length), |secure| secure.sender.protect(packet, length));
         let Some(packet) = sealed.ok().and_then(|length| packet.get(..length)) else { return };
@@ -292,6 +303,7 @@ impl Leg for RtpLeg {
             &mut self.receiver,
             now,
         );
+        self.mind_their_losses();
         self.inbound.tick(now);
         let mut frame: Frame = [0; FRAME];
         // Many telephones send nothing while they hold the call, or after they announced silence: that is no reason to

@@ -303,7 +303,7 @@ impl Driver {
                 Err(refusal) => vec![refusal],
             },
             Event::Confirmed { call, sdp } => self.calls.confirmed(call, sdp.as_deref()),
-            Event::Progress { call, status, .. } => self.calls.progress(call, status),
+            Event::Progress { call, status, sdp, .. } => self.calls.progress(call, status, sdp.is_some()),
             Event::Answered { call, sdp, remote } => self.calls.answered(call, sdp.as_deref(), &remote),
             Event::ReferProgress { call, status, done } => self.calls.refer_progress(call, status, done),
             Event::ReferRefused { call, status } => self.calls.refer_refused(call, status),

@@ -16,7 +16,10 @@ steps:
 #[test]
 fn the_greeting_waits_for_the_answer_and_the_first_audio() {
     let call = script("placed").flow(FLOW).outbound(false, at(30.0), Some(at(6.0)));
-    let call = call.input(at(1.0), CallInput::Ringing).run(at(9.0));
+    let early = || CallInput::EarlyMedia;
+    let call = call.input(at(1.0), CallInput::Ringing).input(at(2.0), early()).input(at(3.0), early());
+    let call = call.input(at(7.0), early()).run(at(9.0));
+    assert_eq!((call.count("early_media"), call.event_at("early_media")), (1, Some(at(2.0))));
     call.expect_silence(at(0.0), at(6.0));
     assert_eq!(call.event_at("ringing"), Some(at(1.0)));
     let answered = call.event_at("answered").unwrap();

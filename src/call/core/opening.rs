@@ -44,6 +44,13 @@ impl Call {
         }
     }
 
+    /// Kept in the record: an announcement in place of an answer explains many a call that nobody took.
+    pub(super) fn early_media(&mut self, now: Moment) {
+        if self.phase == Phase::Connecting && !std::mem::replace(&mut self.early_media, true) {
+            self.event("early_media", None, now);
+        }
+    }
+
     pub(super) fn connected(&mut self, now: Moment) {
         if self.phase != Phase::Connecting {
             return;

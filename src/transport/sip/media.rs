@@ -75,7 +75,8 @@ impl MediaDesk {
             local.keys = CryptoSuite::ALL.map(fresh_key).to_vec();
         }
         let exchange = Exchange::new(local, rand::rng().random::<u32>().into());
-        Ok(Opened { port, exchange, peer: reach.remote, signalling: self.signalling.clone(), call })
+        let (dtx, signalling) = (self.settings.dtx, self.signalling.clone());
+        Ok(Opened { port, exchange, peer: reach.remote, dtx, signalling, call })
     }
 }
 
@@ -112,6 +113,8 @@ pub struct CallMedia {
     /// Where the signalling comes from, as far as it is known.
     peer: Option<IpAddr>,
     keys: KeyRing,
+    /// Whether we stop sending in silence.
+    dtx: bool,
     sends: bool,
 }
 
@@ -165,7 +168,7 @@ impl CallMedia {
 
     fn change(&mut self, agreed: &Agreed) -> Result<(), MediaRefusal> {
         let (keys, ring) = self.keys.turn(agreed.crypto.as_ref())?;
-        let change = turnabout(agreed, self.peer, self.keys.ssrc, keys);
+        let change = turnabout(agreed, self.peer, (self.keys.ssrc, self.dtx), keys);
         self.orders.try_push(Order::TurnAbout(Box::new(change))).map_err(|_| MediaRefusal::Busy)?;
         (self.keys, self.sends) = (ring, agreed.direction.may_send());
         Ok(())
@@ -210,6 +213,7 @@ struct Opened {
     port: RtpPort,
     exchange: Exchange,
     peer: Option<IpAddr>,
+    dtx: bool,
     signalling: Signalling,
     call: u64,
 }
@@ -219,10 +223,10 @@ impl Opened {
         let (orders, inbox) = bounded(ORDERS);
         let ring = KeyRing { ssrc: rand::rng().random(), current: None, used: Vec::new() };
         let (keys, ring) = ring.turn(agreed.crypto.as_ref())?;
-        let first = turnabout(agreed, self.peer, ring.ssrc, keys);
+        let first = turnabout(agreed, self.peer, (ring.ssrc, self.dtx), keys);
         let leg = RtpLeg::new(self.port, first, inbox, self.signalling, self.call).map_err(|_| MediaRefusal::NoPort)?;
         let sends = agreed.direction.may_send();
-        Ok((leg, CallMedia { orders, exchange: self.exchange, peer: self.peer, keys: ring, sends }))
+        Ok((leg, CallMedia { orders, exchange: self.exchange, peer: self.peer, keys: ring, dtx: self.dtx, sends }))
     }
 }
 
@@ -291,14 +295,14 @@ const fn codec(codec: Codec) -> CodecKind {
     }
 }
 
-fn turnabout(agreed: &Agreed, peer: Option<IpAddr>, ssrc: u32, keys: Keys) -> Turnabout {
+fn turnabout(agreed: &Agreed, peer: Option<IpAddr>, (ssrc, dtx): (u32, bool), keys: Keys) -> Turnabout {
     Turnabout {
         remote: agreed.remote_rtp,
         behind: peer.filter(|peer| agreed.remote_rtp.is_some_and(|remote| settings::is_beyond(remote.ip(), *peer))),
         sends: agreed.direction.may_send(),
         receives: agreed.direction.may_receive(),
         inbound: inbound(agreed),
-        outbound: outbound(agreed, ssrc),
+        outbound: outbound(agreed, ssrc, dtx),
         rtcp: match (agreed.rtcp_mux, agreed.remote_rtcp) {
             (true, _) => RtcpPath::Mux,
             (false, None) if agreed.remote_rtp.is_some() => RtcpPath::Off,
@@ -320,7 +324,7 @@ fn inbound(agreed: &Agreed) -> InboundConfig {
 }
 
 /// Numbers begin by chance, the sequence in its lower half (RFC 3711 section 3.3.1).
-fn outbound(agreed: &Agreed, ssrc: u32) -> OutboundConfig {
+fn outbound(agreed: &Agreed, ssrc: u32, dtx: bool) -> OutboundConfig {
     let mut random = rand::rng();
     let InboundConfig { dtmf_payload_type, dtmf_clock, comfort_noise_payload_type, .. } = inbound(agreed);
     let plain = OutboundConfig::new(codec(agreed.codec), agreed.payload_type);
@@ -329,7 +333,7 @@ fn outbound(agreed: &Agreed, ssrc: u32) -> OutboundConfig {
         dtmf_payload_type,
         dtmf_clock,
         comfort_noise_payload_type,
-        dtx: agreed.opus.is_some_and(|asked| asked.dtx),
+        dtx: dtx || agreed.opus.is_some_and(|asked| asked.dtx),
         opus: agreed.opus.map_or(plain.opus, |asked| OpusSettings {
             inband_fec: asked.inband_fec,
             dtx: asked.dtx,

@@ -101,13 +101,16 @@ impl Calls {
         self.attempt(live, slot, first)
     }
 
-    /// It rings, or something like it.
-    pub fn progress(&mut self, call: CallHandle, status: u16) -> Vec<Command> {
+    /// It rings, or something like it; `early` when audio comes with it, which is heard by nobody.
+    pub fn progress(&mut self, call: CallHandle, status: u16, early: bool) -> Vec<Command> {
         if let Some(live) = self.calls.get_mut(&call.as_u64())
             && status >= 180
         {
             live.attempt.iter_mut().for_each(|attempt| attempt.rang = true);
             live.port.signal(CallInput::Ringing);
+            if early {
+                live.port.signal(CallInput::EarlyMedia);
+            }
         }
         Vec::new()
     }

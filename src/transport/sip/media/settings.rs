@@ -17,6 +17,8 @@ pub struct MediaSettings {
     ptime_ms: u32,
     telephone_event: bool,
     comfort_noise: bool,
+    /// Whether we stop sending in silence where the far side can bear it.
+    pub(super) dtx: bool,
     rtcp: RtcpMode,
 }
 
@@ -42,6 +44,7 @@ impl MediaSettings {
             ptime_ms: config.ptime_ms,
             telephone_event: config.dtmf == DtmfMode::Rfc4733,
             comfort_noise: config.comfort_noise,
+            dtx: config.dtx,
             rtcp: match config.rtcp {
                 RtcpSetting::Off => RtcpMode::Off,
                 RtcpSetting::Separate => RtcpMode::Separate,
