@@ -1,10 +1,10 @@
 //! The linear part of the bot's echo, found by adaptation and taken away; what is left is the caller, and what no linear
 //! filter can explain.
 //!
-//! A partitioned-block frequency-domain filter of 320 ms in blocks of 10 ms, after Valin, "On Adjusting the Learning Rate
-//! in Frequency Domain Echo Cancellation With Double-Talk" (2007): a background filter learns with a step that follows
-//! the estimated residual echo, a foreground filter answers for what is heard. Nothing is suppressed: a caller who
-//! speaks through the echo stays whole. Deciding what is a caller is deliberately absent (`gate.rs`).
+//! A partitioned-block frequency-domain filter of 320 ms in blocks of 10 ms. A background filter learns as a Kalman filter does
+//! (after Kuech, Mabande and Enzner, "State-Space Architecture of the Partitioned-Block-Based Acoustic Echo Controller",
+//! 2014), a foreground filter answers for what is heard. Nothing is suppressed: a caller who speaks through the echo stays
+//! whole. Deciding what is a caller is deliberately absent (`gate.rs`).
 
 use fearless_simd::{Level, Simd, dispatch};
 
@@ -12,14 +12,14 @@ use crate::fft::{Point, RealFft};
 use crate::level::{QUIETEST_DBFS, power_dbfs};
 
 mod contest;
+mod doubt;
 mod path;
 mod spectrum;
-mod step;
 
 use contest::{Contest, Outcome};
+use doubt::Doubt;
 use path::PathWatch;
 use spectrum::{BINS, Filter, PARTITIONS, Sent, Spectrum};
-use step::{Block, StepControl, shares};
 
 /// Samples of one block: 10 ms.
 pub const BLOCK: usize = 80;
@@ -56,7 +56,8 @@ pub struct EchoFilter {
     energies: [f32; PARTITIONS],
     /// The partition whose turn it is to be held to its half of the window.
     turn: usize,
-    step: StepControl,
+    /// How much the background filter may still be wrong.
+    doubt: Doubt,
     contest: Contest,
     path: PathWatch,
     /// Blocks since anything but silence was sent.
@@ -64,7 +65,7 @@ pub struct EchoFilter {
 }
 
 impl EchoFilter {
-    /// A filter that knows of no echo. It takes 70 KB.
+    /// A filter that knows of no echo. It takes 90 KB.
     pub fn new() -> Self {
         Self {
             level: Level::new(),
@@ -75,7 +76,7 @@ impl EchoFilter {
             foreground: Filter::new(),
             energies: [0.0; PARTITIONS],
             turn: 0,
-            step: StepControl::new(),
+            doubt: Doubt::new(),
             contest: Contest::default(),
             path: PathWatch::new(),
             idle: usize::MAX,
@@ -116,7 +117,7 @@ impl EchoFilter {
         self.turn = (self.turn + 1) % PARTITIONS;
         let [learned, trusted] = self.sent.through(simd, &self.background, &self.foreground);
         let waves = self.backward(simd, [&learned, &trusted, &self.background.0[held[0]], &self.background.0[held[1]]]);
-        let (mut guess, mut echo) = (upper_half(&waves, 0), upper_half(&waves, 1));
+        let (guess, mut echo) = (upper_half(&waves, 0), upper_half(&waves, 1));
         if !(energy(&guess) < WILDEST && energy(&echo) < WILDEST) {
             self.forget();
             return self.report(*heard, QUIETEST_DBFS, false);
@@ -130,16 +131,16 @@ impl EchoFilter {
             }
             Outcome::Trusted => {
                 self.background.copy_from(&self.foreground);
-                (error, guess) = (result, echo);
+                error = result;
             }
             Outcome::Neither => {}
         }
-        let [error_spectrum, echo_spectrum, held_one, held_two] = self.forward(simd, &error, &guess, &waves);
+        let [error_spectrum, held_one, held_two] = self.forward(simd, &error, &waves);
         if outcome != Outcome::Trusted {
             self.background.0[held[0]] = held_one;
             self.background.0[held[1]] = held_two;
         }
-        self.learn(simd, sent, [&error, &guess], [&error_spectrum, &echo_spectrum]);
+        self.doubt.learn(simd, &self.sent, &mut self.background, &error_spectrum, &mut self.energies);
         let changed = self.path.look(heard, &echo, &result, energy(sent));
         if changed {
             self.forget();
@@ -174,52 +175,27 @@ impl EchoFilter {
         waves
     }
 
-    /// Spectra of the error and the echo, and of the two held partitions with nothing in their second half: there a
+    /// Spectra of the error and of the two held partitions with nothing in their second half: there a
     /// partition would describe echo that wraps around.
     #[inline(always)]
-    fn forward<S: Simd>(
-        &self,
-        simd: S,
-        error: &[f32; BLOCK],
-        echo: &[f32; BLOCK],
-        waves: &[Point; BLOCK],
-    ) -> [Spectrum; 4] {
+    fn forward<S: Simd>(&self, simd: S, error: &[f32; BLOCK], waves: &[Point; BLOCK]) -> [Spectrum; 3] {
         let mut wave = [Point::ZERO; BLOCK];
         let (lower, upper) = wave.split_at_mut(BLOCK / 2);
         write(upper, 0, error);
-        write(upper, 1, echo);
         for (point, held) in lower.iter_mut().zip(waves) {
             (point.re[2], point.re[3]) = (held.re[2], held.re[3]);
             (point.im[2], point.im[3]) = (held.im[2], held.im[3]);
         }
         let mut bins = [Point::ZERO; BINS];
         self.fft.forward(simd, &mut wave, &mut bins);
-        [0, 1, 2, 3].map(|lane| Spectrum::from_lane(&bins, lane))
-    }
-
-    #[inline(always)]
-    fn learn<S: Simd>(
-        &mut self,
-        simd: S,
-        sent: &[f32; BLOCK],
-        [error, echo]: [&[f32; BLOCK]; 2],
-        [error_spectrum, echo_spectrum]: [&Spectrum; 2],
-    ) {
-        let sent_spectrum = self.sent.newest();
-        let block = Block { sent, error, echo, sent_spectrum, error_spectrum, echo_spectrum };
-        let shares = shares(&self.energies);
-        let powers = self.sent.weighted(&shares);
-        if let Some(step) = self.step.step(&block, &powers) {
-            let direction = error_spectrum.scaled(&step);
-            self.sent.teach(simd, &mut self.background, &direction, &shares, &mut self.energies);
-        }
+        [0, 2, 3].map(|lane| Spectrum::from_lane(&bins, lane))
     }
 
     fn forget(&mut self) {
         self.background.forget();
         self.foreground.forget();
         self.energies = [0.0; PARTITIONS];
-        self.step.forget();
+        self.doubt.forget();
         self.contest = Contest::default();
     }
 

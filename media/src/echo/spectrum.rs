@@ -20,8 +20,8 @@ pub(super) type PerBin = [f32; WIDTH];
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 pub(super) struct Spectrum {
-    re: [[f32; 8]; GROUPS],
-    im: [[f32; 8]; GROUPS],
+    pub(super) re: [[f32; 8]; GROUPS],
+    pub(super) im: [[f32; 8]; GROUPS],
 }
 
 impl Spectrum {
@@ -91,21 +91,15 @@ impl Sent {
         self.ring[self.newest] = spectrum;
     }
 
-    pub(super) fn newest(&self) -> &Spectrum {
-        &self.ring[self.newest]
+    pub(super) fn newest_first(&self) -> impl Iterator<Item = &Spectrum> {
+        let (wrapped, newer) = self.ring.split_at(self.newest);
+        newer.iter().chain(wrapped)
     }
 
-    /// The power in each bin, by partition weighted.
-    #[inline(always)]
-    pub(super) fn weighted(&self, weights: &[f32; PARTITIONS]) -> PerBin {
+    /// The same, as power.
+    pub(super) fn powers_newest_first(&self) -> impl Iterator<Item = &PerBin> {
         let (wrapped, newer) = self.powers.split_at(self.newest);
-        let mut sums = [0.0; WIDTH];
-        for (power, weight) in newer.iter().chain(wrapped).zip(weights) {
-            for (sum, power) in sums.iter_mut().zip(power) {
-                *sum += weight * power;
-            }
-        }
-        sums
+        newer.iter().chain(wrapped)
     }
 
     /// What two filters make of it.
@@ -113,10 +107,9 @@ impl Sent {
     pub(super) fn through<S: Simd>(&self, simd: S, one: &Filter, other: &Filter) -> [Spectrum; 2] {
         let load = |group: [f32; 8]| f32x8::simd_from(simd, group);
         let mut out = [Spectrum::ZERO; 2];
-        let (wrapped, newer) = self.ring.split_at(self.newest);
         for group in 0..GROUPS {
             let mut sums = [f32x8::simd_from(simd, 0.0); 4];
-            for ((sent, one), other) in newer.iter().chain(wrapped).zip(one.0.iter()).zip(other.0.iter()) {
+            for ((sent, one), other) in self.newest_first().zip(one.0.iter()).zip(other.0.iter()) {
                 let (re, im) = (load(sent.re[group]), load(sent.im[group]));
                 let (one_re, one_im) = (load(one.re[group]), load(one.im[group]));
                 let (other_re, other_im) = (load(other.re[group]), load(other.im[group]));
@@ -129,50 +122,6 @@ impl Sent {
             let places = [&mut one.re, &mut one.im, &mut other.re, &mut other.im];
             for (place, sum) in places.into_iter().zip(sums) {
                 place[group] = sum.into();
-            }
-        }
-        out
-    }
-
-    /// Adds to each partition of a filter its share of the way towards a smaller error, and notes its energy.
-    ///
-    /// `direction` is the error's spectrum times the step of each bin.
-    #[inline(always)]
-    pub(super) fn teach<S: Simd>(
-        &self,
-        simd: S,
-        filter: &mut Filter,
-        direction: &Spectrum,
-        shares: &[f32; PARTITIONS],
-        energies: &mut [f32; PARTITIONS],
-    ) {
-        let load = |group: [f32; 8]| f32x8::simd_from(simd, group);
-        let (wrapped, newer) = self.ring.split_at(self.newest);
-        let partitions = filter.0.iter_mut().zip(newer.iter().chain(wrapped)).zip(shares.iter().zip(energies));
-        for ((partition, sent), (&share, energy)) in partitions {
-            let mut sum = f32x8::simd_from(simd, 0.0);
-            for group in 0..GROUPS {
-                let (re, im) = (load(sent.re[group]), load(sent.im[group]));
-                let (to_re, to_im) = (load(direction.re[group]) * share, load(direction.im[group]) * share);
-                // The conjugate of what was sent, times the direction.
-                let grown_re = im.mul_add(to_im, re.mul_add(to_re, load(partition.re[group])));
-                let grown_im = re.mul_add(to_im, load(partition.im[group])) - im * to_re;
-                sum = grown_im.mul_add(grown_im, grown_re.mul_add(grown_re, sum));
-                (partition.re[group], partition.im[group]) = (grown_re.into(), grown_im.into());
-            }
-            let sum: [f32; 8] = sum.into();
-            *energy = sum.iter().sum();
-        }
-    }
-}
-
-impl Spectrum {
-    /// Each bin times a factor of its own.
-    pub(super) fn scaled(&self, factors: &PerBin) -> Self {
-        let mut out = *self;
-        for part in [&mut out.re, &mut out.im] {
-            for (value, factor) in part.as_flattened_mut().iter_mut().zip(factors) {
-                *value *= factor;
             }
         }
         out
