@@ -22,6 +22,18 @@ fn refused(status: &str, fields: &str) -> (Peer, Box<Refused>) {
 }
 
 #[test]
+fn headers_of_a_contact_are_left_out_of_the_requests_that_go_there() {
+    let mut peer = Peer::new();
+    let invite = peer.place();
+    let contact = "Contact: <sip:a?x@b;lr?Replaces=c%3Bto-tag%3D1%3Bfrom-tag%3D2>\r\nContent-Type: application/sdp\r\n";
+    let ack = peer.send(&format!("{}v=0", response(&invite, "200 OK", "t", contact))).remove(0);
+    assert_eq!((ack.method(), ack.request_uri().unwrap().as_str()), (Some(&Method::Ack), "sip:a?x@b;lr"));
+    let offer = peer.command(Command::Reinvite { call: call(1), sdp: sdp() }).remove(0);
+    let ack = peer.send(&response(&offer, "488 No", "", "")).remove(0);
+    assert_eq!((ack.method(), ack.request_uri().unwrap().as_str()), (Some(&Method::Ack), "sip:a?x@b;lr"));
+}
+
+#[test]
 fn a_redirect_is_told_and_not_followed() {
     let (mut peer, refused) = refused("302 Moved", "Contact: <sip:+900@10.9.9.9>;q=1, <sip:b@10.9.9.8>\r\n");
     assert_eq!((refused.status, refused.kind, refused.contacts.len()), (302, RefusalKind::Redirected, 2));

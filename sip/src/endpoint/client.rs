@@ -198,6 +198,8 @@ impl Endpoint {
         let Some((flow, user)) = self.clients.peek(id).map(|tx| (tx.flow, tx.user)) else { return };
         for effect in effects.0 {
             match effect {
+                // An ACK that cannot be made of an INVITE of ours is no packet.
+                Effect::Transmit(bytes) if bytes.is_empty() => {}
                 Effect::Transmit(bytes) => self.outputs.push_back(Output::Transmit { flow, bytes }),
                 Effect::Start(timer, after) => self.start_timer(Owner::Client(id), timer, after),
                 Effect::Stop(timer) => self.clock.stop(Owner::Client(id), timer),
