@@ -34,6 +34,17 @@ fn headers_of_a_contact_are_left_out_of_the_requests_that_go_there() {
 }
 
 #[test]
+fn a_call_to_an_address_with_headers_is_placed_and_acknowledged_without_them() {
+    let mut peer = Peer::new();
+    let invite = peer.place_with(1, |invite| {
+        invite.target = offhook_sip::message::UriBuf::parse("sip:desk@10.0.0.1?Subject=x").unwrap();
+    });
+    assert_eq!(invite.request_uri().unwrap().as_str(), "sip:desk@10.0.0.1");
+    let ack = peer.send(&response(&invite, "486 Busy Here", "t", "")).remove(0);
+    assert_eq!((ack.method(), ack.request_uri().unwrap().as_str()), (Some(&Method::Ack), "sip:desk@10.0.0.1"));
+}
+
+#[test]
 fn a_redirect_is_told_and_not_followed() {
     let (mut peer, refused) = refused("302 Moved", "Contact: <sip:+900@10.9.9.9>;q=1, <sip:b@10.9.9.8>\r\n");
     assert_eq!((refused.status, refused.kind, refused.contacts.len()), (302, RefusalKind::Redirected, 2));

@@ -38,7 +38,7 @@ impl Dialog {
     pub(crate) fn callee(invite: &Message, seen: &Essentials<'_>, local_tag: &str) -> Result<Self, ParseError> {
         let to = invite.text(HeaderName::To).unwrap_or_default();
         // An RFC 2543 caller may leave Contact out; its From is then all there is to go by.
-        let target = seen.contact.as_ref().unwrap_or(&seen.from).uri().without_headers();
+        let target = seen.contact.as_ref().unwrap_or(&seen.from).uri().as_str();
         Ok(Self {
             call_id: seen.call_id.to_owned(),
             local_tag: local_tag.to_owned(),
@@ -56,7 +56,7 @@ impl Dialog {
     pub(crate) fn caller(response: &Message, seen: &Essentials<'_>) -> Result<Self, ParseError> {
         let mut route_set = record_route(response)?;
         route_set.reverse();
-        let target = seen.contact.as_ref().unwrap_or(&seen.to).uri().without_headers();
+        let target = seen.contact.as_ref().unwrap_or(&seen.to).uri().as_str();
         Ok(Self {
             call_id: seen.call_id.to_owned(),
             local_tag: seen.from.tag().unwrap_or_default().to_owned(),
@@ -107,7 +107,7 @@ impl Dialog {
 
     /// Target refresh (section 12.2.1.2 and 12.2.2): the Contact of a re-INVITE, an UPDATE or their 2xx.
     pub(crate) fn refresh(&mut self, contact: &Uri<'_>) {
-        self.remote_target = contact.without_headers().to_owned();
+        self.remote_target = contact.as_str().to_owned();
     }
 
     /// A new request within the dialog (section 12.2.1.1) with the next number.
@@ -151,7 +151,8 @@ impl Dialog {
             writer.header(HeaderName::Route, route);
         }
         if strict.is_some() {
-            writer.header(HeaderName::Route, format_args!("<{}>", self.remote_target));
+            let target = Uri::parse(&self.remote_target).map_or(&*self.remote_target, |uri| uri.without_headers());
+            writer.header(HeaderName::Route, format_args!("<{target}>"));
         }
         writer
             .header(HeaderName::From, &self.local)

@@ -162,7 +162,7 @@ impl Endpoint {
                 200..300 => machine.on_success(&mut effects),
                 _ => {
                     let ack = follow_up(&Method::Ack, &tx.request, response.values(HeaderName::To).next());
-                    machine.on_refusal(ack.unwrap_or_default(), &mut effects);
+                    machine.on_refusal(ack, &mut effects);
                 }
             },
         }
@@ -198,8 +198,6 @@ impl Endpoint {
         let Some((flow, user)) = self.clients.peek(id).map(|tx| (tx.flow, tx.user)) else { return };
         for effect in effects.0 {
             match effect {
-                // An ACK that cannot be made of an INVITE of ours is no packet.
-                Effect::Transmit(bytes) if bytes.is_empty() => {}
                 Effect::Transmit(bytes) => self.outputs.push_back(Output::Transmit { flow, bytes }),
                 Effect::Start(timer, after) => self.start_timer(Owner::Client(id), timer, after),
                 Effect::Stop(timer) => self.clock.stop(Owner::Client(id), timer),

@@ -111,8 +111,7 @@ impl<'a> Uri<'a> {
         self.headers
     }
 
-    /// The text as it may stand in a Request-URI: without the URI headers, which are not allowed there (RFC 3261 section
-    /// 19.1.1, table 1).
+    /// The text without the URI headers and their question mark.
     pub fn without_headers(&self) -> &'a str {
         let text = self.raw.strip_suffix(self.headers).unwrap_or(self.raw);
         text.strip_suffix('?').unwrap_or(text)

@@ -1,7 +1,7 @@
 //! Builds messages. Values are written by this library or were checked to hold no line ends, so a
 //! caller's text can never become a header of its own.
 
-use super::{HeaderName, Method};
+use super::{HeaderName, Method, Uri};
 use bytes::{Bytes, BytesMut};
 use std::fmt;
 
@@ -11,7 +11,9 @@ pub struct Writer {
 }
 
 impl Writer {
+    /// URI headers are left out: a Request-URI may not have them (RFC 3261 section 19.1.1, table 1).
     pub fn request(method: &Method, uri: &str) -> Self {
+        let uri = Uri::parse(uri).map_or(uri, |uri| uri.without_headers());
         let mut writer = Self { buffer: BytesMut::with_capacity(1024) };
         writer.raw(method.as_bytes());
         writer.raw(b" ");

@@ -22,7 +22,7 @@ enum State {
     Accepted,
     /// Refused; the transaction acknowledges every repetition itself.
     Completed {
-        ack: Bytes,
+        ack: Option<Bytes>,
     },
     Terminated,
 }
@@ -69,11 +69,11 @@ impl InviteClient {
     }
 
     /// A status of 300 and above; `ack` acknowledges it.
-    pub(crate) fn on_refusal(&mut self, ack: Bytes, effects: &mut Effects) {
+    pub(crate) fn on_refusal(&mut self, ack: Option<Bytes>, effects: &mut Effects) {
         match &self.state {
             State::Calling { .. } | State::Proceeding => {
                 self.hush(effects);
-                effects.transmit(&ack);
+                ack.iter().for_each(|ack| effects.transmit(ack));
                 effects.push(Effect::Deliver);
                 if self.reliable {
                     return self.terminate(effects);
@@ -81,7 +81,7 @@ impl InviteClient {
                 self.state = State::Completed { ack };
                 effects.start(Timer::D, self.timings.lifetime().max(LEAST_D));
             }
-            State::Completed { ack } => effects.transmit(ack),
+            State::Completed { ack } => ack.iter().for_each(|ack| effects.transmit(ack)),
             _ => {}
         }
     }
@@ -150,8 +150,8 @@ mod tests {
         tx.on_provisional(&mut effects);
         effects.0.clear();
         let ack = Bytes::from_static(b"ACK");
-        tx.on_refusal(ack.clone(), &mut effects);
-        tx.on_refusal(ack.clone(), &mut effects);
+        tx.on_refusal(Some(ack.clone()), &mut effects);
+        tx.on_refusal(Some(ack.clone()), &mut effects);
         let sent = effects.0.iter().filter(|effect| **effect == Effect::Transmit(ack.clone())).count();
         let told = effects.0.iter().filter(|effect| **effect == Effect::Deliver).count();
         assert_eq!((sent, told), (2, 1));

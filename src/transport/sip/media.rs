@@ -142,8 +142,9 @@ impl CallMedia {
     /// # Errors
     /// [`MediaRefusal`]: the media go on as they were.
     pub fn taken_over(&mut self, offer: &[u8], peer: IpAddr) -> Result<Bytes, MediaRefusal> {
-        self.peer = self.peer.map(|_| peer);
-        self.reoffered(offer)
+        let before = self.peer;
+        self.peer = before.map(|_| peer);
+        self.reoffered(offer).inspect_err(|_| self.peer = before)
     }
 
     /// Our own offer for a call that is going on; `direction` is what we want from now on.
