@@ -1,0 +1,41 @@
+//! What an ear alone makes of a trial: pause at first evidence, commit, let go. No call around it, so that detection can be
+//! judged by itself.
+
+use offhook_media::barge::Ear;
+use offhook_media::silero::Network;
+use offhook_media::{FRAME, Frame};
+
+use super::score::{Act, Acts};
+use super::trial::Trial;
+
+/// Plays a trial to a fresh ear. Times are those of the packet that completes the evidence, samples from the trial's begin.
+pub fn listen(network: &'static Network, trial: &Trial) -> Acts {
+    let mut ear = Ear::new(network);
+    let heard = trial.heard();
+    let mut acts = Acts::default();
+    let mut committed = false;
+    for (packet, arrival) in trial.arrivals().iter().enumerate() {
+        let evidence = ear.packet(frame(&heard, packet), frame(&trial.bot, packet));
+        let at = (packet + 1) * FRAME + arrival.late;
+        let Some(evidence) = evidence else { continue };
+        if evidence.first {
+            acts.push(at, Act::Held);
+        }
+        if evidence.commit {
+            committed = true;
+            acts.push(at, Act::Committed);
+            ear.confirm_caller();
+        }
+        if evidence.released {
+            acts.push(at, Act::Resumed);
+            if !core::mem::take(&mut committed) {
+                ear.was_mistaken();
+            }
+        }
+    }
+    acts
+}
+
+fn frame(wave: &[i16], packet: usize) -> &Frame {
+    wave.as_chunks::<FRAME>().0.get(packet).unwrap_or(&offhook_media::SILENCE)
+}
