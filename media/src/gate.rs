@@ -25,6 +25,8 @@ pub struct GateBlock<'a> {
 pub struct GateReading {
     /// Level of what the echo filter left, above 200 Hz, dBFS.
     pub level_dbfs: f32,
+    /// The same of each half of the block.
+    pub halves_dbfs: [f32; 2],
     /// By how much the level is above what echo and noise explain and the margin; the gate opens at 0, dB.
     pub above_db: f32,
     /// The gate is open: now, or not longer than 96 ms ago.
@@ -71,7 +73,10 @@ impl EchoGate {
     pub fn push(&mut self, block: &GateBlock<'_>) -> GateReading {
         self.sent[self.next] = power_dbfs(mean_square(block.sent));
         self.next = (self.next + 1) % REACH;
-        let level = power_dbfs(mean_square(&self.clear.run(block.error)));
+        let clear = self.clear.run(block.error);
+        let (first, second) = clear.split_at(BLOCK / 2);
+        let halves = [first, second].map(half_mean_square);
+        let level = power_dbfs(0.5 * (halves[0] + halves[1]));
         let raw = power_dbfs(mean_square(&self.raw.run(block.heard)));
         if block.path_changed {
             self.armed = ARMED_BLOCKS;
@@ -89,7 +94,8 @@ impl EchoGate {
         self.armed = self.armed.saturating_sub(1);
         let above = self.caller_dbfs.map_or(above, |caller| above.min(level - (caller - BELOW_CALLER_DB)));
         self.since_open = if above >= 0.0 { 0 } else { self.since_open.saturating_add(1) };
-        GateReading { level_dbfs: level, above_db: above, open: self.since_open < HOLD_BLOCKS }
+        let halves_dbfs = halves.map(power_dbfs);
+        GateReading { level_dbfs: level, halves_dbfs, above_db: above, open: self.since_open < HOLD_BLOCKS }
     }
 
     /// Loudest of what was sent in the last 330 ms, dBFS.
@@ -125,6 +131,11 @@ impl EchoGate {
     /// What opened the gate was no caller: echo is taken to be 1.5 dB louder.
     pub fn was_mistaken(&mut self) {
         self.residue.db = (self.residue.db + MISTAKE_DB).min(WORST_DB);
+    }
+
+    /// The level that residual echo reaches by itself, dBFS.
+    pub(crate) fn residue_dbfs(&self) -> f32 {
+        self.sent_dbfs() + self.residue.db
     }
 
     /// The level that echo and noise explain, and the margin, dBFS.
@@ -175,6 +186,17 @@ fn mean_square(samples: &[f32; BLOCK]) -> f32 {
     crate::dot(samples, samples) / BLOCK as f32
 }
 
+fn half_mean_square(samples: &[f32]) -> f32 {
+    let mut lanes = [0f32; 8];
+    for group in samples.as_chunks::<8>().0 {
+        for (lane, sample) in lanes.iter_mut().zip(group) {
+            *lane += sample * sample;
+        }
+    }
+    lanes.iter().sum::<f32>() / (BLOCK / 2) as f32
+}
+
+const _: () = assert!(BLOCK.is_multiple_of(16));
 const POLE: f32 = 0.85;
 /// 330 ms: the tail of the echo filter and the block itself.
 const REACH: usize = 33;

@@ -21,6 +21,7 @@ pub mod level;
 pub mod outbound;
 pub mod playout;
 pub mod quality;
+pub mod reference;
 pub mod resample;
 pub mod rtcp;
 pub mod rtp;
@@ -32,7 +33,9 @@ pub mod vad;
 pub mod voicing;
 pub mod wav;
 
+mod blocks;
 mod delay;
+mod edge;
 mod fft;
 mod sequencer;
 mod tap;

@@ -4,6 +4,7 @@
 //! speech in k of n hops, and the sound is periodic as only voices are. Noise bursts fool the first, and
 //! clicks have neither. What to do about an onset (stop, wait, resume) is decided elsewhere.
 
+use crate::blocks::{BLOCK, BLOCK_MS, Blocks};
 use crate::level::{NoiseFloor, rms_dbfs};
 use crate::vad::Vad;
 use crate::voicing::Voicing;
@@ -133,7 +134,8 @@ impl SpeechDetector {
         self.high_pass.run(&mut clear);
         let level = rms_dbfs(&clear);
         let floor = self.floor.push(level);
-        self.blocks.push(&clear, at);
+        let (blocks, _) = clear.as_chunks::<BLOCK>();
+        self.blocks.push(blocks.iter().map(|block| rms_dbfs(block)), at);
         self.gate(level, floor);
         let mut heard = Heard::default();
         self.run_hops(frame, &clear, at, &mut heard);
@@ -271,71 +273,6 @@ fn lowest_bits(count: u8) -> u32 {
     u32::MAX.checked_shr(32u32.saturating_sub(u32::from(count))).unwrap_or(0)
 }
 
-/// Levels of the last 640 ms in blocks of 5 ms: fine enough to date the ends of words.
-#[derive(Clone, Debug)]
-struct Blocks {
-    /// They go round: the oldest is at `oldest`.
-    levels: [f32; BLOCKS],
-    oldest: usize,
-    newest_end: Moment,
-    loudest: f32,
-}
-
-impl Blocks {
-    fn new() -> Self {
-        Self {
-            levels: [crate::level::QUIETEST_DBFS; BLOCKS],
-            oldest: 0,
-            newest_end: Moment::ZERO,
-            loudest: crate::level::QUIETEST_DBFS,
-        }
-    }
-
-    fn push(&mut self, frame: &Frame, at: Moment) {
-        // A frame's blocks never wrap, because their number divides that of all.
-        for (level, block) in self.levels[self.oldest..].iter_mut().zip(frame.chunks_exact(BLOCK)) {
-            *level = rms_dbfs(block);
-            self.loudest = level.max(self.loudest - FORGET_DB);
-        }
-        self.oldest = (self.oldest + PER_FRAME) % BLOCKS;
-        self.newest_end = at;
-    }
-
-    /// Whether the block so far back is loud and no lone peak of the noise.
-    fn is_loud(&self, back: usize, least: f32, drop: f32) -> bool {
-        let limit = least.max(self.loudest - drop);
-        let reaches = |back: usize| {
-            let index = BLOCKS.checked_sub(back + 1).map(|index| (self.oldest + index) % BLOCKS);
-            index.and_then(|index| self.levels.get(index)).is_some_and(|level| *level >= limit)
-        };
-        reaches(back) && (reaches(back + 1) || reaches(back + 2))
-    }
-
-    /// The beginning of the loud stretch that reaches up to now, gaps of 60 ms bridged.
-    fn began(&self, least: f32, drop: f32) -> Option<Moment> {
-        let mut found = None;
-        let mut gap = 0;
-        for back in 0..BLOCKS {
-            if self.is_loud(back, least, drop) {
-                found = Some(back + 1);
-                gap = 0;
-            } else {
-                gap += 1;
-            }
-            if gap > BRIDGED {
-                break;
-            }
-        }
-        found.map(|back| self.newest_end.saturating_sub(blocks_last(back)))
-    }
-
-    /// How many blocks have been quiet, and the end of the last loud one.
-    fn quiet_for(&self, least: f32, drop: f32) -> (usize, Option<Moment>) {
-        let loud = (0..BLOCKS).find(|&back| self.is_loud(back, least, drop));
-        (loud.unwrap_or(BLOCKS), loud.map(|quiet| self.newest_end.saturating_sub(blocks_last(quiet))))
-    }
-}
-
 /// Takes rumble and hum out of the levels: second order Butterworth at 200 Hz.
 #[derive(Clone, Debug, Default)]
 struct HighPass {
@@ -367,18 +304,6 @@ const B0: f32 = 0.894_858_5;
 const A1: f32 = -1.778_631_8;
 const A2: f32 = 0.800_802_6;
 
-fn blocks_last(blocks: usize) -> Moment {
-    Moment::from_millis((blocks * BLOCK_MS) as u64)
-}
-
-const BLOCK_MS: usize = 5;
-const BLOCK: usize = BLOCK_MS * PER_MS;
-const PER_FRAME: usize = FRAME / BLOCK;
-const BLOCKS: usize = 128;
-const _: () = assert!(BLOCKS.is_multiple_of(PER_FRAME));
-const BRIDGED: usize = 60 / BLOCK_MS;
-/// The loudest block counts less by this much for every later one: 10 dB in a second.
-const FORGET_DB: f32 = 0.05;
 /// Level above the floor that belongs to a word, dB.
 const RISE_DB: f32 = 4.5;
 /// Hops in a row that are no speech, after which a loud noise does not keep a word alive.

@@ -10,20 +10,10 @@
 
 mod lab;
 
-use lab::{Colour, Dice, EchoPath, noise, percentile, prompts, speech, sum};
+use lab::{Colour, Dice, EchoPath, noise, percentile, prompts, speech, sum, through_mu_law};
 use offhook_media::FRAME;
 use offhook_media::barge::{Ear, Evidence};
-use offhook_media::g711::G711;
 use offhook_media::silero::{Network, State, WINDOW};
-
-fn through_mu_law(wave: &[f32]) -> Vec<i16> {
-    let pcm: Vec<i16> = wave.iter().map(|value| value.round() as i16).collect();
-    let mut octets = vec![0; pcm.len()];
-    G711::Ulaw.encode(&pcm, &mut octets);
-    let mut heard = vec![0; pcm.len()];
-    G711::Ulaw.decode(&octets, &mut heard);
-    heard
-}
 
 /// Evidence with the time of the packet that completed it, ms.
 fn listen(ear: &mut Ear, heard: &[i16], sent: &[i16]) -> Vec<(f32, Evidence)> {

@@ -215,6 +215,8 @@ impl Actor {
                     self.note(note, now);
                 }
                 CallOutput::Turn(turn) => self.keep_turn(turn),
+                // Counted by the event that goes before it.
+                CallOutput::Interruption(_) => {}
                 CallOutput::Event(event) => self.keep_event(event),
                 CallOutput::HangUp(reason) => self.finish(reason, now),
             }

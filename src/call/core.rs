@@ -3,10 +3,11 @@
 //! `handle` whatever happened, drain `poll_output`, come back at `poll_timeout`; `tap` and `pull` are the 20 ms path
 //! and allocate nothing unless something is decided. The actor beside it only carries inputs and outputs.
 //!
-//! Beginning and closing are in `opening.rs`, hold in `hold.rs`, transfer in `handover.rs`, voices in `voice.rs`.
+//! Beginning and closing are in `opening.rs`, interruptions in `interruption.rs`, hold in `hold.rs`, transfer in `handover.rs`, voices in `voice.rs`.
 
 mod handover;
 mod hold;
+mod interruption;
 mod opening;
 mod voice;
 
@@ -30,11 +31,12 @@ use super::{Moment, TurnId};
 use crate::dialog::runner::Dialog;
 use crate::dialog::{BargeIn, DialogInput, DialogOutput, Listening};
 use crate::providers::{Language, SttEvent};
-use crate::store::record::{CallEvent, EndReason};
+use crate::store::record::{CallEvent, CommittedBy, EndReason};
 use crate::telemetry::pii::Pii;
 use crate::turn::floor::{Decision, Floor, Holder};
 use crate::turn::{Interrupt, Rules, TurnConfig};
 use hold::Hold;
+use interruption::CutOff;
 pub use opening::Opening;
 
 /// What a call needs to be told at its beginning.
@@ -67,8 +69,8 @@ pub struct Call {
     turn: TurnId,
     exchange: Exchange,
     ears: Ears,
-    /// An interrupted exchange, and the onset of the speech that interrupted it: closed by the frame that fades out.
-    cut_off: Option<(Exchange, Moment)>,
+    /// An exchange that was cut off: closed by the frame that fades out.
+    cut_off: Option<CutOff>,
     /// What was heard of speech that the dialog itself dropped, until the next report.
     unreported: String,
     /// A model's answer is being made.
@@ -232,9 +234,8 @@ impl Call {
             return self.pull_held(frame);
         }
         let pull = self.mouth.pull(frame);
-        if let Some((mut exchange, onset)) = self.cut_off.take() {
-            exchange.clock.barged_in(onset, now + FADE);
-            self.write(exchange);
+        if let Some(cut_off) = self.cut_off.take() {
+            self.fell_silent(cut_off, now + FADE);
         }
         // The fade of what was cut off is no answer.
         if pull.audible && self.mouth.has_begun() {
@@ -342,7 +343,7 @@ impl Call {
 
     fn digit(&mut self, digit: Digit, now: Moment) {
         if let Some(Decision::StopBot { .. }) = self.floor.key(now) {
-            self.interrupt(None, now);
+            self.interrupt(now, CommittedBy::Key, now);
         }
         self.timers.set(Timer::FinalWords, None);
         self.words.drop_for_key(now);
@@ -378,8 +379,9 @@ impl Call {
     fn some_words(&mut self, now: Moment) {
         let Some(words) = self.words.so_far() else { return };
         self.ears.words_came(now);
-        let decision = self.floor.words(now, now);
-        self.decided(decision, now);
+        if let Some(Decision::StopBot { onset }) = self.floor.words(now, now) {
+            self.interrupt(onset, CommittedBy::Words, now);
+        }
         if self.floor.holder() == Holder::Caller {
             self.tell(DialogInput::Partial(words), now);
         }
@@ -388,7 +390,7 @@ impl Call {
     fn decided(&mut self, decision: Option<Decision>, now: Moment) {
         match decision {
             None => {}
-            Some(Decision::StopBot { onset }) => self.interrupt(Some(onset), now),
+            Some(Decision::StopBot { onset }) => self.interrupt(onset, CommittedBy::Speech, now),
             Some(Decision::TurnEnded { speech_ended }) => {
                 self.exchange.clock.caller_ended(speech_ended);
                 if self.has_ears && !self.words.settled() {
@@ -398,38 +400,6 @@ impl Call {
                 }
             }
         }
-    }
-
-    /// The caller broke in, by speech that began at `onset` or by a key.
-    fn interrupt(&mut self, onset: Option<Moment>, now: Moment) {
-        let was_audible = self.mouth.has_begun();
-        let cut = self.drop_speech();
-        let exchange = self.close_exchange(&cut);
-        match onset.filter(|_| was_audible) {
-            Some(onset) => {
-                self.counts.barge_ins += 1;
-                self.event("barge_in", None, now);
-                self.cut_off = Some((exchange, onset));
-            }
-            None => self.write(exchange),
-        }
-        let heard = self.report(&cut.heard);
-        self.tell(DialogInput::Interrupted { heard, unheard: cut.rest }, now);
-    }
-
-    /// Silences the bot and drops whatever is being made for it.
-    fn drop_speech(&mut self) -> Cut {
-        self.timers.set(Timer::HeardOut, None);
-        self.outputs.push_back(CallOutput::Clear);
-        self.outputs.push_back(CallOutput::Abandon(self.turn));
-        self.turn = self.turn.next();
-        self.answering = false;
-        self.floor.bot_ends();
-        let cut = self.mouth.stop(self.unheard);
-        if self.hold.is_on() {
-            self.mouth.rest();
-        }
-        cut
     }
 
     fn turn_ended(&mut self, now: Moment) {
@@ -527,8 +497,8 @@ impl Call {
         }
         self.leave_transfer(now);
         let cut = self.drop_speech();
-        if let Some((exchange, _)) = self.cut_off.take() {
-            self.write(exchange);
+        if let Some(cut_off) = self.cut_off.take() {
+            self.fell_silent(cut_off, now);
         }
         let exchange = self.close_exchange(&cut);
         self.write(exchange);
@@ -555,10 +525,15 @@ impl Call {
         }
     }
 
+    /// ms since the call was answered.
+    fn at_ms(&self, at: Moment) -> f64 {
+        let answered = self.phase != Phase::Connecting;
+        if answered { ms(at.saturating_sub(self.connected_at)) } else { 0.0 }
+    }
+
     /// Keeps something in the record that happened around the call.
     pub fn event(&mut self, kind: &'static str, detail: Option<Pii<serde_json::Value>>, now: Moment) {
-        let answered = self.phase != Phase::Connecting;
-        let at_ms = if answered { ms(now.saturating_sub(self.connected_at)) } else { 0.0 };
+        let at_ms = self.at_ms(now);
         self.outputs.push_back(CallOutput::Event(CallEvent { kind, at_ms, detail }));
     }
 }

@@ -132,11 +132,18 @@ pub trait Leg: Send {
     /// Sends 20 ms; `None` when there is nothing to say.
     fn send(&mut self, frame: Option<&Frame>, now: Moment);
 
-    /// The caller broke in: what was sent but not yet heard shall not be heard.
-    fn clear(&mut self, now: Moment);
+    /// The caller broke in: what was sent but not yet heard shall not be heard. Gives how much of it will not be, at the
+    /// end of what was sent; nothing where what was sent cannot be called back.
+    fn clear(&mut self, now: Moment) -> Duration;
 
     /// Audio sent but not yet heard by the caller.
     fn unheard(&self, now: Moment) -> Duration;
+
+    /// How much later than now the far side plays what is sent now because it holds a lead in hand; its network and its
+    /// own jitter buffer left out. Nothing on legs that send at an even pace.
+    fn ahead(&self, _now: Moment) -> Duration {
+        Duration::ZERO
+    }
 
     /// Asks the far side to leave us for somebody else. What becomes of it comes back as a
     /// [`super::transfer::TransferEvent`] from the signalling beside the leg. `false`: calls of this kind cannot be

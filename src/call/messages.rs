@@ -12,7 +12,7 @@ use super::transfer::{Order, TransferEvent};
 use crate::dialog::{LastWords, RecordingOrder, TransferPlan, TransferTo};
 use crate::providers::{Language, ProviderError, ReplyRequest, SttEvent};
 use crate::safety::said::Cleared;
-use crate::store::record::{CallEvent, EndReason, TurnRecord};
+use crate::store::record::{CallEvent, EndReason, Interruption, TurnRecord};
 
 /// What happened to a call.
 #[derive(Debug)]
@@ -120,6 +120,8 @@ pub enum CallOutput {
     /// The call's recording changes.
     Recording(RecordingOrder),
     Turn(Box<TurnRecord>),
+    /// The caller broke in, or seemed to; told once it is over and the last sample of ours has gone out.
+    Interruption(Box<Interruption>),
     Event(CallEvent),
     /// The call is over; the last output.
     HangUp(EndReason),

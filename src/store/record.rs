@@ -187,6 +187,88 @@ pub struct TurnRecord {
     pub error: Option<String>,
 }
 
+/// The caller broke in on the bot, or seemed to. Times in ms since the call was answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Interruption {
+    /// When the caller's speech began, as estimated, or the key came.
+    pub onset_ms: f64,
+    /// When the bot was held, ducked or stopped for it.
+    pub held_ms: f64,
+    /// When it was known what it was; `None` where the call ended before.
+    pub decided_ms: Option<f64>,
+    pub outcome: InterruptionOutcome,
+    /// The bot was made quieter before it was held.
+    pub ducked: bool,
+    /// From the onset to the end of our last audible sample on the wire; `None` where nothing of ours was audible.
+    pub stop_ms: Option<f64>,
+    /// What the caller had heard of what was being said, and what they had not.
+    pub heard: Pii<String>,
+    pub unheard: Pii<String>,
+}
+
+/// What an interruption turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum InterruptionOutcome {
+    /// The caller has the floor.
+    Committed(CommittedBy),
+    /// The bot went on where it was.
+    Resumed(ResumedFor),
+    /// The caller was given the floor, and nothing came of it: what was left was said after all.
+    Recovered,
+    /// The call ended before it was known.
+    Undecided,
+}
+
+/// What showed that a caller wants the floor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CommittedBy {
+    /// Enough of what was heard is speech.
+    Speech,
+    /// Recognised words.
+    Words,
+    /// A word that always stops the bot.
+    StopWord,
+    Key,
+    /// It went on for as long as a hold may last.
+    Cap,
+}
+
+/// Why the bot went on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ResumedFor {
+    /// What was heard was too short for speech: a cough, a click, noise.
+    Silence,
+    /// Only words that mean "go on".
+    Backchannel,
+}
+
+impl InterruptionOutcome {
+    /// One word of a closed set.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Committed(_) => "committed",
+            Self::Resumed(_) => "resumed",
+            Self::Recovered => "recovered",
+            Self::Undecided => "undecided",
+        }
+    }
+
+    /// Why, in one word of a closed set.
+    pub const fn why(self) -> &'static str {
+        match self {
+            Self::Committed(CommittedBy::Speech) => "speech",
+            Self::Committed(CommittedBy::Words) => "words",
+            Self::Committed(CommittedBy::StopWord) => "stop_word",
+            Self::Committed(CommittedBy::Key) => "key",
+            Self::Committed(CommittedBy::Cap) => "cap",
+            Self::Resumed(ResumedFor::Silence) => "silence",
+            Self::Resumed(ResumedFor::Backchannel) => "backchannel",
+            Self::Recovered => "no_words",
+            Self::Undecided => "call_ended",
+        }
+    }
+}
+
 /// Something that happened during a call, as data.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CallEvent {

@@ -59,10 +59,12 @@ impl Leg for PendingLeg {
         }
     }
 
-    fn clear(&mut self, now: Moment) {
-        if let Some(leg) = &mut self.leg {
-            leg.clear(now);
-        }
+    fn clear(&mut self, now: Moment) -> Duration {
+        self.leg.as_mut().map_or(Duration::ZERO, |leg| leg.clear(now))
+    }
+
+    fn ahead(&self, now: Moment) -> Duration {
+        self.leg.as_ref().map_or(Duration::ZERO, |leg| leg.ahead(now))
     }
 
     fn unheard(&self, now: Moment) -> Duration {

@@ -353,8 +353,9 @@ impl Leg for RtpLeg {
         }
     }
 
-    fn clear(&mut self, _now: Moment) {
+    fn clear(&mut self, _now: Moment) -> Duration {
         // What was sent cannot be called back; there is at most the far side's jitter buffer of it.
+        Duration::ZERO
     }
 
     fn unheard(&self, _now: Moment) -> Duration {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use offhook_media::speech::SpeechEdge;
 
+use super::end::Endpointer;
 use super::{Interrupt, Moment, Rules};
 
 /// Who has the floor.
@@ -30,19 +31,19 @@ pub enum Decision {
 #[derive(Debug)]
 pub struct Floor {
     rules: Rules,
-    longest_turn: Duration,
     bot_speaking: bool,
-    caller: Caller,
+    end: Endpointer,
 }
 
 impl Floor {
     pub const fn new(rules: Rules, longest_turn: Duration) -> Self {
-        Self { rules, longest_turn, bot_speaking: false, caller: Caller::Silent }
+        Self { rules, bot_speaking: false, end: Endpointer::new(rules.endpoint, longest_turn) }
     }
 
     /// The rules of the step that begins; they hold for what the caller is already saying too.
     pub const fn set_rules(&mut self, rules: Rules) {
         self.rules = rules;
+        self.end.set_silence(rules.endpoint);
     }
 
     pub const fn rules(&self) -> Rules {
@@ -50,10 +51,10 @@ impl Floor {
     }
 
     pub const fn holder(&self) -> Holder {
-        match (self.bot_speaking, self.caller) {
+        match (self.bot_speaking, self.end.is_silent()) {
             (true, _) => Holder::Bot,
-            (false, Caller::Silent) => Holder::Nobody,
-            (false, _) => Holder::Caller,
+            (false, true) => Holder::Nobody,
+            (false, false) => Holder::Caller,
         }
     }
 
@@ -71,13 +72,11 @@ impl Floor {
     pub fn speech(&mut self, edge: SpeechEdge, now: Moment) -> Option<Decision> {
         match edge {
             SpeechEdge::Onset { began, .. } => {
-                self.caller = Caller::Speaking { until: now + self.longest_turn };
+                self.end.speech_began(now);
                 self.may_stop(Interrupt::Speech).then(|| self.stop(began))
             }
             SpeechEdge::Offset { ended, .. } => {
-                if let Caller::Speaking { .. } = self.caller {
-                    self.caller = Caller::Pausing { ended };
-                }
+                self.end.paused(ended);
                 None
             }
         }
@@ -88,47 +87,33 @@ impl Floor {
         if !self.may_stop(Interrupt::Words) {
             return None;
         }
-        if matches!(self.caller, Caller::Silent) {
-            // Speech that the detector missed: the clock ends this turn.
-            self.caller = Caller::Pausing { ended: now };
-        }
+        self.end.words(now);
         Some(self.stop(onset))
     }
 
     /// A key was pressed. It ends what the caller was saying: keys and speech are not mixed in one answer.
     pub fn key(&mut self, now: Moment) -> Option<Decision> {
-        self.caller = Caller::Silent;
+        self.end.reset();
         let stops = self.bot_speaking && self.rules.interrupt != Interrupt::Never;
         stops.then(|| self.stop(now))
     }
 
     /// The caller cannot be heard any more: whatever they were saying has ended.
     pub const fn caller_leaves(&mut self) {
-        self.caller = Caller::Silent;
+        self.end.reset();
     }
 
     /// When [`Floor::timeout`] is due.
     pub fn deadline(&self) -> Option<Moment> {
-        match self.caller {
-            Caller::Silent => None,
-            Caller::Speaking { until } => Some(until),
-            // An uninterruptible bot is answered when it has ended.
-            Caller::Pausing { .. } if self.bot_speaking => None,
-            Caller::Pausing { ended } => Some(ended + self.rules.endpoint),
-        }
+        // An uninterruptible bot is answered when it has ended.
+        let waits = self.bot_speaking && self.end.is_pausing();
+        self.end.deadline().filter(|_| !waits)
     }
 
     /// The clock has reached `now`.
     pub fn timeout(&mut self, now: Moment) -> Option<Decision> {
-        if self.deadline().is_none_or(|due| now < due) {
-            return None;
-        }
-        let speech_ended = match self.caller {
-            Caller::Pausing { ended } => ended,
-            Caller::Speaking { .. } | Caller::Silent => now,
-        };
-        self.caller = Caller::Silent;
-        Some(Decision::TurnEnded { speech_ended })
+        self.deadline().filter(|due| *due <= now)?;
+        self.end.take_ended(now).map(|speech_ended| Decision::TurnEnded { speech_ended })
     }
 
     fn may_stop(&self, evidence: Interrupt) -> bool {
@@ -136,7 +121,7 @@ impl Floor {
             && match self.rules.interrupt {
                 Interrupt::Speech => true,
                 Interrupt::Words => evidence == Interrupt::Words,
-                Interrupt::Digits | Interrupt::Never => false,
+                Interrupt::StopWords | Interrupt::Digits | Interrupt::Never => false,
             }
     }
 
@@ -144,19 +129,6 @@ impl Floor {
         self.bot_speaking = false;
         Decision::StopBot { onset }
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Caller {
-    Silent,
-    /// Leaves at an offset, or at `until` when the sound never ends.
-    Speaking {
-        until: Moment,
-    },
-    /// Leaves at an onset, or when the endpoint silence has passed since `ended`.
-    Pausing {
-        ended: Moment,
-    },
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! ROOM 3: who has the floor. Pure: speech edges, words, keys and time in; stop and end-of-turn out.
 
+mod end;
 pub mod floor;
 
 use std::time::Duration;
@@ -18,6 +19,8 @@ pub enum Interrupt {
     Speech,
     /// Recognised words or any key.
     Words,
+    /// Recognised words of a list, or any key.
+    StopWords,
     /// Keys only.
     Digits,
     /// Nothing.

@@ -171,8 +171,9 @@ impl Leg for Line {
         }
     }
 
-    fn clear(&mut self, now: Moment) {
+    fn clear(&mut self, now: Moment) -> Duration {
         self.clears.push(now);
+        Duration::ZERO
     }
 
     fn unheard(&self, _now: Moment) -> Duration {

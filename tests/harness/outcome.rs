@@ -7,7 +7,7 @@ use offhook::call::Moment;
 use offhook::call::core::Counts;
 use offhook::call::transfer::Order;
 use offhook::providers::{ReplyRequest, Role};
-use offhook::store::record::{CallEvent, EndReason, TurnRecord};
+use offhook::store::record::{CallEvent, EndReason, Interruption, TurnRecord};
 use offhook::turn::floor::Holder;
 use offhook_media::Frame;
 
@@ -40,6 +40,7 @@ pub struct Outcome {
     pub questions: Vec<Question>,
     pub turns: Vec<(Moment, TurnRecord)>,
     pub events: Vec<(Moment, CallEvent)>,
+    pub interruptions: Vec<Interruption>,
     pub floor: Vec<(Moment, Holder)>,
     pub end: Option<(Moment, EndReason)>,
     pub counts: Counts,
@@ -60,6 +61,7 @@ impl Outcome {
             questions: Vec::new(),
             turns: Vec::new(),
             events: Vec::new(),
+            interruptions: Vec::new(),
             floor: Vec::new(),
             end: None,
             counts: Counts::default(),

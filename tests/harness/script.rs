@@ -380,8 +380,11 @@ impl Stage {
                         due.into_iter().for_each(|(after, event)| self.expect(now + after, CallInput::Transfer(event)));
                     }
                 }
-                CallOutput::Clear => self.line.clear(now),
+                CallOutput::Clear => {
+                    self.line.clear(now);
+                }
                 CallOutput::Turn(turn) => self.outcome.turns.push((now, *turn)),
+                CallOutput::Interruption(told) => self.outcome.interruptions.push(*told),
                 CallOutput::Event(event) => self.outcome.events.push((now, event)),
                 CallOutput::HangUp(reason) => {
                     self.line.hang_up(&reason);

@@ -158,15 +158,11 @@ pub struct Trace {
 
 /// Sends a wave through mu-law and a detector, each frame arriving when its last sample was spoken.
 pub fn detect(wave: &[f32], config: SpeechConfig) -> Trace {
-    let pcm: Vec<i16> = wave.iter().map(|value| value.round() as i16).collect();
-    let mut octets = vec![0; pcm.len()];
-    G711::Ulaw.encode(&pcm, &mut octets);
+    let heard = through_mu_law(wave);
     let mut detector = SpeechDetector::new(Box::new(Earshot::new()), config);
     let mut trace = Trace { edges: Vec::new(), samples: Vec::new() };
-    for (index, packet) in octets.chunks_exact(FRAME).enumerate() {
-        let mut frame = [0; FRAME];
-        G711::Ulaw.decode(packet, &mut frame);
-        let heard = detector.push(&frame, Moment::from_millis(20 * (index as u64 + 1)));
+    for (index, frame) in heard.as_chunks::<FRAME>().0.iter().enumerate() {
+        let heard = detector.push(frame, Moment::from_millis(20 * (index as u64 + 1)));
         trace.samples.extend_from_slice(heard.samples());
         trace.edges.extend(heard.edge);
     }
@@ -244,6 +240,16 @@ pub fn percentile(values: &[f32], percent: usize) -> f32 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f32::total_cmp);
     sorted.get((sorted.len().saturating_sub(1)) * percent / 100).copied().unwrap_or(f32::NAN)
+}
+
+/// As a line of mu-law makes it.
+pub fn through_mu_law(wave: &[f32]) -> Vec<i16> {
+    let pcm: Vec<i16> = wave.iter().map(|value| value.round() as i16).collect();
+    let mut octets = vec![0; pcm.len()];
+    G711::Ulaw.encode(&pcm, &mut octets);
+    let mut heard = vec![0; pcm.len()];
+    G711::Ulaw.decode(&octets, &mut heard);
+    heard
 }
 
 pub fn to_ms(moment: Moment) -> f32 {

@@ -120,17 +120,23 @@ impl Leg for TwilioLeg {
         }
     }
 
-    fn clear(&mut self, now: Moment) {
-        if self.playout.in_flight(now).is_zero() {
-            return;
+    fn clear(&mut self, now: Moment) -> Duration {
+        let dropped = self.playout.in_flight(now);
+        if dropped.is_zero() {
+            return dropped;
         }
         self.playout.cleared(now);
         self.cleared_at = Some(now);
         self.push(ToTwilio::Clear);
+        dropped
     }
 
     fn unheard(&self, now: Moment) -> Duration {
         self.playout.in_flight(now)
+    }
+
+    fn ahead(&self, now: Moment) -> Duration {
+        self.playout.ends_at.saturating_sub(now)
     }
 
     fn hang_up(&mut self, _reason: &EndReason) {
