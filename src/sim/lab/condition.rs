@@ -18,6 +18,8 @@ pub struct Condition {
     /// When the caller begins, s after the bot did.
     pub lead_s: (f32, f32),
     pub network: Network,
+    /// The caller has said a sentence before, while the bot was silent, and so is known.
+    pub known: bool,
     /// The figures that it counts for.
     pub counts: Counts,
     /// Its share of the trials; for conditions without speech, of the minutes.
@@ -66,9 +68,9 @@ pub enum Counts {
     Snr5,
     /// Jumps of the echo path.
     Jumps,
-    /// A second voice 20 dB below a caller.
+    /// A second voice 20 dB below a caller who is known.
     SecondVoice20,
-    /// A second voice 12 dB below a caller.
+    /// A second voice 12 dB below a caller who is known.
     SecondVoice12,
     /// Only its own row.
     Row,
@@ -92,7 +94,7 @@ impl Echo {
 }
 
 /// Conditions in which a caller speaks.
-pub const ONSETS: [Condition; 22] = [
+pub const ONSETS: [Condition; 24] = [
     onset("clean", 40.0, Counts::Core, 160).noises(&[Noise::Pink]),
     onset("SNR 20", 20.0, Counts::Core, 160),
     onset("SNR 10", 10.0, Counts::Core, 160),
@@ -105,6 +107,8 @@ pub const ONSETS: [Condition; 22] = [
     onset("short words", 20.0, Counts::Core, 120).noises(PLACES).says(Speech::Word),
     onset("ERL 25, first second", 25.0, Counts::Row, 80).noises(&[Noise::Pink]).echo(Echo::Loss(25.0)).lead(0.6, 1.2),
     onset("ERL 15, first second", 25.0, Counts::Row, 80).noises(&[Noise::Pink]).echo(Echo::Loss(15.0)).lead(0.6, 1.2),
+    onset("clean, caller known", 40.0, Counts::Row, 80).noises(&[Noise::Pink]).known(),
+    onset("ERL 25, caller known", 25.0, Counts::Row, 60).noises(PLACES).echo(Echo::Loss(25.0)).lead(4.0, 5.0).known(),
     onset("clean, late", 40.0, Counts::Row, 60).noises(&[Noise::Pink]).lead(12.0, 14.0),
     onset("SNR 10, late", 10.0, Counts::Row, 60).noises(PLACES).lead(12.0, 14.0),
     onset("ERL 15, late", 25.0, Counts::Row, 60).noises(&[Noise::Pink]).echo(Echo::Loss(15.0)).lead(12.0, 14.0),
@@ -122,7 +126,7 @@ pub const ONSETS: [Condition; 22] = [
 ];
 
 /// Conditions in which nobody speaks to the bot.
-pub const QUIET: [Condition; 46] = [
+pub const QUIET: [Condition; 48] = [
     quiet("quiet line", 40.0, &[], Counts::CoreClean, 4),
     quiet("white 20", 20.0, &[Noise::White], Counts::CoreClean, 2),
     quiet("white 10", 10.0, &[Noise::White], Counts::Core, 2),
@@ -150,8 +154,10 @@ pub const QUIET: [Condition; 46] = [
     quiet("breaths 15", 15.0, &[Noise::Breaths], Counts::Row, 4),
     quiet("breaths 5", 5.0, &[Noise::Breaths], Counts::Row, 4),
     quiet("keys 6", 6.0, &[Noise::Keys], Counts::Row, 4),
-    quiet("second voice 20", 20.0, &[Noise::SecondVoice], Counts::SecondVoice20, 6),
-    quiet("second voice 12", 12.0, &[Noise::SecondVoice], Counts::SecondVoice12, 6),
+    quiet("second voice 20, caller unknown", 20.0, &[Noise::SecondVoice], Counts::Row, 3),
+    quiet("second voice 12, caller unknown", 12.0, &[Noise::SecondVoice], Counts::Row, 3),
+    quiet("second voice 20", 20.0, &[Noise::SecondVoice], Counts::SecondVoice20, 6).known(),
+    quiet("second voice 12", 12.0, &[Noise::SecondVoice], Counts::SecondVoice12, 6).known(),
     quiet("echo 35", 40.0, &[], Counts::CoreClean, 10).echo(Echo::Loss(35.0)),
     quiet("echo 25", 40.0, &[], Counts::Core, 10).echo(Echo::Loss(25.0)),
     quiet("echo 15", 40.0, &[], Counts::Core, 10).echo(Echo::Loss(15.0)),
@@ -184,6 +190,7 @@ const fn onset(name: &'static str, snr_db: f32, counts: Counts, weight: u32) -> 
         echo: Echo::None,
         lead_s: (2.0, 2.6),
         network: Network::Clean,
+        known: false,
         counts,
         weight,
     }
@@ -208,6 +215,10 @@ impl Condition {
 
     const fn says(self, speech: Speech) -> Self {
         Self { speech, ..self }
+    }
+
+    const fn known(self) -> Self {
+        Self { known: true, ..self }
     }
 
     const fn over(self, network: Network) -> Self {

@@ -18,19 +18,15 @@ pub fn listen(network: &'static Network, trial: &Trial) -> Acts {
         let evidence = ear.packet(frame(&heard, packet), frame(&trial.bot, packet));
         let at = (packet + 1) * FRAME + arrival.late;
         let Some(evidence) = evidence else { continue };
-        if evidence.first {
-            acts.push(at, Act::Held);
-        }
-        if evidence.commit {
-            committed = true;
-            acts.push(at, Act::Committed);
-            ear.confirm_caller();
-        }
+        committed |= evidence.commit;
         if evidence.released {
-            acts.push(at, Act::Resumed);
-            if !core::mem::take(&mut committed) {
-                ear.was_mistaken();
-            }
+            // At the commit too few windows have been heard to know a level by.
+            if core::mem::take(&mut committed) { ear.confirm_caller() } else { ear.was_mistaken() }
+        }
+        if at > trial.intro {
+            let acts_now =
+                [(evidence.first, Act::Held), (evidence.commit, Act::Committed), (evidence.released, Act::Resumed)];
+            acts_now.into_iter().filter(|(done, _)| *done).for_each(|(_, act)| acts.push(at, act));
         }
     }
     acts

@@ -10,6 +10,7 @@ pub mod noise;
 pub mod run;
 pub mod score;
 pub mod signal;
+pub mod table;
 pub mod trial;
 pub mod voices;
 

@@ -29,7 +29,8 @@ pub struct Acts(Vec<(usize, Act)>);
 #[derive(Clone, Debug)]
 pub struct Onset {
     pub condition: &'static Condition,
-    pub id: u64,
+    /// Which trial of its condition.
+    pub number: u64,
     pub words: std::sync::Arc<str>,
     pub noise: &'static str,
     pub met: Met,
@@ -52,7 +53,8 @@ pub enum Met {
 #[derive(Clone, Debug)]
 pub struct Quiet {
     pub condition: &'static Condition,
-    pub id: u64,
+    /// Which trial of its condition.
+    pub number: u64,
     pub noise: &'static str,
     pub minutes: f32,
     pub holds: u32,
@@ -122,7 +124,7 @@ impl Onset {
         let commit = acts.iter().find(|(at, act)| *act == Act::Committed && *at > onset);
         Some(Self {
             condition: trial.condition,
-            id: trial.id,
+            number: trial.number,
             words: trial.words.clone().unwrap_or_default(),
             noise: trial.noise,
             met,
@@ -138,9 +140,9 @@ impl Quiet {
         let commits = acts.iter().filter(|(_, act)| *act == Act::Committed).count();
         Self {
             condition: trial.condition,
-            id: trial.id,
+            number: trial.number,
             noise: trial.noise,
-            minutes: trial.length_s() / 60.0,
+            minutes: trial.bot_s() / 60.0,
             holds: holds as u32,
             commits: commits as u32,
         }

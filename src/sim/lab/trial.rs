@@ -26,8 +26,13 @@ pub struct Trials {
 /// See the module's header. Samples are linear, 8 kHz.
 #[derive(Clone, Debug)]
 pub struct Trial {
+    /// Decides what is drawn for it afterwards: losses, the phase of the tick.
     pub id: u64,
+    /// Which trial of its condition.
+    pub number: u64,
     pub condition: &'static Condition,
+    /// Before this sample the bot is silent and the caller may say something; it is none where that is not wanted.
+    pub intro: usize,
     /// What leaves the caller's telephone, without echo: speech and noise. Whole frames.
     pub caller: Arc<[i16]>,
     /// What was said, as `reader/file`; none where nothing is said.
@@ -67,10 +72,13 @@ impl Trials {
         let begins = seconds(between(dice, condition.lead_s.0, condition.lead_s.1));
         let from = begins.saturating_sub(speech.onset);
         let length = (from + speech.wave.len() + seconds(AFTER_S)).next_multiple_of(FRAME);
-        let (mut wave, noise) = self.background(condition, dice, length, level);
+        let intro = self.intro(condition, dice, level);
+        let from = intro.len() + from;
+        let (mut wave, noise) = self.background(condition, dice, intro.len() + length, level);
+        add(&mut wave, &intro);
         add(&mut wave[from..], &speech.wave);
-        let mut trial = self.line(condition, number, dice, wave, noise);
-        trial.words = Some(utterance.name.clone());
+        let mut trial = self.line(condition, dice, wave, intro.len());
+        (trial.number, trial.noise, trial.words) = (number, noise, Some(utterance.name.clone()));
         (trial.onset, trial.end) = (Some(from + speech.onset), Some(from + speech.end));
         Some(trial)
     }
@@ -78,8 +86,11 @@ impl Trials {
     /// A trial of this length, s, in which nobody speaks to the bot.
     pub fn quiet(&self, condition: &'static Condition, number: u64, length_s: f32) -> Trial {
         let dice = &mut self.dice(condition, number);
-        let (wave, noise) = self.background(condition, dice, seconds(length_s) / FRAME * FRAME, -26.0);
-        self.line(condition, number, dice, wave, noise)
+        let intro = self.intro(condition, dice, -26.0);
+        let length = seconds(length_s) / FRAME * FRAME;
+        let (mut wave, noise) = self.background(condition, dice, intro.len() + length, -26.0);
+        add(&mut wave, &intro);
+        Trial { number, noise, ..self.line(condition, dice, wave, intro.len()) }
     }
 
     fn dice(&self, condition: &Condition, number: u64) -> Dice {
@@ -116,27 +127,39 @@ impl Trials {
         (wave, noise.name())
     }
 
-    fn line(
-        &self,
-        condition: &'static Condition,
-        number: u64,
-        dice: &mut Dice,
-        wave: Vec<f32>,
-        noise: &'static str,
-    ) -> Trial {
-        let bot = self.bot(dice, wave.len());
+    /// What a caller says before the bot speaks, and a pause; whole frames. Nobody speaks twice at the same level.
+    fn intro(&self, condition: &Condition, dice: &mut Dice, level: f32) -> Vec<f32> {
+        if !condition.known {
+            return Vec::new();
+        }
+        let readers = self.voices.callers(self.split);
+        let Some(utterance) = choose(dice, &readers).copied().and_then(|reader| choose(dice, reader)) else {
+            return Vec::new();
+        };
+        let said = Said::cut(utterance, level + 2.0 * normal(dice).clamp(-1.5, 1.5));
+        let mut wave = vec![0.0; seconds(INTRO_BEFORE_S)];
+        wave.extend(said.wave);
+        wave.resize((wave.len() + seconds(INTRO_AFTER_S)).next_multiple_of(FRAME), 0.0);
+        wave
+    }
+
+    fn line(&self, condition: &'static Condition, dice: &mut Dice, wave: Vec<f32>, intro: usize) -> Trial {
+        let mut bot = vec![0; intro];
+        bot.extend(self.bot(dice, wave.len() - intro));
         let mobile = dice.unit() < MOBILE;
         let saturated = dice.unit() < SATURATED;
         let echo = wish(condition.echo, saturated).map(|wish| {
-            let voice: Vec<f32> = bot.iter().map(|&sample| f32::from(sample)).collect();
+            let voice: Vec<f32> = bot.iter().skip(intro).map(|&sample| f32::from(sample)).collect();
             EchoPath::draw(dice, wish, &voice)
         });
         Trial {
-            id: dice.bits() << 16 | number & 0xFFFF,
+            id: dice.bits(),
+            number: 0,
             condition,
+            intro,
             caller: to_pcm(&wave).into(),
             words: None,
-            noise,
+            noise: "",
             onset: None,
             end: None,
             echo,
@@ -202,9 +225,9 @@ impl Trial {
             .collect()
     }
 
-    /// Length, s.
-    pub fn length_s(&self) -> f32 {
-        self.caller.len() as f32 / RATE as f32
+    /// How long the bot speaks, s.
+    pub fn bot_s(&self) -> f32 {
+        (self.caller.len() - self.intro) as f32 / RATE as f32
     }
 }
 
@@ -247,6 +270,9 @@ const LONGEST: usize = 2 * RATE;
 /// 50 ms of the recording before the onset.
 const BEFORE: usize = 400;
 const EDGE: usize = 80;
+/// Around what is said before the bot speaks, s: long enough to be a turn of its own.
+const INTRO_BEFORE_S: f32 = 0.5;
+const INTRO_AFTER_S: f32 = 1.0;
 const LINE_DBFS: f32 = -66.0;
 const BOT_DBFS: f32 = -20.0;
 const MOBILE: f64 = 0.3;
@@ -272,7 +298,7 @@ mod tests {
             let trial = trials(1).onset(condition, 0).unwrap();
             let (onset, end) = (trial.onset.unwrap(), trial.end.unwrap());
             assert!(onset < end && end <= trial.caller.len(), "{}: {onset} {end}", condition.name);
-            let lead = onset as f32 / RATE as f32;
+            let lead = (onset - trial.intro) as f32 / RATE as f32;
             assert!(lead >= condition.lead_s.0 - 0.01 && lead <= condition.lead_s.1 + 0.01, "{}", condition.name);
             assert_eq!(trial.echo.is_some(), condition.echo != Echo::None);
             assert_eq!(trial.heard().len(), trial.bot.len());
@@ -280,7 +306,12 @@ mod tests {
         }
         for condition in &QUIET {
             let trial = trials(1).quiet(condition, 0, 6.0);
-            assert_eq!((trial.onset, trial.caller.len()), (None, 48_000), "{}", condition.name);
+            assert_eq!(
+                (trial.onset, trial.bot_s(), trial.intro > 0),
+                (None, 6.0, condition.known),
+                "{}",
+                condition.name
+            );
         }
     }
 
