@@ -5,6 +5,7 @@
 mod harness;
 
 mod calls {
+    mod backchannel;
     mod barge_in;
     mod drain;
     mod endings;
@@ -18,6 +19,7 @@ mod calls {
     mod outbound;
     mod private;
     mod recording;
+    mod reversible;
     mod rules;
     mod stale;
     mod transfer;
