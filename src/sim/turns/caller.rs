@@ -85,9 +85,8 @@ impl TurnCaller {
     /// The next 20 ms of the attempts, without echo; `None` when all have been made.
     fn frame(&mut self, now: Moment) -> Option<[f32; FRAME]> {
         let mut frame = [0.0; FRAME];
-        for index in 0..FRAME {
-            let at = now + samples(index);
-            frame[index] = f32::from(self.sample(at)?);
+        for (index, place) in frame.iter_mut().enumerate() {
+            *place = f32::from(self.sample(now + samples(index))?);
         }
         Some(frame)
     }
@@ -254,6 +253,8 @@ mod tests {
     use crate::sim::audio::ulaw;
     use crate::sim::lab::ONSETS;
 
+    const BEGAN: Duration = Duration::from_secs(7);
+
     fn attempt() -> Attempt {
         let mut audio = vec![10i16; 16_000];
         audio[8000..12_000].fill(3000);
@@ -275,11 +276,11 @@ mod tests {
     fn run(plan: TurnPlan, bot_from_ms: u64) -> (Vec<i16>, Notes) {
         let mut caller: Box<dyn Party> = Box::new(TurnCaller::new(plan, Dice::new(1, 1, 1)));
         let ms = Duration::from_millis;
-        caller.answered(ms(0));
+        caller.answered(BEGAN);
         let octets: Vec<u8> = (0..FRAME).map(|n| ulaw(if n % 8 < 4 { 4000 } else { -4000 })).collect();
         let mut sent = Vec::new();
         for tick in 0..1000u64 {
-            let now = ms(tick * 20);
+            let now = BEGAN + ms(tick * 20);
             if tick * 20 >= bot_from_ms {
                 caller.hear(Heard { at: now, timestamp: Some(tick as u32 * 160), octets: &octets });
             }
@@ -298,9 +299,10 @@ mod tests {
         assert_eq!(notes.bouts.len(), 2);
         for bout in &notes.bouts {
             let (onset, end) = bout.speech.unwrap();
-            assert!(onset >= Duration::from_millis(3690), "{onset:?}");
+            let onset_in_call = onset - BEGAN;
+            assert!(onset_in_call >= Duration::from_millis(3690), "{onset_in_call:?}");
             assert_eq!(end - onset, samples(4000));
-            let first = (onset.as_micros() / 125) as usize;
+            let first = (onset_in_call.as_micros() / 125) as usize;
             assert_eq!((sent[first - 1], sent[first], sent[first + 3999], sent[first + 4000]), (10, 3000, 3000, 10));
         }
         assert_eq!(notes.bouts[0].to, notes.bouts[1].from, "one follows the other without a break");

@@ -155,7 +155,7 @@ fn stretches(track: &Track, text: Option<&Text>) -> Vec<Stretch> {
 /// The places of a stretch's first sample and of the one past its last.
 fn places(text: &Text, heard: &[f32], expected: Option<usize>) -> (Option<usize>, Option<usize>) {
     // A fade at either end is no part of the comparison.
-    let inner = heard.get(FRAME..).filter(|inner| inner.len() >= STRETCH).unwrap_or(heard);
+    let inner = heard.get(FRAME..).filter(|inner| inner.len() >= 4 * FRAME).unwrap_or(heard);
     let skipped = heard.len() - inner.len();
     let first = text.reference.find(inner, expected).map(|place| place.at.saturating_sub(skipped));
     let from = heard.len().saturating_sub(STRETCH);
