@@ -277,6 +277,7 @@ mod tests {
         let mut timeline = call(bout(Some((1930, 2500))));
         say(&mut timeline, &text, 8000, 100, 0);
         say(&mut timeline, &text, text.spoken.sentences[5].start, 100, 3105);
+        timeline.over = at(5105);
         let one = judged(&timeline, &text, &[]);
         let BargeIn::Stopped { ms, heard_ms } = one.result else { panic!("{one:?}") };
         assert!((ms - 70.0).abs() < 0.1 && (heard_ms - 70.0).abs() < 0.1, "{ms} {heard_ms}");
@@ -305,6 +306,7 @@ mod tests {
         say(&mut timeline, &text, 8000, 100, 0);
         // 300 ms of silence, and on again a second of the text later.
         say(&mut timeline, &text, 8000 + 100 * FRAME + 4000, 100, 2300);
+        timeline.over = at(4300);
         let one = judged(&timeline, &text, &[]);
         let [hold] = one.false_holds[..] else { panic!("{one:?}") };
         assert_eq!((hold.count, hold.committed), (1, true), "half a second on is another place");
