@@ -326,6 +326,7 @@ impl Call {
 
     fn heard_out(&mut self, now: Moment) {
         let cut = self.mouth.heard_out();
+        self.unduck();
         if self.answering {
             // More of the answer may come: the bot keeps the floor.
             self.exchange.heard(&cut.heard, &cut.unheard);
@@ -378,6 +379,7 @@ impl Call {
                 self.outputs.push_back(CallOutput::Reply { turn: self.turn, request, language });
             }
             DialogOutput::Abandon => {
+                self.leave_doubt(now);
                 let cut = self.drop_speech();
                 self.unreported = self.report(&cut.heard);
                 let exchange = self.close_exchange(&cut);
