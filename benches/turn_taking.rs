@@ -15,7 +15,7 @@ use clap::Parser;
 use nix::time::{ClockId, clock_gettime};
 use offhook::sim::lab::run::Plan;
 use offhook::sim::lab::table::{Figure, Promise, Report};
-use offhook::sim::lab::{QUIET, Split, Trial, Trials, Voices, ear};
+use offhook::sim::lab::{QUIET, Split, Trial, Trials, Voices, ear, floor};
 use offhook_media::FRAME;
 use offhook_media::barge::Ear;
 use offhook_media::silero::Network;
@@ -45,6 +45,9 @@ struct Options {
     /// Where the report goes as JSON and markdown.
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
+    /// The floor decides, as in a call without a recogniser; otherwise the ear alone.
+    #[arg(long)]
+    floor: bool,
     /// Exit with 1 when a pass line is missed.
     #[arg(long)]
     strict: bool,
@@ -62,7 +65,10 @@ fn main() -> anyhow::Result<ExitCode> {
     let network = Network::shared()?;
     let (onsets, minutes) = if options.quick { (100, 12.0) } else { (options.trials, options.minutes) };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let found = Plan { onsets, minutes, quiet_s: 30.0, threads }.run(&trials, |trial| ear::listen(network, trial));
+    let found = Plan { onsets, minutes, quiet_s: 30.0, threads }.run(&trials, |trial| match options.floor {
+        true => floor::play(network, trial),
+        false => ear::listen(network, trial),
+    });
     let mut report = Report::of(&found, options.command(), options.seed, machine());
     report.promises.push(cost(network, &trials));
     println!("{}", report.markdown());
@@ -90,6 +96,9 @@ impl Options {
         }
         if self.tuning {
             command += " --tuning";
+        }
+        if self.floor {
+            command += " --floor";
         }
         command
     }

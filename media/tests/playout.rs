@@ -165,7 +165,7 @@ fn a_sentence_resumes_at_any_sample_that_was_pushed() {
         pull(&mut playout);
     }
     playout.pause();
-    assert_eq!(playout.resume_at(A, 0), Err(CannotResume { sentence: A, offset: 0 }));
+    assert_eq!(playout.resume_at(C, 0), Err(CannotResume { sentence: C, offset: 0 }));
     assert_eq!(playout.resume_at(B, 2000), Err(CannotResume { sentence: B, offset: 2000 }));
     assert!(playout.is_paused());
     playout.resume_at(B, 850).unwrap();
@@ -259,6 +259,8 @@ fn going_back_ends_where_nothing_is_held_any_more() {
     playout.pause();
     playout.rewind(100_000);
     let back = (0..40).map(|id| 1600 - playout.played(SentenceId(id))).take_while(|left| *left == 0).count();
+    let gone = SentenceId(20);
+    assert_eq!(playout.resume_at(gone, 0), Err(CannotResume { sentence: gone, offset: 0 }));
     assert!((33..=34).contains(&back), "{back} sentences of 200 ms stay said, the last second of 39 does not");
 }
 
@@ -300,4 +302,22 @@ fn the_quietest_place_is_found_across_chunks() {
     assert_eq!(playout.quietest(A, 0, 900), Some(440));
     assert_eq!(playout.quietest(A, 2000, 2100), None);
     assert_eq!(playout.quietest(B, 0, 100), None);
+}
+
+#[test]
+fn of_a_sentence_that_is_held_in_part_the_rest_is_found() {
+    let mut playout = playout();
+    for part in 0..10 {
+        playout.push(A, ramp(part * 1600, 1600), part == 9).unwrap();
+    }
+    playout.push(B, chunk(5, 1600), true).unwrap();
+    (0..105).for_each(|_| {
+        pull(&mut playout);
+    });
+    playout.pause();
+    pull(&mut playout);
+    assert!(playout.resume_at(A, 100).is_err(), "more than a second before the end of it");
+    playout.resume_at(A, 15_000).unwrap();
+    pull(&mut playout);
+    assert_eq!(pull(&mut playout).1[0], 15_160);
 }

@@ -6,6 +6,7 @@
 pub mod condition;
 pub mod ear;
 pub mod echo;
+pub mod floor;
 pub mod noise;
 pub mod run;
 pub mod score;
