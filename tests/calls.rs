@@ -7,6 +7,7 @@ mod harness;
 mod calls {
     mod barge_in;
     mod drain;
+    mod early;
     mod endings;
     mod endpoint;
     mod greeting;

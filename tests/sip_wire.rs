@@ -7,7 +7,7 @@ mod wire_support;
 use std::time::Duration;
 
 use wire_support::phone::{Packet, Phone, audio_of, media_of, offer};
-use wire_support::{Host, PATIENCE, loudest, steps, tonality};
+use wire_support::{Host, PATIENCE, loudest, ports_for, steps, tonality};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn options_says_what_is_served() {
@@ -235,7 +235,7 @@ fn without(text: &str, header: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_session_descriptions_are_refused_and_take_no_port() {
     // Two calls' ports: what a refused offer took from them would be missed by the last call.
-    let host = Host::start(|config| config.rtp.ports = "29900-29903".parse().unwrap()).await;
+    let host = Host::start(|config| config.rtp.ports = ports_for(2, config.rtp.ports)).await;
     let mut phone = Phone::udp(&host).await;
     let good = phone.own_offer();
     let swap = |from: &str, to: &str| {

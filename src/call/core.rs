@@ -5,6 +5,7 @@
 //!
 //! Beginning and closing are in `opening.rs`, interruptions in `interruption.rs`, hold in `hold.rs`, transfer in `handover.rs`, voices in `voice.rs`.
 
+mod early;
 mod handover;
 mod hold;
 mod interruption;
@@ -35,6 +36,7 @@ use crate::store::record::{CallEvent, CommittedBy, EndReason};
 use crate::telemetry::pii::Pii;
 use crate::turn::floor::{Decision, Floor, Holder};
 use crate::turn::{Interrupt, Rules, TurnConfig};
+use early::Early;
 use hold::Hold;
 use interruption::CutOff;
 pub use opening::Opening;
@@ -90,6 +92,7 @@ pub struct Call {
     opening: Opening,
     rang: bool,
     early_media: bool,
+    early: Early,
     trunk: Option<Arc<str>>,
     hold: Hold,
     transfer: Option<Transfer>,
@@ -138,6 +141,7 @@ impl Call {
             opening: setup.opening,
             rang: false,
             early_media: false,
+            early: Early::No,
             trunk: None,
             hold: Hold::default(),
             transfer: None,
@@ -153,13 +157,14 @@ impl Call {
             CallInput::Placed { ring_timeout, trunk } => self.placed(ring_timeout, trunk, now),
             CallInput::Ringing => self.ringing(now),
             CallInput::EarlyMedia => self.early_media(now),
+            CallInput::Announce(words) => self.announce(&words, now),
             CallInput::Connected => self.connected(now),
             CallInput::Held(on) => self.held(on, now),
             CallInput::Parked(on) => self.parked(on, now),
             CallInput::Transfer(event) => self.transfer_event(&event, now),
             CallInput::Joined => self.joined(now),
             CallInput::Close(words) => self.close(words, now),
-            _ if self.phase != Phase::Talking => {}
+            input if self.phase != Phase::Talking => self.early_voice(input, now),
             input => self.converse(input, self.hold.clock(now)),
         }
     }
@@ -171,6 +176,7 @@ impl Call {
             | CallInput::Placed { .. }
             | CallInput::Ringing
             | CallInput::EarlyMedia
+            | CallInput::Announce(_)
             | CallInput::Connected
             | CallInput::Held(_)
             | CallInput::Parked(_)
@@ -234,6 +240,7 @@ impl Call {
             return self.pull_held(frame);
         }
         let pull = self.mouth.pull(frame);
+        self.early_pulled(pull, unheard, now);
         if let Some(cut_off) = self.cut_off.take() {
             self.fell_silent(cut_off, now + FADE);
         }
@@ -267,6 +274,7 @@ impl Call {
         self.wall = now;
         while let Some(timer) = self.timers.take_due(now) {
             match timer {
+                Timer::Answer => self.answer_after_words(now),
                 Timer::Greeting => return self.begin(now),
                 Timer::Floor => {
                     let decision = self.floor.timeout(now);

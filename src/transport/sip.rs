@@ -32,10 +32,12 @@ use upkeep::Upkeep;
 use ways::ByTrunks;
 
 mod calls;
+mod early;
 pub mod endpoint;
 mod ends;
 pub mod faces;
 mod guard;
+mod hold;
 mod incoming;
 pub mod media;
 mod place;
@@ -196,7 +198,8 @@ impl Driver {
         let mut datagram = vec![0; MAX_DATAGRAM];
         let mut finishing = false;
         while !(finishing && self.calls.is_empty() && self.endpoint.calls() == 0) {
-            let due = [self.endpoint.poll_timeout(), self.upkeep.next(), self.watch.next()].into_iter().flatten().min();
+            let due = [self.endpoint.poll_timeout(), self.upkeep.next(), self.watch.next(), self.calls.next()];
+            let due = due.into_iter().flatten().min();
             let wait = due.map_or(IDLE, |at| at.saturating_sub(clock::now()));
             tokio::select! {
                 received = self.udp.recv_from(&mut datagram) => self.datagrams(received, &mut datagram).await,
@@ -221,6 +224,8 @@ impl Driver {
             let kept = self.calls.sweep();
             self.command(kept);
             let commands = self.upkeep.due(clock::now());
+            self.command(commands);
+            let commands = self.calls.due(clock::now());
             self.command(commands);
             self.drain().await;
             self.watch.look(&self.endpoint.guard_counts(), clock::now());
@@ -323,9 +328,7 @@ impl Driver {
             }
             // Nobody may send us anywhere: a stranger's transfer would be called at our cost.
             Event::Referred { call, .. } => vec![Command::AnswerRefer { call, answer: Err(403) }],
-            Event::ReinviteAnswered { call, answer } => {
-                self.calls.reinvite_answered(call, answer.ok().flatten().as_deref())
-            }
+            Event::ReinviteAnswered { call, answer } => self.calls.reinvite_answered(call, answer),
         }
     }
 }

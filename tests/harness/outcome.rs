@@ -34,6 +34,8 @@ pub struct Outcome {
     /// At the caller's ear.
     pub heard: Vec<Slice>,
     pub clears: Vec<Moment>,
+    /// Holds of ours that the far side was told of.
+    pub holds: Vec<(Moment, bool)>,
     /// What was ordered for a transfer.
     pub orders: Vec<(Moment, Order)>,
     pub asked: Vec<Asked>,
@@ -56,6 +58,7 @@ impl Outcome {
             sent: Vec::new(),
             heard: Vec::new(),
             clears: Vec::new(),
+            holds: Vec::new(),
             orders: Vec::new(),
             asked: Vec::new(),
             questions: Vec::new(),

@@ -44,6 +44,11 @@ impl Names {
         names
     }
 
+    /// It is killed.
+    pub async fn dies(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
     /// What it has written: every question and its answer among that.
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.join("log")).unwrap()
