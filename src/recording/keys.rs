@@ -104,6 +104,9 @@ mod tests {
         let mut muted = 0;
         for entry in std::fs::read_dir("fixtures/audio/human").unwrap() {
             let path = entry.unwrap().path();
+            if path.is_dir() {
+                continue;
+            }
             let bytes = std::fs::read(&path).unwrap();
             let Ok(wav) = offhook_media::wav::Wav::parse(&bytes) else { continue };
             let tones: Vec<Tone> =

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod driver;
 pub mod embedded;
 pub mod http;
+pub mod lab;
 pub mod leg;
 #[cfg(test)]
 mod loopback;

@@ -1,0 +1,37 @@
+//! What an ear alone makes of a trial: pause at first evidence, commit, let go. No call around it, so that detection can be
+//! judged by itself.
+
+use offhook_media::barge::Ear;
+use offhook_media::silero::Network;
+use offhook_media::{FRAME, Frame};
+
+use super::score::{Act, Acts};
+use super::trial::Trial;
+
+/// Plays a trial to a fresh ear. Times are those of the packet that completes the evidence, samples from the trial's begin.
+pub fn listen(network: &'static Network, trial: &Trial) -> Acts {
+    let mut ear = Ear::new(network);
+    let heard = trial.heard();
+    let mut acts = Acts::default();
+    let mut committed = false;
+    for (packet, arrival) in trial.arrivals().iter().enumerate() {
+        let evidence = ear.packet(frame(&heard, packet), frame(&trial.bot, packet));
+        let at = (packet + 1) * FRAME + arrival.late;
+        let Some(evidence) = evidence else { continue };
+        committed |= evidence.commit;
+        if evidence.released {
+            // At the commit too few windows have been heard to know a level by.
+            if core::mem::take(&mut committed) { ear.confirm_caller() } else { ear.was_mistaken() }
+        }
+        if at > trial.intro {
+            let acts_now =
+                [(evidence.first, Act::Held), (evidence.commit, Act::Committed), (evidence.released, Act::Resumed)];
+            acts_now.into_iter().filter(|(done, _)| *done).for_each(|(_, act)| acts.push(at, act));
+        }
+    }
+    acts
+}
+
+fn frame(wave: &[i16], packet: usize) -> &Frame {
+    wave.as_chunks::<FRAME>().0.get(packet).unwrap_or(&offhook_media::SILENCE)
+}

@@ -1,0 +1,31 @@
+//! The benchmark's own code on the committed voices: few trials, so only what is grossly wrong shows. No time is looked at that
+//! depends on the machine.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking and prints its figures")]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use offhook::sim::lab::run::Plan;
+use offhook::sim::lab::score::{Rates, Stops, stop_ms};
+use offhook::sim::lab::table::Report;
+use offhook::sim::lab::{Split, Trials, Voices, ear};
+use offhook_media::silero::Network;
+
+#[test]
+fn callers_are_heard_and_noise_is_not() {
+    let voices = Voices::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/audio/human")).unwrap();
+    let trials = Trials::new(Arc::new(voices), Split::HeldOut, 1);
+    let network = Network::shared().unwrap();
+    let plan = Plan { onsets: 60, minutes: 8.0, quiet_s: 10.0, threads: 2 };
+    let found = plan.run(&trials, |trial| ear::listen(network, trial));
+    let report = Report::of(&found, "cargo test --test turn_taking".into(), 1, String::new());
+    println!("{}", report.markdown());
+
+    let core = Stops::of(found.onsets.iter().filter(|onset| onset.condition.counts.is_core()), stop_ms);
+    assert!(core.n >= 25, "{} onsets count, {} were early", core.n, core.early);
+    assert!(core.missed <= 1, "{} of {} missed", core.missed, core.n);
+    assert!(core.quantile(0.5).unwrap() <= 100.0, "{:?} ms", core.quantile(0.5));
+    assert!(core.share_within(250.0) >= 0.9, "{:?}", report.failures);
+    let quiet = Rates::of(found.quiets.iter().filter(|quiet| quiet.condition.counts.is_core()));
+    assert!(quiet.minutes >= 4.0 && quiet.holds <= 6, "{} false holds in {} minutes", quiet.holds, quiet.minutes);
+}
