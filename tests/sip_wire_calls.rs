@@ -10,8 +10,8 @@ use offhook::config::DrainWords;
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tokio::time::{Instant, sleep};
-use wire_support::phone::{Heard, Phone, media_of, offer};
-use wire_support::{Host, PATIENCE};
+use wire_support::phone::{Heard, Phone, audio_of, media_of, offer};
+use wire_support::{Host, PATIENCE, loudest, tonality};
 
 /// The answer to an INVITE without an offer is an offer, and the call begins with the answer in its ACK.
 #[tokio::test(flavor = "multi_thread")]

@@ -240,7 +240,7 @@ impl Driver {
 
     async fn datagrams(&mut self, first: std::io::Result<(usize, SocketAddr)>, datagram: &mut [u8]) {
         let mut received = first;
-        for _ in 0..BATCH {
+        for taken in 1..=BATCH {
             // An error here is an ICMP answer to something sent earlier; the endpoint's timers see to that.
             if let Ok((length, remote)) = received {
                 let bytes = Bytes::copy_from_slice(datagram.get(..length).unwrap_or_default());
@@ -248,6 +248,10 @@ impl Driver {
                 let flow = self.faces.flow(Transport::Udp, remote, None);
                 self.endpoint.handle(Input::Message { flow, bytes }, clock::now());
                 self.drain().await;
+            }
+            if taken == BATCH {
+                // What is read here must be taken here: the rest waits in the socket.
+                return;
             }
             match self.udp.try_recv_from(datagram) {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,

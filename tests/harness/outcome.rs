@@ -89,6 +89,7 @@ impl Outcome {
         self.sent.iter_mut().chain(&mut self.heard).for_each(|slice| from(&mut slice.at));
         self.clears.iter_mut().for_each(from);
         self.orders.iter_mut().for_each(|(at, _)| from(at));
+        self.holds.iter_mut().for_each(|(at, _)| from(at));
         self.asked.iter_mut().for_each(|asked| from(&mut asked.at));
         self.questions.iter_mut().for_each(|question| from(&mut question.at));
         self.turns.iter_mut().for_each(|(at, _)| from(at));

@@ -126,13 +126,10 @@ async fn sipp_is_found_by_its_address_record_where_a_port_is_given() {
 async fn sipp_is_called_on_though_the_name_server_has_died() {
     let mut ports = Ports::lease();
     let carrier = ports.address();
-    let records = [
-        service("_sip._udp.carrier.test", "a.carrier.test", carrier, 1, 1),
-        host("a.carrier.test"),
-        // The last option of a name counts: answers hold for a second.
-        "--local-ttl=1".to_owned(),
-    ];
-    let (server, mut names) = asking(&records, "").await;
+    let records = [service("_sip._udp.carrier.test", "a.carrier.test", carrier, 1, 1), host("a.carrier.test")];
+    let place = server::place().await;
+    let names = Names::start_for(1, &server::fresh_dir(), &records).await;
+    let (server, mut names) = asked_by(place, names, "carrier.test", "").await;
     for (name, pause_ms) in [("while_it_lives", 0), ("after_its_death", 3_000)] {
         listen_for(pause_ms).await;
         let callee = Callee::start(&server, carrier, name, takes(&ports, &[])).await;
@@ -151,6 +148,10 @@ async fn asking(records: &[String], more: &str) -> (Server, Names) {
 async fn asking_for(address: &str, records: &[String], more: &str) -> (Server, Names) {
     let place = server::place().await;
     let names = Names::start(&server::fresh_dir(), records).await;
+    asked_by(place, names, address, more).await
+}
+
+async fn asked_by(place: std::fs::File, names: Names, address: &str, more: &str) -> (Server, Names) {
     let trunk = format!("    - name: carrier\n      address: \"{address}\"\n      ping_s: 0\n{more}");
     // A server that is silent is given up after 64 times T1.
     let yaml = format!("{}{}  t1_ms: 50\n", outbound(&[trunk]), names.setting());
