@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use offhook_media::silero::Network;
 use rand::RngExt;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -40,6 +41,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::transport::ports::PortPool;
 use crate::transport::sip::SipServer;
 use crate::transport::twilio::Twilio;
+use crate::turn::Detector;
 
 pub use files::needed as files_needed;
 
@@ -94,12 +96,17 @@ impl Server {
             recordings: recordings.clone(),
         });
         let shards = Shards::start(&config.media, &services).context("media.shards")?;
+        let network = match config.turn.detector {
+            Detector::Silero => Some(Network::shared().context("turn.detector")?),
+            Detector::Earshot => None,
+        };
         let reception = Arc::new(Reception::new(
             shards,
             Arc::clone(&services),
             Arc::clone(&catalogue),
             config.limits.clone(),
             config.turn.clone(),
+            network,
         ));
         warn_of_missing_targets(&catalogue, &config.transfer.targets);
         let last_words = LastWords::new(&config.limits.drain_words);

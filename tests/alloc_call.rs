@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use offhook::call::Moment;
 use offhook::call::core::{Call, CallInput, CallSetup, Opening};
+use offhook::call::hearing::Hearing;
+use offhook::call::leg::InFlight;
 use offhook::config::{Consent, RecordingConfig};
 use offhook::dialog::flow::NoAssets;
 use offhook::dialog::{CallFacts, Catalogue, Dialog, Flow, RecordingOrder};
@@ -18,9 +20,10 @@ use offhook::turn::TurnConfig;
 use offhook_media::codec::CodecKind;
 use offhook_media::inbound::{InboundConfig, RtpInbound};
 use offhook_media::outbound::{DATAGRAM, OutboundConfig, RtpOutbound};
-use offhook_media::speech::SpeechConfig;
-use offhook_media::vad::Earshot;
+use offhook_media::silero::Network;
 use offhook_media::{FRAME, Frame};
+
+const IN_FLIGHT: InFlight = InFlight { unheard: Duration::from_millis(40), ahead: Duration::ZERO };
 
 /// 100 s.
 const FRAMES: usize = 5_000;
@@ -66,8 +69,7 @@ impl Loop {
         let facts = CallFacts { called: "1".into(), caller: Pii::default(), has_ears: false, has_model: false };
         let mut call = Call::new(CallSetup {
             dialog: Dialog::new(flow, facts),
-            vad: Box::new(Earshot::new()),
-            speech: SpeechConfig::default(),
+            hearing: Hearing::neural(Network::shared().unwrap()),
             turn: TurnConfig::default(),
             longest: Duration::from_secs(3600),
             no_media: Duration::from_secs(60),
@@ -112,7 +114,7 @@ impl Loop {
         self.inbound.pull(now, &mut frame);
         self.recorder.heard(&frame);
         self.call.timeout(now);
-        let audible = self.call.pull(&mut frame, Duration::from_millis(40), now);
+        let audible = self.call.pull(&mut frame, IN_FLIGHT, now);
         if audible {
             self.recorder.sent(&frame);
         }

@@ -37,7 +37,7 @@ fn arrows(room: &str) -> &'static [Arrow] {
         "clock" | "queue" | "telemetry" => &[],
         "call" => &[To("turn"), To("dialog"), To("providers"), To("safety"), To("store"), To("media"), To("recording")],
         "recording" => &[Only("dialog", RECORDING_ORDERS), To("store"), To("media")],
-        "turn" => &[Only("media", &["speech"])],
+        "turn" => &[Only("media", &["speech", "barge"])],
         "dialog" => &[To("knowledge"), To("safety"), To("providers"), Only("media", &["dtmf"])],
         "knowledge" => &[To("providers")],
         "safety" => &[To("providers")],
@@ -170,7 +170,8 @@ fn rules_wait_for_nothing_and_read_no_clock() {
 
 /// The pure files: both libraries, turn-taking, dialog, and the call's rules.
 fn is_pure(path: &str) -> bool {
-    let rules_of_a_call = ["core", "messages", "mouth", "words", "timers", "latency", "exchange", "leg", "transfer"];
+    let rules_of_a_call =
+        ["core", "hearing", "messages", "mouth", "words", "timers", "latency", "exchange", "leg", "transfer"];
     let is_call_rule = rules_of_a_call
         .iter()
         .any(|name| path == format!("src/call/{name}.rs") || path.starts_with(&format!("src/call/{name}/")));

@@ -5,6 +5,7 @@
 mod harness;
 
 mod calls {
+    mod backchannel;
     mod barge_in;
     mod drain;
     mod early;
@@ -19,6 +20,7 @@ mod calls {
     mod outbound;
     mod private;
     mod recording;
+    mod reversible;
     mod rules;
     mod stale;
     mod transfer;

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use offhook::call::core::{Call, CallInput, CallOutput, CallSetup, Opening};
+use offhook::call::hearing::Hearing;
+use offhook::call::leg::InFlight;
 use offhook::call::transfer::{Order, TransferEvent};
 use offhook::dialog::flow::NoAssets;
 use offhook::dialog::{CallFacts, Dialog, Flow as Conversation};
@@ -20,8 +22,6 @@ use offhook::sim::clock::Dice;
 use offhook::store::record::EndReason;
 use offhook::telemetry::pii::Pii;
 use offhook::turn::TurnConfig;
-use offhook_media::speech::SpeechConfig;
-use offhook_media::vad::Earshot;
 use offhook_media::{FRAME, Frame};
 use offhook_sip::guard::GuardConfig;
 use offhook_sip::message::UriBuf;
@@ -178,7 +178,7 @@ impl World {
                 ours.core.timeout(now);
                 for _ in 0..5 {
                     let mut frame: Frame = [0; FRAME];
-                    ours.core.pull(&mut frame, Duration::ZERO, now);
+                    ours.core.pull(&mut frame, InFlight::default(), now);
                 }
             }
             self.obey(call);
@@ -324,8 +324,7 @@ impl Server {
         let facts = CallFacts { called: "1".into(), caller: Pii::default(), has_ears: false, has_model: false };
         let core = Call::new(CallSetup {
             dialog: Dialog::new(Arc::clone(&self.flow), facts),
-            vad: Box::new(Earshot::new()),
-            speech: SpeechConfig::default(),
+            hearing: Hearing::plain(),
             turn: TurnConfig::default(),
             longest: Duration::from_secs(120),
             no_media: Duration::from_secs(30),

@@ -5,7 +5,7 @@
 
 use crate::echo::{BLOCK, Cleaned, EchoFilter};
 use crate::edge::EdgeWatch;
-use crate::gate::{EchoGate, GateBlock, GateReading};
+use crate::gate::{BELOW_CALLER_DB, EchoGate, GateBlock, GateReading};
 use crate::level::{NoiseFloor, QUIETEST_DBFS};
 use crate::reference::SentReference;
 use crate::silero::{Network, State, WINDOW};
@@ -82,6 +82,8 @@ pub struct Ear {
     reference: SentReference,
     /// What was heard so far; the time of those who have no other.
     heard: Moment,
+    /// Whoever speaks is the caller until they fall silent; their level may take longer to know.
+    confirmed: bool,
 }
 
 impl Ear {
@@ -103,6 +105,7 @@ impl Ear {
             holding: false,
             committed: false,
             caller: CallerLevel::default(),
+            confirmed: false,
             edges: EdgeWatch::new(),
             reference: SentReference::new(),
             heard: Moment::ZERO,
@@ -144,8 +147,10 @@ impl Ear {
 
     /// Someone did take the floor: what was heard of late was the caller, whose level is known from now on.
     pub fn confirm_caller(&mut self) {
+        self.confirmed = true;
         if let Some(dbfs) = self.caller.take() {
             self.gate.set_caller(dbfs);
+            self.confirmed = false;
         }
     }
 
@@ -163,7 +168,7 @@ impl Ear {
 
     /// Forgets the windows so far, so that the next one of speech is the first one.
     pub fn let_go(&mut self) {
-        (self.windows, self.holding, self.committed) = (0, false, false);
+        (self.windows, self.holding, self.committed, self.confirmed) = (0, false, false, false);
     }
 
     fn compare(&mut self, heard: &Frame, sent: &Frame, at: Moment) -> Option<Evidence> {
@@ -215,8 +220,9 @@ impl Ear {
 
     fn judge(&mut self, reading: GateReading, cleaned: &Cleaned) -> Evidence {
         let probability = self.probability();
-        // Where nothing was sent, nothing has to be told from echo.
-        let gate_open = reading.open || (!self.filter.is_active() && self.awake > 0);
+        // Where nothing was sent, nothing has to be told from echo; a caller whose level is known has it all the same.
+        let loud_enough = self.caller_dbfs().is_none_or(|caller| self.loudest_dbfs >= caller - BELOW_CALLER_DB);
+        let gate_open = reading.open || (!self.filter.is_active() && self.awake > 0 && loud_enough);
         let speech = probability >= THRESHOLD && gate_open;
         self.windows = self.windows << 1 | u32::from(speech);
         let first = speech && !self.holding;
@@ -225,11 +231,14 @@ impl Ear {
         self.committed |= commit;
         let released = self.holding && self.windows & EIGHT == 0;
         if released {
-            (self.holding, self.committed) = (false, false);
+            (self.holding, self.committed, self.confirmed) = (false, false, false);
         }
         let level_dbfs = core::mem::replace(&mut self.loudest_dbfs, QUIETEST_DBFS);
         if speech {
             self.caller.hear(level_dbfs);
+            if self.confirmed {
+                self.confirm_caller();
+            }
         }
         Evidence {
             probability,
@@ -288,8 +297,10 @@ impl CallerLevel {
 
     /// The level in dBFS, if enough was heard.
     fn take(&mut self) -> Option<f32> {
-        let Self { power, windows } = core::mem::take(self);
-        (windows >= LEAST_MEAN && power > 0.0).then(|| 10.0 * power.log10())
+        if self.windows < LEAST_MEAN || self.power <= 0.0 {
+            return None;
+        }
+        Some(10.0 * core::mem::take(self).power.log10())
     }
 }
 

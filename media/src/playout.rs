@@ -87,6 +87,7 @@ pub struct Playout {
     owed_finish: Option<SentenceId>,
     state: State,
     fade_in: usize,
+    duck: Duck,
     tail: Tail,
     queued: u64,
     limits: PlayoutConfig,
@@ -104,6 +105,7 @@ impl Playout {
             owed_finish: None,
             state: State::Playing,
             fade_in: 0,
+            duck: Duck::default(),
             tail: Tail::default(),
             queued: 0,
             limits: config,
@@ -163,12 +165,16 @@ impl Playout {
     ///
     /// Returns the account of every sentence that was in the queue or played lately, oldest first.
     pub fn stop(&mut self) -> impl ExactSizeIterator<Item = SentencePlayed> + '_ {
-        self.capture_tail(FADE_OUT);
+        // A queue that is held has faded out before.
+        if self.state == State::Playing {
+            self.capture_tail(FADE_OUT);
+        }
         self.items.clear();
         (self.cursor, self.offset, self.queued) = (0, 0, 0);
         (self.current, self.owed_finish) = (None, None);
         self.state = State::Playing;
         self.fade_in = 0;
+        self.duck = Duck::default();
         self.ledger.iter().copied()
     }
 
@@ -202,6 +208,46 @@ impl Playout {
         self.state = State::Playing;
         self.fade_in = FADE_IN;
         Ok(())
+    }
+
+    /// Plays 12 dB quieter from now on, or as loud as before; the change takes 20 ms.
+    pub fn duck(&mut self, on: bool) {
+        self.duck.on = on;
+    }
+
+    /// Goes back over the last `samples` that were pulled, silence between sentences included, as far as they are held: of
+    /// earlier sentences that is a second. Nothing of a fade is played any more.
+    pub fn rewind(&mut self, samples: u64) {
+        self.owed_finish = None;
+        let mut left = samples + core::mem::take(&mut self.tail.left) as u64;
+        while left > 0 {
+            if self.offset == 0 {
+                let Some(before) = self.cursor.checked_sub(1) else { break };
+                self.cursor = before;
+                self.offset = self.items[before].length() as usize;
+                continue;
+            }
+            let step = left.min(self.offset as u64);
+            self.offset -= step as usize;
+            self.queued += step;
+            left -= step;
+            self.current = match self.items[self.cursor] {
+                Item::Chunk { sentence, .. } => Some(sentence),
+                Item::Silence { .. } | Item::Mark(_) => None,
+            };
+            if let Some(sentence) = self.current {
+                let entry = self.entry(sentence);
+                entry.played = entry.played.saturating_sub(step);
+            }
+        }
+    }
+
+    /// The quietest place of `sentence` among the samples `from..to` of it: where one word most likely ends and another
+    /// begins. `None` where that part is not held.
+    pub fn quietest(&self, sentence: SentenceId, from: u64, to: u64) -> Option<u64> {
+        let places = (from..to).step_by(QUIET_STEP);
+        let power = |at: u64| Some((at + QUIET_STEP as u64 / 2, self.power(sentence, at)?));
+        places.filter_map(power).min_by(|a, b| a.1.total_cmp(&b.1)).map(|(at, _)| at)
     }
 
     /// Whether the queue is held.
@@ -339,17 +385,28 @@ impl Playout {
         }
     }
 
-    /// Drops the played items of earlier sentences; those of the current one stay for a resume.
+    /// Drops the played items of earlier sentences but for the last second; those of the current one stay for a resume.
     fn forget_before(&mut self, sentence: SentenceId) {
-        while self.cursor > 0 {
-            match self.items.front() {
-                Some(Item::Chunk { sentence: held, .. }) if *held == sentence => break,
-                _ => {
-                    self.items.pop_front();
-                    self.cursor -= 1;
-                }
+        let earlier = |item: &Item| !matches!(item, Item::Chunk { sentence: held, .. } if *held == sentence);
+        let played = self.items.iter().take(self.cursor).take_while(|item| earlier(item));
+        let mut held: u64 = played.map(Item::length).sum();
+        while let Some(front) = self.items.front().filter(|front| self.cursor > 0 && earlier(front)) {
+            held -= front.length().min(held);
+            if held < REWOUND {
+                break;
             }
+            self.items.pop_front();
+            self.cursor -= 1;
         }
+    }
+
+    /// Mean power of 10 ms of a sentence.
+    fn power(&self, sentence: SentenceId, at: u64) -> Option<f32> {
+        let (index, within) = self.find(sentence, at)?;
+        let Item::Chunk { chunk, .. } = self.items.get(index)? else { return None };
+        let part = chunk.get(within..chunk.len().min(within + QUIET_STEP))?;
+        let sum: f32 = part.iter().map(|&sample| f32::from(sample) * f32::from(sample)).sum();
+        Some(sum / part.len().max(1) as f32)
     }
 
     /// Item and offset of a sample of a sentence that is still held.
@@ -379,6 +436,7 @@ impl Playout {
             *sample = crate::to_sample(f32::from(*sample) * gain);
             self.fade_in -= 1;
         }
+        self.duck.apply(frame);
     }
 
     /// Takes the next samples out of the current chunk, to be faded in the next frame.
@@ -425,6 +483,31 @@ enum State {
     Paused,
 }
 
+/// The gain of a bot that is to be quieter, on its way from one level to the other.
+#[derive(Debug)]
+struct Duck {
+    on: bool,
+    gain: f32,
+}
+
+impl Default for Duck {
+    fn default() -> Self {
+        Self { on: false, gain: 1.0 }
+    }
+}
+
+impl Duck {
+    fn apply(&mut self, frame: &mut Frame) {
+        if !self.on && self.gain >= 1.0 {
+            return;
+        }
+        for sample in frame {
+            self.gain = if self.on { (self.gain - DUCK_STEP).max(DUCKED) } else { (self.gain + DUCK_STEP).min(1.0) };
+            *sample = crate::to_sample(f32::from(*sample) * self.gain);
+        }
+    }
+}
+
 /// The last samples after an interruption, faded to nothing.
 #[derive(Debug)]
 struct Tail {
@@ -456,5 +539,12 @@ impl Tail {
 
 const FADE_OUT: usize = 10 * PER_MS;
 const FADE_IN: usize = 20 * PER_MS;
+/// -12 dB.
+const DUCKED: f32 = 0.25;
+/// From one level to the other in 20 ms.
+const DUCK_STEP: f32 = (1.0 - DUCKED) / (20 * PER_MS) as f32;
+/// Of earlier sentences a second is kept.
+const REWOUND: u64 = 1000 * PER_MS as u64;
+const QUIET_STEP: usize = 10 * PER_MS;
 /// Sentences whose account is kept.
 const REMEMBERED: usize = 64;

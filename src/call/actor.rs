@@ -144,7 +144,7 @@ impl Actor {
         self.obey(now);
         for _ in 0..self.leg.wants(now) {
             let mut frame: Frame = [0; FRAME];
-            let audible = self.core.pull(&mut frame, self.leg.unheard(now), now);
+            let audible = self.core.pull(&mut frame, self.leg.in_flight(now), now);
             if audible {
                 self.recorder.sent(&frame);
             }
@@ -209,7 +209,8 @@ impl Actor {
                 CallOutput::Answer => self.leg.answer(),
                 CallOutput::Hold(on) => self.leg.hold(on),
                 CallOutput::Clear => {
-                    self.leg.clear(now);
+                    let dropped = self.leg.clear(now);
+                    self.core.cleared(dropped, now);
                     self.recorder.cleared();
                 }
                 CallOutput::Recording(order) => {

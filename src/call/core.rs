@@ -3,8 +3,9 @@
 //! `handle` whatever happened, drain `poll_output`, come back at `poll_timeout`; `tap` and `pull` are the 20 ms path
 //! and allocate nothing unless something is decided. The actor beside it only carries inputs and outputs.
 //!
-//! Beginning and closing are in `opening.rs`, interruptions in `interruption.rs`, hold in `hold.rs`, transfer in `handover.rs`, voices in `voice.rs`.
+//! What the caller does is in `caller.rs`, interruptions in `interruption.rs`, beginning and closing in `opening.rs`, hold in `hold.rs`, transfer in `handover.rs`, voices in `voice.rs`.
 
+mod caller;
 mod early;
 mod handover;
 mod hold;
@@ -17,12 +18,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use offhook_media::Frame;
-use offhook_media::dtmf::Digit;
-use offhook_media::speech::{SpeechConfig, SpeechDetector, SpeechEdge};
-use offhook_media::vad::Vad;
 
 use super::exchange::{Ears, Exchange, append};
+use super::hearing::Hearing;
 use super::latency::ms;
+use super::leg::InFlight;
 pub use super::messages::{CallInput, CallOutput};
 use super::mouth::{Cut, Mouth};
 use super::timers::{Timer, Timers};
@@ -31,21 +31,21 @@ use super::words::Words;
 use super::{Moment, TurnId};
 use crate::dialog::runner::Dialog;
 use crate::dialog::{BargeIn, DialogInput, DialogOutput, Listening};
-use crate::providers::{Language, SttEvent};
-use crate::store::record::{CallEvent, CommittedBy, EndReason};
+use crate::providers::Language;
+use crate::store::record::{CallEvent, EndReason};
 use crate::telemetry::pii::Pii;
-use crate::turn::floor::{Decision, Floor, Holder};
+use crate::turn::backchannel::Lexicon;
+use crate::turn::floor::{Floor, Holder};
 use crate::turn::{Interrupt, Rules, TurnConfig};
 use early::Early;
 use hold::Hold;
-use interruption::CutOff;
+use interruption::{CutOff, Held, Unproven};
 pub use opening::Opening;
 
 /// What a call needs to be told at its beginning.
 pub struct CallSetup {
     pub dialog: Dialog,
-    pub vad: Box<dyn Vad>,
-    pub speech: SpeechConfig,
+    pub hearing: Hearing,
     pub turn: TurnConfig,
     /// Longest call.
     pub longest: Duration,
@@ -63,16 +63,23 @@ pub struct Call {
     phase: Phase,
     dialog: Dialog,
     floor: Floor,
-    speech: SpeechDetector,
+    hearing: Hearing,
     mouth: Mouth,
     words: Words,
+    /// What words mean over the bot's speech, in the step's language.
+    lexicon: Lexicon,
     timers: Timers,
     outputs: VecDeque<CallOutput>,
     turn: TurnId,
     exchange: Exchange,
     ears: Ears,
+    /// The bot is held because the caller may want the floor.
+    held: Option<Held>,
+    ducked: bool,
     /// An exchange that was cut off: closed by the frame that fades out.
     cut_off: Option<CutOff>,
+    /// An interruption by sound alone: words, or none, will show whether it was one.
+    unproven: Option<Box<Unproven>>,
     /// What was heard of speech that the dialog itself dropped, until the next report.
     unreported: String,
     /// A model's answer is being made.
@@ -116,8 +123,9 @@ impl Call {
         Self {
             phase: Phase::Connecting,
             dialog: setup.dialog,
-            floor: Floor::new(FIRST_RULES, longest_turn),
-            speech: SpeechDetector::new(setup.vad, setup.speech),
+            floor: Floor::new(FIRST_RULES, longest_turn, setup.has_ears),
+            hearing: setup.hearing,
+            lexicon: Lexicon::default(),
             mouth: Mouth::new(),
             words: Words::default(),
             timers: Timers::default(),
@@ -125,7 +133,10 @@ impl Call {
             turn: TurnId::default(),
             exchange: Exchange::default(),
             ears: Ears::default(),
+            held: None,
+            ducked: false,
             cut_off: None,
+            unproven: None,
             unreported: String::new(),
             answering: false,
             ending: None,
@@ -214,33 +225,18 @@ impl Call {
         self.settle(now);
     }
 
-    /// 20 ms from the caller as they arrived: speech detection.
-    pub fn tap(&mut self, frame: &Frame, arrival: Moment, now: Moment) {
-        if matches!(self.phase, Phase::Connecting | Phase::Over) {
-            return;
-        }
-        self.timers.set(Timer::NoMedia, Some(now + self.no_media));
-        match self.phase {
-            _ if self.hold.is_on() => return,
-            Phase::Talking => {}
-            Phase::Connected => return self.first_audio(now),
-            Phase::Hello => return self.hello(frame, arrival, now),
-            Phase::Connecting | Phase::Over => return,
-        }
-        if let Some(edge) = self.speech.push(frame, arrival).edge {
-            self.speech_edge(edge, now);
-            self.settle(now);
-        }
-    }
-
-    /// The 20 ms to send now; `false` when there is nothing to say. `unheard` is what the leg has in flight.
-    pub fn pull(&mut self, frame: &mut Frame, unheard: Duration, now: Moment) -> bool {
+    /// The 20 ms to send now; `false` when there is nothing to say.
+    pub fn pull(&mut self, frame: &mut Frame, in_flight: InFlight, now: Moment) -> bool {
+        let unheard = in_flight.unheard;
         (self.unheard, self.wall) = (unheard, now);
         if self.hold.is_on() {
             return self.pull_held(frame);
         }
         let pull = self.mouth.pull(frame);
         self.early_pulled(pull, unheard, now);
+        if pull.audible {
+            self.hearing.sent(frame, now + in_flight.ahead);
+        }
         if let Some(cut_off) = self.cut_off.take() {
             self.fell_silent(cut_off, now + FADE);
         }
@@ -248,7 +244,7 @@ impl Call {
         if pull.audible && self.mouth.has_begun() {
             self.exchange.clock.first_packet(now);
         }
-        if pull.played_out {
+        if pull.played_out && self.early == Early::No {
             self.settle(now);
         }
         let to_tell = !self.answering || self.mouth.has_spoken();
@@ -336,91 +332,6 @@ impl Call {
         self.hold.clock(now).saturating_sub(self.hold.total)
     }
 
-    fn speech_edge(&mut self, edge: SpeechEdge, now: Moment) {
-        let was_free = self.floor.holder() == Holder::Nobody;
-        if matches!(edge, SpeechEdge::Onset { .. }) {
-            // The caller goes on: their turn has not ended after all.
-            self.timers.set(Timer::FinalWords, None);
-        }
-        let decision = self.floor.speech(edge, now);
-        self.decided(decision, now);
-        if was_free && self.floor.holder() == Holder::Caller {
-            self.tell(DialogInput::CallerSpeaking, now);
-        }
-    }
-
-    fn digit(&mut self, digit: Digit, now: Moment) {
-        if let Some(Decision::StopBot { .. }) = self.floor.key(now) {
-            self.interrupt(now, CommittedBy::Key, now);
-        }
-        self.timers.set(Timer::FinalWords, None);
-        self.words.drop_for_key(now);
-        self.exchange.key(digit, now);
-        self.event("digit", None, now);
-        self.tell(DialogInput::Digit(digit), now);
-    }
-
-    fn heard(&mut self, event: SttEvent, now: Moment) {
-        match event {
-            SttEvent::Interim(words) => {
-                self.words.interim(&words, now);
-                self.some_words(now);
-            }
-            SttEvent::Final(words) => {
-                self.words.settle(&words, now);
-                self.some_words(now);
-                let turn_over = self.timers.is_set(Timer::FinalWords) || self.floor.holder() == Holder::Nobody;
-                if turn_over && self.words.settled() {
-                    self.turn_ended(now);
-                }
-            }
-            SttEvent::TurnEnded => {}
-            SttEvent::Reconnecting => self.event("stt_reconnecting", None, now),
-            SttEvent::Failed(error) => {
-                self.has_ears = false;
-                self.exchange.failed(&error);
-                self.event("stt_failed", None, now);
-            }
-        }
-    }
-
-    fn some_words(&mut self, now: Moment) {
-        let Some(words) = self.words.so_far() else { return };
-        self.ears.words_came(now);
-        if let Some(Decision::StopBot { onset }) = self.floor.words(now, now) {
-            self.interrupt(onset, CommittedBy::Words, now);
-        }
-        if self.floor.holder() == Holder::Caller {
-            self.tell(DialogInput::Partial(words), now);
-        }
-    }
-
-    fn decided(&mut self, decision: Option<Decision>, now: Moment) {
-        match decision {
-            None => {}
-            Some(Decision::StopBot { onset }) => self.interrupt(onset, CommittedBy::Speech, now),
-            Some(Decision::TurnEnded { speech_ended }) => {
-                self.exchange.clock.caller_ended(speech_ended);
-                if self.has_ears && !self.words.settled() {
-                    self.timers.set(Timer::FinalWords, Some(now + self.final_words));
-                } else {
-                    self.turn_ended(now);
-                }
-            }
-        }
-    }
-
-    fn turn_ended(&mut self, now: Moment) {
-        self.timers.set(Timer::FinalWords, None);
-        if let Some(at) = self.words.final_at() {
-            self.exchange.clock.words_final(at);
-        }
-        let words = self.words.take(now);
-        self.counts.turns += 1;
-        self.exchange.words(self.ears.keep(words.clone(), now));
-        self.tell(DialogInput::TurnEnded(words), now);
-    }
-
     fn heard_out(&mut self, now: Moment) {
         let cut = self.mouth.heard_out();
         if self.answering {
@@ -491,7 +402,9 @@ impl Call {
     }
 
     fn listen(&mut self, listening: &Listening, now: Moment) {
-        self.floor.set_rules(Rules { interrupt: listening.barge_in.into(), endpoint: listening.endpoint });
+        self.lexicon = Lexicon::new(listening.language.primary(), None, None);
+        let (interrupt, endpoint) = (listening.barge_in.into(), listening.endpoint);
+        self.floor.set_rules(Rules { interrupt, endpoint, finish: false });
         if self.ears.enter(listening, now) && self.has_ears {
             let (language, hints) = (listening.language.clone(), Arc::clone(&listening.hints));
             self.outputs.push_back(CallOutput::Listen { language, hints });
@@ -504,6 +417,7 @@ impl Call {
             return;
         }
         self.leave_transfer(now);
+        self.leave_interruptions(now);
         let cut = self.drop_speech();
         if let Some(cut_off) = self.cut_off.take() {
             self.fell_silent(cut_off, now);
@@ -564,7 +478,7 @@ const FADE: Duration = Duration::from_millis(10);
 const LAST_WORDS_TAIL: Duration = Duration::from_millis(300);
 
 /// Until the dialog enters its first step.
-const FIRST_RULES: Rules = Rules { interrupt: Interrupt::Never, endpoint: Duration::from_millis(600) };
+const FIRST_RULES: Rules = Rules { interrupt: Interrupt::Never, endpoint: Duration::from_millis(600), finish: false };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {

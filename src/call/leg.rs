@@ -112,6 +112,13 @@ pub struct LegStats {
     pub srtp: Option<&'static str>,
 }
 
+/// What a leg has sent that has not been heard: see [`Leg::unheard`] and [`Leg::ahead`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InFlight {
+    pub unheard: Duration,
+    pub ahead: Duration,
+}
+
 /// How the far side of a leg is asked to leave us for somebody else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HandOver {
@@ -143,6 +150,11 @@ pub trait Leg: Send {
     /// own jitter buffer left out. Nothing on legs that send at an even pace.
     fn ahead(&self, _now: Moment) -> Duration {
         Duration::ZERO
+    }
+
+    /// What is in flight now.
+    fn in_flight(&self, now: Moment) -> InFlight {
+        InFlight { unheard: self.unheard(now), ahead: self.ahead(now) }
     }
 
     /// Asks the far side to leave us for somebody else. What becomes of it comes back as a

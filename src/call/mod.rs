@@ -10,6 +10,7 @@ pub mod core;
 pub mod exchange;
 pub mod guard;
 pub mod handover;
+pub mod hearing;
 pub mod latency;
 pub mod leg;
 pub mod listen;

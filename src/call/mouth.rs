@@ -11,7 +11,7 @@ use offhook_media::playout::{Playout, PlayoutConfig, SentenceId};
 use offhook_media::{Frame, RATE_HZ};
 
 use crate::dialog::Utterance;
-use crate::dialog::transcript::{Heard, Spoken, heard};
+use crate::dialog::transcript::{Heard, Spoken, heard, word_began};
 use crate::safety::said::Cleared;
 
 /// A sentence that a voice must be asked for.
@@ -142,14 +142,15 @@ impl Mouth {
     /// Takes the next 20 ms.
     pub fn pull(&mut self, frame: &mut Frame) -> Pull {
         let pulled = self.playout.pull(frame);
+        let resting = self.playout.is_paused();
         // A sentence without audio begins and ends unheard.
         self.begun |= pulled.voiced > 0 && self.spoken.iter().any(|spoken| self.playout.played(spoken.id) > 0);
         let done = pulled.finished.and_then(|id| self.find(id));
         let played_out = done.is_some_and(|done| !std::mem::replace(&mut done.played_out, true));
         Pull {
             played_out,
-            audible: pulled.voiced > 0 || (self.begun && !self.playout.is_idle()),
-            finished: self.is_idle(),
+            audible: pulled.voiced > 0 || (self.begun && !resting && !self.playout.is_idle()),
+            finished: self.is_idle() && !resting,
         }
     }
 
@@ -197,11 +198,64 @@ impl Mouth {
         }
     }
 
+    /// The last `dropped` of what was sent before the mouth came to rest did not reach the caller: it is still to be said.
+    pub fn not_heard(&mut self, dropped: Duration) {
+        if self.playout.is_paused() && !dropped.is_zero() {
+            self.playout.rewind(samples(dropped));
+        }
+    }
+
+    /// Goes on after a rest of `rested`, with the word in which it stopped; after a long one with the whole sentence.
+    pub fn resume(&mut self, rested: Duration) {
+        let at = self.playout.current().map(|sentence| (sentence, self.resumes_at(sentence, rested)));
+        if at.is_none_or(|(sentence, offset)| self.playout.resume_at(sentence, offset).is_err()) {
+            self.playout.resume();
+        }
+    }
+
+    /// Quieter, or as loud as before.
+    pub fn duck(&mut self, on: bool) {
+        self.playout.duck(on);
+    }
+
+    /// What was heard by now, and what was not.
+    pub fn so_far(&self) -> Cut {
+        self.cut(Duration::ZERO)
+    }
+
+    /// Whether what is being said is a question, or all but over.
+    pub fn is_asking(&self) -> bool {
+        let last = self.waiting.is_empty() && self.making.is_none();
+        let question = self.spoken.back().and_then(|spoken| spoken.text.as_ref()).is_some_and(|text| {
+            text.as_str()
+                .trim_end_matches(|c: char| !c.is_alphanumeric() && !QUESTION_MARKS.contains(&c))
+                .ends_with(QUESTION_MARKS)
+        });
+        let in_last_sentence =
+            self.playout.current().is_none_or(|id| self.spoken.back().is_some_and(|last| last.id == id));
+        last && self.begun && (self.queued() <= NEARLY_OVER || (question && in_last_sentence))
+    }
+
     /// Ends the current answer after it was heard to its end. Unheard is what no voice could make of it.
     pub fn heard_out(&mut self) -> Cut {
         let cut = self.cut(Duration::ZERO);
         self.forget();
         cut
+    }
+
+    /// The beginning of the word that was being said: by its share of the text, moved to where it is quietest.
+    fn resumes_at(&self, sentence: SentenceId, rested: Duration) -> u64 {
+        if rested > LONG_REST {
+            return 0;
+        }
+        let played = self.playout.played(sentence);
+        let spoken = self.spoken.iter().find(|spoken| spoken.id == sentence);
+        let word = spoken.and_then(|spoken| word_began(&spoken.as_spoken(played, &mut 0)));
+        let (from, to) = match word {
+            Some(word) => (word.saturating_sub(AROUND_A_WORD), played.min(word + AROUND_A_WORD)),
+            None => (played.saturating_sub(LONG_WORD), played),
+        };
+        self.playout.quietest(sentence, from, to).unwrap_or(word.unwrap_or(played)).min(played)
     }
 
     fn cut(&self, unheard: Duration) -> Cut {
@@ -280,6 +334,20 @@ impl Default for Mouth {
 
 /// The pause between two sentences.
 pub const SENTENCE_PAUSE_MS: u32 = 200;
+
+/// After a rest that is longer than this a caller has lost the thread.
+const LONG_REST: Duration = Duration::from_millis(1500);
+
+/// How far the beginning of a word may be from where its share of the text puts it: 120 ms.
+const AROUND_A_WORD: u64 = 120 * RATE_HZ as u64 / 1000;
+
+/// 500 ms: where nothing is known of the words.
+const LONG_WORD: u64 = 500 * RATE_HZ as u64 / 1000;
+
+/// So little is left to say that callers answer.
+const NEARLY_OVER: Duration = Duration::from_secs(1);
+
+const QUESTION_MARKS: [char; 3] = ['?', '？', '؟'];
 
 /// Voices hand over 100 ms or more at once; the longest sentence is below a minute.
 const PLAYOUT: PlayoutConfig = PlayoutConfig { items: 256, queued_ms: 120_000 };

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use offhook_media::speech::SpeechConfig;
-use offhook_media::vad::Earshot;
+use offhook_media::silero::Network;
 
 use super::actor::{NewCall, Services};
 use super::admission::{Admission, Permit, Refusal};
 use super::core::{Call, CallInput, CallSetup, Opening};
+use super::hearing::Hearing;
 use super::leg::Leg;
 use super::outgoing::{Outgoing, Parent, Variables};
 use super::registry::LiveCall;
@@ -43,18 +43,21 @@ pub struct Reception {
     catalogue: Arc<Catalogue>,
     limits: LimitsConfig,
     turn: TurnConfig,
+    network: Option<&'static Network>,
 }
 
 impl Reception {
+    /// Without a network callers are heard by the plain ear.
     pub fn new(
         shards: Shards,
         services: Arc<Services>,
         catalogue: Arc<Catalogue>,
         limits: LimitsConfig,
         turn: TurnConfig,
+        network: Option<&'static Network>,
     ) -> Self {
         let admission = Admission::new(u32::try_from(limits.max_calls).unwrap_or(u32::MAX));
-        Self { shards, admission, services, catalogue, limits, turn }
+        Self { shards, admission, services, catalogue, limits, turn, network }
     }
 
     /// # Errors
@@ -160,8 +163,7 @@ impl Reception {
     fn setup(&self, dialog: Dialog, has_ears: bool, opening: Opening) -> CallSetup {
         CallSetup {
             dialog,
-            vad: Box::new(Earshot::new()),
-            speech: SpeechConfig::default(),
+            hearing: self.network.map_or_else(Hearing::plain, Hearing::neural),
             turn: self.turn.clone(),
             longest: Duration::from_secs(self.limits.max_call_minutes * 60),
             no_media: Duration::from_secs(self.limits.no_media_timeout_s),

@@ -154,6 +154,18 @@ impl Dialog {
         matches!(self.phase, Phase::Over)
     }
 
+    /// Whether what is being said asks for an answer, whichever its words are.
+    pub fn is_asking(&self) -> bool {
+        let kind = self.flow.steps.get(self.step).map(|step| &step.kind);
+        let asks = match kind {
+            Some(Kind::Menu(_) | Kind::Collect(_)) => true,
+            // Its own prompt is the question; what the model says need not be one.
+            Some(Kind::Ask(_)) => matches!(self.phase, Phase::Speaking { .. }),
+            _ => false,
+        };
+        asks || self.recording.is_asking()
+    }
+
     /// Whether one of our utterances is believed to be playing or waiting to.
     pub fn is_speaking(&self) -> bool {
         match &self.phase {
@@ -211,6 +223,7 @@ impl Dialog {
             return self.keep_key(digit);
         }
         self.stop_speaking();
+        self.cut.clear();
         self.use_key(digit, now);
     }
 
@@ -290,10 +303,14 @@ impl Dialog {
         match &words {
             Some(words) => {
                 self.deaf_turns = 0;
+                self.cut.clear();
                 let private = self.flow.steps.get(self.step).is_some_and(|step| step.sensitive);
                 self.history.user(if private { WITHHELD } else { words.expose() });
             }
             None => self.deaf_turns += 1,
+        }
+        if words.is_none() && self.can_hear() && self.resume(now) {
+            return;
         }
         let flow = Arc::clone(&self.flow);
         let Some(step) = flow.steps.get(self.step) else { return };
@@ -301,7 +318,6 @@ impl Dialog {
             Kind::Menu(menu) => self.menu_turn(menu, words.as_ref(), &step.settings, now),
             Kind::Collect(collect) => self.collect_turn(collect, words.as_ref(), &step.settings, now),
             Kind::Ask(ask) => self.ask_turn(ask, words.as_ref(), &step.settings, now),
-            Kind::Say { wait: None, .. } if words.is_none() && self.can_hear() && self.resume(now) => {}
             Kind::Say { next, .. } | Kind::Play { next, .. } => {
                 self.carried = words;
                 self.go(*next, now);
@@ -313,7 +329,7 @@ impl Dialog {
         }
     }
 
-    /// Noise without words has cut a statement short: the rest of it is said, once for each cut.
+    /// Noise without words has cut us short: the rest is said, once for each cut.
     fn resume(&mut self, now: Moment) -> bool {
         let rest = std::mem::take(&mut self.cut);
         let sentences = sentence::sentences(&rest);

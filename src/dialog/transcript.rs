@@ -42,6 +42,24 @@ pub fn heard(sentences: &[Spoken<'_>]) -> Heard {
     Heard { heard: heard.join(" "), unheard: unheard.join(" "), rest: rest.join(" ") }
 }
 
+/// The sample at which the word began that was being said when the sentence was cut off, as far as can be told.
+pub fn word_began(sentence: &Spoken<'_>) -> Option<u64> {
+    let words = words(sentence.text);
+    let weight: u64 = words.iter().map(|word| word.weight).sum();
+    let total = sentence.total_samples.unwrap_or(weight * SAMPLES_PER_CHARACTER);
+    let mut start = 0;
+    let mut began = None;
+    for word in &words {
+        let at = u64::try_from(u128::from(start) * u128::from(total) / u128::from(weight.max(1))).unwrap_or(u64::MAX);
+        if at > sentence.played_samples {
+            break;
+        }
+        began = Some(at);
+        start += word.weight;
+    }
+    began
+}
+
 /// How many words of the sentence were heard.
 fn heard_words(sentence: &Spoken<'_>, words: &[Word]) -> usize {
     let weight: u64 = words.iter().map(|word| word.weight).sum();

@@ -240,6 +240,8 @@ pub enum ResumedFor {
     Silence,
     /// Only words that mean "go on".
     Backchannel,
+    /// It was speech, but over, and no words came of it.
+    NoWords,
 }
 
 impl InterruptionOutcome {
@@ -263,7 +265,8 @@ impl InterruptionOutcome {
             Self::Committed(CommittedBy::Cap) => "cap",
             Self::Resumed(ResumedFor::Silence) => "silence",
             Self::Resumed(ResumedFor::Backchannel) => "backchannel",
-            Self::Recovered => "no_words",
+            Self::Resumed(ResumedFor::NoWords) => "no_words",
+            Self::Recovered => "nothing_said",
             Self::Undecided => "call_ended",
         }
     }

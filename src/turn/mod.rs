@@ -1,5 +1,7 @@
-//! ROOM 3: who has the floor. Pure: speech edges, words, keys and time in; stop and end-of-turn out.
+//! ROOM 3: who has the floor. Pure: evidence of speech, words, keys and time in; hold, go on, give up and end of turn out.
 
+pub mod backchannel;
+mod doubt;
 mod end;
 pub mod floor;
 
@@ -15,7 +17,7 @@ pub type Moment = Duration;
 /// What may interrupt the bot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interrupt {
-    /// Confirmed speech or any key.
+    /// Speech, words or any key.
     Speech,
     /// Recognised words or any key.
     Words,
@@ -33,6 +35,19 @@ pub struct Rules {
     pub interrupt: Interrupt,
     /// Silence after the caller's speech that ends their turn.
     pub endpoint: Duration,
+    /// What is being said is better heard to its end: the bot is made quieter in doubt, not held.
+    pub finish: bool,
+}
+
+/// What listens to the caller while the bot speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Detector {
+    /// A speech network behind an echo filter.
+    #[default]
+    Silero,
+    /// A smaller network on the line as it is: for lines without echo.
+    Earshot,
 }
 
 /// What an operator may set about turn-taking. Times in ms.
@@ -45,10 +60,11 @@ pub struct TurnConfig {
     /// How long final words are waited for once the turn has ended.
     #[serde(deserialize_with = "bounded::<_, _, 0, 10_000>")]
     pub final_words_ms: u64,
+    pub detector: Detector,
 }
 
 impl Default for TurnConfig {
     fn default() -> Self {
-        Self { longest_turn_ms: 60_000, final_words_ms: 1_500 }
+        Self { longest_turn_ms: 60_000, final_words_ms: 1_500, detector: Detector::Silero }
     }
 }

@@ -1,5 +1,6 @@
 //! A telephone at the far end of a seeded network, and our leg at the near end. All of the media path is in it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,6 +52,8 @@ pub struct Line {
     down: Network<Vec<u8>>,
     inbound: RtpInbound,
     outbound: RtpOutbound,
+    /// Frames that the far side holds in hand, on lines that keep a lead there.
+    far: Option<VecDeque<Frame>>,
     /// What we sent, frame by frame.
     pub sent: Vec<Slice>,
     /// What the caller heard, frame by frame.
@@ -73,11 +76,17 @@ impl Line {
             down: Network::new(profile, Dice::new(seed, 2, 0)),
             inbound: RtpInbound::new(RECEIVING),
             outbound: RtpOutbound::new(sending(2)),
+            far: None,
             sent: Vec::new(),
             heard: Vec::new(),
             clears: Vec::new(),
             hung_up: None,
         }
+    }
+
+    /// The far side plays what it is sent in order, from a buffer that is kept 100 ms full and can be emptied.
+    pub fn keeps_a_lead(&mut self) {
+        self.far = Some(VecDeque::new());
     }
 
     pub fn sound(&mut self, sound: Sound) {
@@ -112,6 +121,10 @@ impl Line {
         }
         while let Some((arrival, datagram)) = self.down.pop(now) {
             self.phone_in.packet(&datagram, arrival).expect("our own packets are sound");
+        }
+        if let Some(far) = &mut self.far {
+            let frame = far.pop_front().unwrap_or(SILENCE);
+            return self.heard.push(slice(now, &frame));
         }
         let mut frame = SILENCE;
         self.phone_in.tick(now);
@@ -158,10 +171,14 @@ impl Leg for Line {
     }
 
     fn wants(&self, _now: Moment) -> usize {
-        1
+        self.far.as_ref().map_or(1, |far| LEAD.saturating_sub(far.len()))
     }
 
     fn send(&mut self, frame: Option<&Frame>, now: Moment) {
+        if let Some(far) = &mut self.far {
+            far.extend(frame);
+            return;
+        }
         let frame = frame.unwrap_or(&SILENCE);
         self.sent.push(slice(now, frame));
         let mut datagram = DATAGRAM;
@@ -173,11 +190,17 @@ impl Leg for Line {
 
     fn clear(&mut self, now: Moment) -> Duration {
         self.clears.push(now);
-        Duration::ZERO
+        let dropped = self.ahead(now);
+        self.far.iter_mut().for_each(VecDeque::clear);
+        dropped
     }
 
-    fn unheard(&self, _now: Moment) -> Duration {
-        2 * TICK
+    fn unheard(&self, now: Moment) -> Duration {
+        if self.far.is_some() { self.ahead(now) } else { 2 * TICK }
+    }
+
+    fn ahead(&self, _now: Moment) -> Duration {
+        TICK * self.far.as_ref().map_or(0, |far| far.len() as u32)
     }
 
     fn hang_up(&mut self, reason: &EndReason) {
@@ -190,6 +213,9 @@ impl Leg for Line {
 }
 
 pub const TICK: Duration = Duration::from_millis(20);
+
+/// 100 ms.
+const LEAD: usize = 5;
 
 /// The telephone's frames do not end when ours do.
 const PHASE: Duration = Duration::from_millis(7);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use offhook::call::core::{Call, CallInput, CallOutput, CallSetup, Opening};
+use offhook::call::hearing::Hearing;
 use offhook::call::leg::{Leg, LegEvent};
 use offhook::call::transfer::{Order, TransferEvent};
 use offhook::call::{Moment, TurnId};
@@ -18,8 +19,7 @@ use offhook::telemetry::pii::Pii;
 use offhook::turn::TurnConfig;
 use offhook_media::dtmf::Digit;
 use offhook_media::playout::SentenceId;
-use offhook_media::speech::SpeechConfig;
-use offhook_media::vad::Earshot;
+use offhook_media::silero::Network;
 use offhook_media::{FRAME, Frame};
 
 use super::line::{Line, Sound, TICK};
@@ -36,6 +36,7 @@ pub fn script(name: &'static str) -> Script {
         has_model: true,
         connected: Some(Duration::ZERO),
         network: Profile::default(),
+        far_buffer: false,
         seed: 1,
         sounds: Vec::new(),
         keys: Vec::new(),
@@ -67,6 +68,7 @@ pub struct Script {
     has_model: bool,
     connected: Option<Moment>,
     network: Profile,
+    far_buffer: bool,
     seed: u64,
     sounds: Vec<Sound>,
     keys: Vec<(Moment, Digit)>,
@@ -126,6 +128,12 @@ impl Script {
     pub fn network(mut self, profile: &str, seed: u64) -> Self {
         self.network = profile.parse().unwrap_or_else(|error| panic!("{error}"));
         self.seed = seed;
+        self
+    }
+
+    /// A leg whose far side plays from a buffer of 100 ms that can be emptied.
+    pub const fn far_buffer(mut self) -> Self {
+        self.far_buffer = true;
         self
     }
 
@@ -278,8 +286,7 @@ impl Stage {
         }
         let call = Call::new(CallSetup {
             dialog,
-            vad: Box::new(Earshot::new()),
-            speech: SpeechConfig::default(),
+            hearing: Hearing::neural(Network::shared().expect("the network")),
             turn: TurnConfig::default(),
             longest: script.longest,
             no_media: script.no_media,
@@ -288,6 +295,9 @@ impl Stage {
             opening: script.opening,
         });
         let mut line = Line::new(ORIGIN, script.network, script.seed);
+        if script.far_buffer {
+            line.keeps_a_lead();
+        }
         for Sound { at, samples } in script.sounds {
             line.sound(Sound { at: ORIGIN + at, samples });
         }
@@ -351,7 +361,7 @@ impl Stage {
         self.obey(now);
         for _ in 0..self.line.wants(now) {
             let mut frame: Frame = [0; FRAME];
-            let audible = self.call.pull(&mut frame, self.line.unheard(now), now);
+            let audible = self.call.pull(&mut frame, self.line.in_flight(now), now);
             self.outcome.hash(&frame);
             self.line.send(audible.then_some(&frame), now);
         }
@@ -388,7 +398,8 @@ impl Stage {
                     }
                 }
                 CallOutput::Clear => {
-                    self.line.clear(now);
+                    let dropped = self.line.clear(now);
+                    self.call.cleared(dropped, now);
                 }
                 CallOutput::Answer => self.expect(now + TICK, CallInput::Connected),
                 CallOutput::Hold(on) => self.outcome.holds.push((now, on)),

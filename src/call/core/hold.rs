@@ -103,10 +103,11 @@ impl Call {
         self.counts.holds += 1;
         let by = if self.hold.by_them { "them" } else { "us" };
         self.event("held", Some(Pii::new(serde_json::json!({ "by": by }))), now);
+        self.let_go(now);
         // What the caller had begun to say is all that comes of it.
         let was_theirs = self.floor.holder() == Holder::Caller;
         self.floor.caller_leaves();
-        self.speech.reset();
+        self.hearing.begin_again();
         if self.phase == Phase::Talking && was_theirs {
             self.turn_ended(now);
             self.settle(now);

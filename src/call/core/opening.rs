@@ -79,7 +79,7 @@ impl Call {
 
     /// The person whom we called speaks first, or it is our turn after all.
     pub(super) fn hello(&mut self, frame: &Frame, arrival: Moment, now: Moment) {
-        match self.speech.push(frame, arrival).edge {
+        match self.hearing.heard(frame, arrival).edge {
             Some(SpeechEdge::Onset { .. }) => self.timers.set(Timer::Greeting, Some(now + HELLO)),
             Some(SpeechEdge::Offset { .. }) => {
                 self.event("hello", None, now);
@@ -94,7 +94,7 @@ impl Call {
     pub(super) fn begin(&mut self, now: Moment) {
         self.timers.set(Timer::Greeting, None);
         self.phase = Phase::Talking;
-        self.speech.reset();
+        self.hearing.begin_again();
         self.event("answered", None, now);
         let own = self.own_time(now);
         self.dialog.handle(DialogInput::Started, own);
@@ -112,7 +112,11 @@ impl Call {
         let own = self.own_time(now);
         self.dialog.handle(DialogInput::Closed, own);
         self.settle(now);
-        self.floor.set_rules(Rules { interrupt: Interrupt::Never, endpoint: Duration::from_millis(700) });
+        self.floor.set_rules(Rules {
+            interrupt: Interrupt::Never,
+            endpoint: Duration::from_millis(700),
+            finish: false,
+        });
         self.ears.language = language;
         self.timers.set(Timer::HangUp, None);
         self.ending = Some(EndReason::Drained);

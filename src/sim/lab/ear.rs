@@ -13,21 +13,30 @@ pub fn listen(network: &'static Network, trial: &Trial) -> Acts {
     let mut ear = Ear::new(network);
     let heard = trial.heard();
     let mut acts = Acts::default();
-    let mut committed = false;
+    let (mut committed, mut before) = (false, false);
     for (packet, arrival) in trial.arrivals().iter().enumerate() {
         let evidence = ear.packet(frame(&heard, packet), frame(&trial.bot, packet));
         let at = (packet + 1) * FRAME + arrival.late;
         let Some(evidence) = evidence else { continue };
-        committed |= evidence.commit;
-        if evidence.released {
-            // At the commit too few windows have been heard to know a level by.
-            if core::mem::take(&mut committed) { ear.confirm_caller() } else { ear.was_mistaken() }
+        if at <= trial.intro {
+            before = true;
+            continue;
         }
-        if at > trial.intro {
-            let acts_now =
-                [(evidence.first, Act::Held), (evidence.commit, Act::Committed), (evidence.released, Act::Resumed)];
-            acts_now.into_iter().filter(|(done, _)| *done).for_each(|(_, act)| acts.push(at, act));
+        if core::mem::take(&mut before) {
+            // What was said before the bot spoke was a turn of the caller's.
+            ear.confirm_caller();
+            ear.let_go();
+            continue;
         }
+        if evidence.commit {
+            committed = true;
+            ear.confirm_caller();
+        }
+        if evidence.released && !core::mem::take(&mut committed) {
+            ear.was_mistaken();
+        }
+        let done = [(evidence.first, Act::Held), (evidence.commit, Act::Committed), (evidence.released, Act::Resumed)];
+        done.into_iter().filter(|(done, _)| *done).for_each(|(_, act)| acts.push(at, act));
     }
     acts
 }

@@ -1,0 +1,135 @@
+//! What the caller does: sounds, keys, words, and the end of their turn.
+
+use offhook_media::Frame;
+use offhook_media::barge::Evidence;
+use offhook_media::dtmf::Digit;
+use offhook_media::speech::SpeechEdge;
+
+use super::{Call, Phase};
+use crate::call::Moment;
+use crate::call::timers::Timer;
+use crate::dialog::DialogInput;
+use crate::providers::SttEvent;
+use crate::turn::backchannel::Said;
+use crate::turn::floor::Holder;
+
+impl Call {
+    /// 20 ms from the caller as they arrived: speech detection.
+    pub fn tap(&mut self, frame: &Frame, arrival: Moment, now: Moment) {
+        if matches!(self.phase, Phase::Connecting | Phase::Over) {
+            return;
+        }
+        self.timers.set(Timer::NoMedia, Some(now + self.no_media));
+        match self.phase {
+            _ if self.hold.is_on() => return,
+            Phase::Talking => {}
+            Phase::Connected => return self.first_audio(now),
+            Phase::Hello => return self.hello(frame, arrival, now),
+            Phase::Connecting | Phase::Over => return,
+        }
+        let told = self.hearing.heard(frame, arrival);
+        if let Some(evidence) = told.evidence.filter(|_| self.floor.is_contested()) {
+            self.evidence(&evidence, arrival, now);
+        }
+        if let Some(edge) = told.edge {
+            self.speech_edge(edge, now);
+            self.settle(now);
+        }
+    }
+
+    /// What 32 ms say about a caller while the bot has the floor.
+    fn evidence(&mut self, evidence: &Evidence, arrival: Moment, now: Moment) {
+        if evidence.speech {
+            self.floor.asks(self.is_asking());
+        }
+        let decision = self.floor.evidence(evidence, arrival, now);
+        if decision.is_some() {
+            self.decided(decision, now);
+            self.settle(now);
+        } else {
+            self.timers.set(Timer::Floor, self.floor.deadline());
+        }
+    }
+
+    fn speech_edge(&mut self, edge: SpeechEdge, now: Moment) {
+        let was_free = self.floor.holder() == Holder::Nobody;
+        if matches!(edge, SpeechEdge::Onset { .. }) {
+            // The caller goes on: their turn has not ended after all.
+            self.timers.set(Timer::FinalWords, None);
+        }
+        self.floor.speech(edge, now);
+        if was_free && self.floor.holder() == Holder::Caller {
+            self.tell(DialogInput::CallerSpeaking, now);
+        }
+    }
+
+    pub(super) fn digit(&mut self, digit: Digit, now: Moment) {
+        let decision = self.floor.key(now);
+        self.decided(decision, now);
+        self.timers.set(Timer::FinalWords, None);
+        self.words.drop_for_key(now);
+        self.exchange.key(digit, now);
+        self.event("digit", None, now);
+        self.tell(DialogInput::Digit(digit), now);
+    }
+
+    pub(super) fn heard(&mut self, event: SttEvent, now: Moment) {
+        match event {
+            SttEvent::Interim(words) => {
+                self.words.interim(&words, now);
+                self.some_words(now);
+            }
+            SttEvent::Final(words) => {
+                self.words.settle(&words, now);
+                self.some_words(now);
+                let turn_over = self.timers.is_set(Timer::FinalWords) || self.floor.holder() == Holder::Nobody;
+                if turn_over && self.words.settled() {
+                    self.turn_ended(now);
+                }
+            }
+            SttEvent::TurnEnded => {}
+            SttEvent::Reconnecting => self.event("stt_reconnecting", None, now),
+            SttEvent::Failed(error) => {
+                self.has_ears = false;
+                self.floor.deaf();
+                self.exchange.failed(&error);
+                self.event("stt_failed", None, now);
+            }
+        }
+    }
+
+    fn some_words(&mut self, now: Moment) {
+        let Some(words) = self.words.so_far() else { return };
+        self.ears.words_came(now);
+        let said = self.lexicon.judge(words.expose());
+        if self.floor.holder() == Holder::Bot {
+            self.floor.asks(self.is_asking());
+        }
+        let decision = self.floor.words(said, now);
+        self.decided(decision, now);
+        self.prove(said);
+        if self.floor.holder() == Holder::Caller && !self.floor.is_held() {
+            self.tell(DialogInput::Partial(words), now);
+        }
+    }
+
+    /// The caller's turn is over, with the words that came of it.
+    pub(super) fn turn_ended(&mut self, now: Moment) {
+        self.timers.set(Timer::FinalWords, None);
+        if let Some(at) = self.words.final_at() {
+            self.exchange.clock.words_final(at);
+        }
+        let words = self.words.take(now);
+        self.counts.turns += 1;
+        self.exchange.words(self.ears.keep(words.clone(), now));
+        let said = words.as_ref().map_or_else(Said::default, |words| self.lexicon.judge(words.expose()));
+        let nothing = self.recovers(said, now);
+        let words = words.filter(|_| !nothing);
+        self.tell(DialogInput::TurnEnded(words), now);
+    }
+
+    /// Whether any word of the caller is an answer, or more of what they were saying before our first word.
+    pub(super) fn is_asking(&self) -> bool {
+        !self.mouth.has_begun() || self.dialog.is_asking() || self.mouth.is_asking()
+    }
+}
