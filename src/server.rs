@@ -279,6 +279,10 @@ fn warn_of_missing_targets(catalogue: &Catalogue, targets: &BTreeMap<String, Str
 /// Makes every sentence that can be known before a call, so that it is ready when one comes.
 async fn warm_up(catalogue: Arc<Catalogue>, voice: Arc<dyn Tts>, rate: f32, last_words: Option<LastWords>) {
     let mut requests = Vec::new();
+    requests.extend(catalogue.announcements().flat_map(|early| early.sentences()).map(|(text, settings)| {
+        let (language, voice) = (settings.language.clone(), settings.voice.clone());
+        SpeakRequest { text, language, voice, rate: settings.rate * rate }
+    }));
     for flow in catalogue.flows().filter(|flow| flow.needs_voice()) {
         let last = last_words.as_ref().zip(flow.language()).and_then(|(words, language)| words.spoken_in(language));
         requests.extend(last.map(|(text, language)| SpeakRequest { text, language, voice: None, rate }));

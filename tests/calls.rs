@@ -9,6 +9,7 @@ mod calls {
     mod barge_in;
     mod cut_in;
     mod drain;
+    mod early;
     mod endings;
     mod endpoint;
     mod endpoint_pauses;

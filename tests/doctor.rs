@@ -9,13 +9,15 @@ use offhook::config::{Config, parse};
 use offhook::doctor::{Level, Options, Report, run};
 use tokio::net::UdpSocket;
 use wire_support::Host;
+use wire_support::ports::Ports;
 use wire_support::tls::Authority;
 
 /// What the doctor says with this `sip:` section, listening to calls for 3 s.
 async fn doctor(yaml: &str, call: Option<&str>) -> Report {
     let mut config: Config = parse("test", yaml).unwrap_or_else(|error| panic!("{error}"));
     config.http.listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    config.rtp.ports = "36000-36199".parse().unwrap();
+    let ports = Ports::lease();
+    config.rtp.ports = ports.rtp().parse().unwrap();
     config.limits.max_calls = 10;
     run(&config, &Options { call: call.map(str::to_owned), trunk: None, seconds: 3 }).await
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use sqlx::{Connection as _, SqliteConnection};
 use tokio::time::{Instant, sleep};
 use wire_support::phone::Phone;
+use wire_support::ports::Ports;
 use wire_support::{PATIENCE, loudest};
 
 const FLOW: &str = "
@@ -99,6 +100,7 @@ struct Server {
     child: Child,
     sip: SocketAddr,
     http: SocketAddr,
+    _ports: Ports,
 }
 
 impl Server {
@@ -109,13 +111,13 @@ impl Server {
             fs::create_dir_all(flows.join(folder)).unwrap();
             fs::write(flows.join(folder).join(name).with_extension("yaml"), text).unwrap();
         }
-        let first = 28_000 + std::process::id() % 90 * 20;
+        let ports = Ports::lease();
         let settings = [
             format!("sip.listen={sip}"),
             format!("http.listen={http}"),
             format!("data.dir={}", data.display()),
             format!("flows.dir={}", flows.display()),
-            format!("rtp.ports={first}-{}", first + 19),
+            format!("rtp.ports={}", ports.rtp()),
             "log.level=trace".to_owned(),
         ];
         let output = File::create(log).unwrap();
@@ -129,7 +131,7 @@ impl Server {
             .stderr(output)
             .spawn()
             .unwrap();
-        let server = Self { child, sip, http };
+        let server = Self { child, sip, http, _ports: ports };
         let until = Instant::now() + PATIENCE;
         while reqwest::get(format!("http://{http}/readiness")).await.is_err() {
             assert!(Instant::now() < until, "the server does not start: {}", fs::read_to_string(log).unwrap());

@@ -13,6 +13,7 @@ use offhook::config::Consent;
 use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep};
 use wire_support::phone::Phone;
+use wire_support::ports::Ports;
 use wire_support::tape::{Tape, level, part, sounding, tones};
 use wire_support::{Host, PATIENCE};
 
@@ -87,17 +88,18 @@ fn what_is_missing(tape: &Tape, ran: f64) -> Option<String> {
 struct Victim {
     child: Child,
     sip: SocketAddr,
+    _ports: Ports,
 }
 
 impl Victim {
     async fn start(data: &Path, format: &str) -> Self {
         let (sip, http) = (free_port(), free_port());
-        let first = 26_000 + std::process::id() % 100 * 20;
+        let ports = Ports::lease();
         let settings = [
             format!("sip.listen={sip}"),
             format!("http.listen={http}"),
             format!("data.dir={}", data.display()),
-            format!("rtp.ports={first}-{}", first + 19),
+            format!("rtp.ports={}", ports.rtp()),
             "recording.enabled=true".to_owned(),
             "recording.consent=none".to_owned(),
             format!("recording.format={format}"),
@@ -112,7 +114,7 @@ impl Victim {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let victim = Self { child, sip };
+        let victim = Self { child, sip, _ports: ports };
         let until = Instant::now() + PATIENCE;
         while reqwest::get(format!("http://{http}/readiness")).await.is_err() {
             assert!(Instant::now() < until, "the server does not start");

@@ -11,6 +11,7 @@ use std::time::Duration;
 use offhook::config::{Config, Consent, RecordingFormat};
 use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep};
+use wire_support::edge::Edge;
 use wire_support::phone::Phone;
 use wire_support::tape::{events, is_empty, level, part, share, silence, sounding, tones};
 use wire_support::{Host, PATIENCE, phrase};
@@ -381,4 +382,26 @@ impl Drop for SmallDisk {
         }
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_over_twilio_is_recorded_on_both_sides() {
+    let host = Host::start(recorded).await;
+    let mut edge = Edge::call(&host, "1000").await;
+    let spoken: Vec<[u8; 160]> = silence(75).into_iter().chain(tones(&[1000.0], 50)).collect();
+    edge.talk(&spoken, Duration::from_secs(4)).await;
+    edge.hang_up().await;
+    let call = host.recorded_call().await;
+    let recording = &call["recordings"][0];
+    assert_eq!((&call["via"], &recording["state"]), (&"twilio".into(), &"finished".into()), "{call:#}");
+    length_is_the_calls(&call);
+    let tape = host.tape(&call).await;
+    let (first, _) = sounding(&tape.right).expect("we are heard");
+    assert!(first < 500.0, "the tone is heard from {first} ms");
+    // The caller's tone lasted a second, 1.5 s into the stream; it waited some 100 ms to be in order.
+    let (onset, last) = sounding(&tape.left).expect("the caller is heard");
+    assert!((1_000.0..2_500.0).contains(&onset), "the caller is heard from {onset} ms");
+    assert!((800.0..1_400.0).contains(&(last - onset)), "from {onset} to {last} ms");
+    assert!(share(part(&tape.left, onset + 100.0, onset + 700.0), 1000.0) > 0.8);
+    host.ends_clean().await;
 }

@@ -5,12 +5,11 @@ mod wire_support;
 
 use std::time::Duration;
 
-use offhook::config::PortRange;
 use offhook::sim::rtp_wire::Sender;
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep_until};
 use wire_support::phone::{Phone, audio_of, receive_until};
-use wire_support::{Host, PATIENCE, QUIET, loudest, phrase, steps};
+use wire_support::{Host, PATIENCE, QUIET, loudest, phrase, ports_for, steps};
 
 const SOON: Duration = Duration::from_millis(300);
 
@@ -252,7 +251,7 @@ async fn a_call_without_audio_is_told_with_its_cause() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_call_never_hears_the_packets_of_an_old_one() {
-    let host = Host::start(|config| config.rtp.ports = PortRange::new(19_000, 19_001).unwrap()).await;
+    let host = Host::start(|config| config.rtp.ports = ports_for(1, config.rtp.ports)).await;
     let mut old = Phone::connected(&host, "1000").await;
     old.talk(&[], SOON).await;
     assert_eq!(old.bye().await, 200);
@@ -281,5 +280,33 @@ async fn a_new_call_never_hears_the_packets_of_an_old_one() {
     assert_eq!(new.bye().await, 200);
     let newest = host.ended_calls(2).await.remove(0);
     assert!(newest["events"].as_array().unwrap().iter().all(|event| event["kind"] != "digit"), "{newest:#}");
+    host.ends_clean().await;
+}
+
+/// A tone, two seconds of silence, a tone.
+const TONES: &str = "
+name: desk
+steps:
+  one: {play: {tone: {hz: 440, ms: 600}}, wait_ms: 2000, goto: two}
+  two: {play: {tone: {hz: 440, ms: 600}}, wait_ms: 20000, goto: hangup}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_dtx_nothing_is_sent_in_silence_and_the_clock_goes_on() {
+    let host = Host::with_flow(TONES, |config| config.rtp.dtx = true).await;
+    let mut phone = Phone::connected(&host, "1").await;
+    let came = phone.talk_until(|came| {
+        let jump = came.windows(2).position(|pair| pair[1].timestamp.wrapping_sub(pair[0].timestamp) > 8_000);
+        jump.is_some_and(|at| came.len() > at + 20)
+    });
+    let came = came.await;
+    let gap = came.windows(2).find(|pair| pair[1].timestamp.wrapping_sub(pair[0].timestamp) > 8_000).unwrap();
+    assert_eq!(gap[1].sequence, gap[0].sequence.wrapping_add(1), "nothing is missing");
+    let (by_stamp, by_clock) = (gap[1].timestamp.wrapping_sub(gap[0].timestamp) / 8, gap[1].at - gap[0].at);
+    assert!((1_500..2_500).contains(&by_stamp), "{by_stamp} ms by the timestamps");
+    let apart = by_clock.as_millis().abs_diff(by_stamp.into());
+    assert!(apart < 400, "{by_stamp} ms by the timestamps, {by_clock:?} by the clock");
+    assert!(came.len() < 110, "{} packets for 0.6 s of tone, 2 s of silence and some tone", came.len());
+    assert_eq!(phone.bye().await, 200);
     host.ends_clean().await;
 }

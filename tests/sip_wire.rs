@@ -4,10 +4,11 @@
 
 mod wire_support;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use wire_support::phone::{Packet, Phone, audio_of, media_of, offer};
-use wire_support::{Host, PATIENCE, loudest, steps, tonality};
+use wire_support::{Host, PATIENCE, loudest, ports_for, steps, tonality};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn options_says_what_is_served() {
@@ -18,6 +19,27 @@ async fn options_says_what_is_served() {
         let allow = answer.header("Allow").unwrap();
         for method in ["INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO"] {
             assert!(allow.contains(method), "{allow}");
+        }
+    }
+    host.ends_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bursts_of_requests_are_answered_to_the_last() {
+    let host = Host::start(|_| {}).await;
+    let mut phone = Phone::udp(&host).await;
+    for round in 0..5 {
+        // More than are taken in one go, and few enough for the telephone's own buffer.
+        let requests: Vec<String> = (0..100).map(|_| phone.request("OPTIONS", &[], "")).collect();
+        for request in &requests {
+            phone.send(request).await;
+        }
+        let mut answered = BTreeSet::new();
+        while answered.len() < requests.len() {
+            let answer = phone.hear_within(Duration::from_secs(5)).await;
+            let answer = answer.unwrap_or_else(|| panic!("round {round}: {} of 100 answered", answered.len()));
+            assert_eq!(answer.status(), 200, "{}", answer.text);
+            answered.insert(answer.header("CSeq").unwrap().to_owned());
         }
     }
     host.ends_clean().await;
@@ -235,7 +257,7 @@ fn without(text: &str, header: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_session_descriptions_are_refused_and_take_no_port() {
     // Two calls' ports: what a refused offer took from them would be missed by the last call.
-    let host = Host::start(|config| config.rtp.ports = "29900-29903".parse().unwrap()).await;
+    let host = Host::start(|config| config.rtp.ports = ports_for(2, config.rtp.ports)).await;
     let mut phone = Phone::udp(&host).await;
     let good = phone.own_offer();
     let swap = |from: &str, to: &str| {

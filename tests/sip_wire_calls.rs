@@ -10,8 +10,8 @@ use offhook::config::DrainWords;
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tokio::time::{Instant, sleep};
-use wire_support::phone::{Heard, Phone, media_of, offer};
-use wire_support::{Host, PATIENCE};
+use wire_support::phone::{Heard, Phone, audio_of, media_of, offer};
+use wire_support::{Host, PATIENCE, loudest, tonality};
 
 /// The answer to an INVITE without an offer is an offer, and the call begins with the answer in its ACK.
 #[tokio::test(flavor = "multi_thread")]
@@ -296,4 +296,126 @@ async fn a_server_that_stops_says_goodbye_first() {
         .await
         .unwrap();
     assert_eq!((reason.as_str(), heard.as_deref()), ("drained", Some("We stop now.")));
+}
+
+/// A line whose callers hear a recorded phrase before the answer, and a tone after it.
+async fn announcing() -> Host {
+    let phrase =
+        std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/audio/human/please-try-again.wav")).unwrap();
+    let files: [(&str, &[u8]); 3] = [
+        ("flows/desk.yaml", b"name: desk\nsteps:\n  a: {play: {tone: {hz: 440, ms: 60000}}, goto: hangup}\n"),
+        ("lines/all.yaml", b"default: true\nflow: desk\nearly: {sound: again.wav}\n"),
+        ("sounds/again.wav", &phrase),
+    ];
+    Host::with_files(&files, |_| {}).await
+}
+
+/// Calls, and gives the 183.
+async fn hears_183(phone: &mut Phone, extra: &[&str]) -> Heard {
+    let sdp = phone.own_offer();
+    let invite = phone.invite_with("1", extra, &sdp);
+    phone.send(&invite).await;
+    loop {
+        let heard = phone.hear().await;
+        assert!(heard.status() < 200, "{}", heard.text);
+        if heard.status() == 183 {
+            return heard;
+        }
+    }
+}
+
+fn happened(call: &serde_json::Value, kind: &str) -> usize {
+    call["events"].as_array().unwrap().iter().filter(|event| event["kind"] == kind).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_announcement_is_heard_before_the_answer_and_acknowledged_by_prack() {
+    let host = announcing().await;
+    let mut phone = Phone::udp(&host).await;
+    let early = hears_183(&mut phone, &["Supported: 100rel"]).await;
+    assert_eq!(early.header("Require"), Some("100rel"), "{}", early.text);
+    assert_eq!(phone.prack(&early).await.status(), 200);
+    phone.hears(-35.0).await;
+    assert!(phone.hear_within(Duration::from_millis(1)).await.is_none(), "it is not answered yet");
+    let answer = phone.answer_to("INVITE").await;
+    assert_eq!((answer.status(), answer.body()), (200, ""), "what has arrived is not said again");
+    phone.take_answer(&answer).await;
+    let tone = phone.hears(-25.0).await;
+    assert!(tonality(&audio_of(&tone)[audio_of(&tone).len() - 800..], 440.0) > 0.8);
+    assert_eq!(phone.bye().await, 200);
+    let call = host.ended_call().await;
+    assert_eq!((happened(&call, "early_media"), happened(&call, "answered")), (1, 1), "{call:#}");
+    assert_eq!(happened(&call, "no_audio"), 0, "{call:#}");
+    host.ends_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_announcement_needs_no_prack_and_may_be_cancelled() {
+    let host = announcing().await;
+    let mut phone = Phone::udp(&host).await;
+    let early = hears_183(&mut phone, &[]).await;
+    assert_eq!((early.header("Require"), early.header("RSeq")), (None, None));
+    phone.remember(&early);
+    let answer = phone.answer_to("INVITE").await;
+    assert_eq!(answer.body(), early.body(), "one answer to one offer");
+    phone.take_answer(&answer).await;
+    phone.hears(-25.0).await;
+    assert_eq!(phone.bye().await, 200);
+    let mut phone = Phone::udp(&host).await;
+    hears_183(&mut phone, &[]).await;
+    let cancel = phone.same_transaction("CANCEL", &[], "");
+    phone.send(&cancel).await;
+    let answer = phone.answer_to("INVITE").await;
+    assert_eq!(answer.status(), 487);
+    phone.take_answer(&answer).await;
+    let newest = host.ended_calls(2).await.remove(0);
+    assert_eq!(newest["end_reason"], "cancelled", "{newest:#}");
+    assert_eq!((happened(&newest, "early_media"), happened(&newest, "answered")), (1, 0), "{newest:#}");
+    host.ends_clean().await;
+}
+
+/// Waits for an offer of the server within the call and answers it; gives the offer. `status` may refuse it.
+async fn answers_offer(phone: &mut Phone, status: &str, direction: &str) -> Heard {
+    let offered = loop {
+        let heard = phone.hear().await;
+        if heard.is_request("INVITE") {
+            break heard;
+        }
+    };
+    let port = phone.media.local_addr().unwrap().port();
+    let sdp = if status.starts_with("200") { offer("127.0.0.1", port, direction) } else { String::new() };
+    phone.answer(&offered, status, &sdp).await;
+    while !phone.hear().await.is_request("ACK") {}
+    offered
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_whom_we_have_wait_is_told_so_and_taken_back() {
+    let host = Host::start(|config| config.limits.no_media_timeout_s = 2).await;
+    let mut phone = Phone::connected(&host, "1000").await;
+    phone.talk(&[], Duration::from_millis(600)).await;
+    let id = host.json("/v1/calls").await["calls"][0]["id"].as_str().unwrap().to_owned();
+    let post = async |what: &str| host.http("POST", &format!("/v1/calls/{id}/{what}"), &[], b"").await.0;
+    assert_eq!(post("hold").await, 202);
+    let held = answers_offer(&mut phone, "200 OK", "recvonly").await;
+    assert!(held.body().contains("a=sendonly\r\n"), "{}", held.text);
+    // We play while they send nothing, for longer than a caller who is there may be silent.
+    let heard = phone.listen(Duration::from_millis(2_500)).await;
+    assert!(loudest(&audio_of(&heard)) > -40.0, "the line is alive");
+    assert_eq!(post("resume").await, 202);
+    // Their own offer was on its way: ours is made again a little later.
+    answers_offer(&mut phone, "491 Request Pending", "").await;
+    let back = answers_offer(&mut phone, "200 OK", "sendrecv").await;
+    assert!(back.body().contains("a=sendrecv\r\n"), "{}", back.text);
+    phone.hears(-30.0).await;
+    // A caller's offer meanwhile is answered by what we want.
+    assert_eq!(post("hold").await, 202);
+    answers_offer(&mut phone, "200 OK", "recvonly").await;
+    let sdp = phone.own_offer();
+    let answer = phone.reinvite(&sdp).await;
+    assert!(answer.body().contains("a=sendonly\r\n"), "{}", answer.text);
+    assert_eq!(phone.bye().await, 200);
+    let call = host.ended_call().await;
+    assert_eq!((&call["end_reason"], &call["summary"]["holds"]), (&"caller_hung_up".into(), &2.into()), "{call:#}");
+    host.ends_clean().await;
 }

@@ -67,6 +67,9 @@ impl Server {
             format!("limits.max_calls={max_calls}"),
             // Below the ports that the system gives away by itself; an even one per call.
             "rtp.ports=10000-31999".to_owned(),
+            // What is dialled has no words. Programs that make those of the other lines would be measured with it.
+            "flite.program=\"\"".to_owned(),
+            "espeak.program=\"\"".to_owned(),
         ];
         let log = fs::File::create(folder.join("log")).map_err(|e| e.to_string())?;
         let errors = log.try_clone().map_err(|e| e.to_string())?;

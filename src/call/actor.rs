@@ -206,6 +206,8 @@ impl Actor {
                 CallOutput::Abandon(turn) => self.abandon(turn),
                 CallOutput::Listen { language, hints } => self.listen(language, hints),
                 CallOutput::Transfer { order, to, brief } => self.hand_over(order, to, brief, now),
+                CallOutput::Answer => self.leg.answer(),
+                CallOutput::Hold(on) => self.leg.hold(on),
                 CallOutput::Clear => {
                     let dropped = self.leg.clear(now);
                     self.core.cleared(dropped, now);

@@ -9,6 +9,7 @@
 
 mod caller;
 mod cut_in;
+mod early;
 mod ending;
 mod handover;
 mod hold;
@@ -43,6 +44,7 @@ use crate::turn::floor::{Floor, Holder};
 use crate::turn::vote::TurnVote;
 use crate::turn::{Endpoint, Interrupt, Rules, TurnConfig};
 use cut_in::TakenTurn;
+use early::Early;
 use hold::Hold;
 use interruption::{CutOff, Held, Unproven};
 pub use opening::Opening;
@@ -109,6 +111,7 @@ pub struct Call {
     opening: Opening,
     rang: bool,
     early_media: bool,
+    early: Early,
     trunk: Option<Arc<str>>,
     hold: Hold,
     transfer: Option<Transfer>,
@@ -169,6 +172,7 @@ impl Call {
             opening: setup.opening,
             rang: false,
             early_media: false,
+            early: Early::No,
             trunk: None,
             hold: Hold::default(),
             transfer: None,
@@ -191,13 +195,14 @@ impl Call {
             CallInput::Placed { ring_timeout, trunk } => self.placed(ring_timeout, trunk, now),
             CallInput::Ringing => self.ringing(now),
             CallInput::EarlyMedia => self.early_media(now),
+            CallInput::Announce(words) => self.announce(&words, now),
             CallInput::Connected => self.connected(now),
             CallInput::Held(on) => self.held(on, now),
             CallInput::Parked(on) => self.parked(on, now),
             CallInput::Transfer(event) => self.transfer_event(&event, now),
             CallInput::Joined => self.joined(now),
             CallInput::Close(words) => self.close(words, now),
-            _ if self.phase != Phase::Talking => {}
+            input if self.phase != Phase::Talking => self.early_voice(input, now),
             input => self.converse(input, self.hold.clock(now)),
         }
     }
@@ -210,6 +215,7 @@ impl Call {
             | CallInput::Placed { .. }
             | CallInput::Ringing
             | CallInput::EarlyMedia
+            | CallInput::Announce(_)
             | CallInput::Connected
             | CallInput::Held(_)
             | CallInput::Parked(_)
@@ -256,6 +262,7 @@ impl Call {
             return self.pull_held(frame);
         }
         let pull = self.mouth.pull(frame);
+        self.early_pulled(pull, unheard, now);
         if pull.audible {
             self.hearing.sent(frame, now + in_flight.ahead);
         }
@@ -267,7 +274,7 @@ impl Call {
             self.exchange.clock.first_packet(now);
             self.answer_began(now);
         }
-        if pull.played_out {
+        if pull.played_out && self.early == Early::No {
             self.settle(now);
         }
         let to_tell = !self.answering || self.mouth.has_spoken();
@@ -293,6 +300,7 @@ impl Call {
         self.wall = now;
         while let Some(timer) = self.timers.take_due(now) {
             match timer {
+                Timer::Answer => self.answer_after_words(now),
                 Timer::Greeting => return self.begin(now),
                 Timer::Floor => {
                     let decision = self.floor.timeout(now);

@@ -164,6 +164,13 @@ pub trait Leg: Send {
         false
     }
 
+    /// Takes a call that has not been answered: only legs that are told to wait with their answer are asked.
+    fn answer(&mut self) {}
+
+    /// We have the far side wait, or take it back: it is told which audio is worth sending. Where it cannot be told,
+    /// nothing happens.
+    fn hold(&mut self, _on: bool) {}
+
     /// Ends the call at this side.
     fn hang_up(&mut self, reason: &EndReason);
 

@@ -9,7 +9,7 @@ use offhook_media::playout::SentenceId;
 use super::TurnId;
 use super::mouth::Wanted;
 use super::transfer::{Order, TransferEvent};
-use crate::dialog::{LastWords, RecordingOrder, TransferPlan, TransferTo};
+use crate::dialog::{Announcement, LastWords, RecordingOrder, TransferPlan, TransferTo};
 use crate::providers::{Language, ProviderError, ReplyRequest, SttEvent, WordTime};
 use crate::safety::said::Cleared;
 use crate::store::record::{CallEvent, EndReason, Interruption, TurnRecord};
@@ -27,6 +27,8 @@ pub enum CallInput {
     /// The far side plays something before it answers (183 with a description). It is not heard, and may well be charged
     /// for as no call.
     EarlyMedia,
+    /// Play this before the answer and then answer.
+    Announce(Announcement),
     /// Signalling is complete: audio may flow.
     Connected,
     /// The far side holds the call, or takes it back.
@@ -121,6 +123,10 @@ pub enum CallOutput {
         to: TransferTo,
         brief: Vec<Cleared>,
     },
+    /// Take the call: what comes before the answer was heard.
+    Answer,
+    /// We have the far side wait, or take it back.
+    Hold(bool),
     /// What the leg was sent and has not played shall not be heard.
     Clear,
     /// The call's recording changes.

@@ -18,9 +18,9 @@ use super::outgoing::{Outgoing, Parent, Variables};
 use super::registry::LiveCall;
 use super::shard::{CallPort, Shards};
 use crate::config::LimitsConfig;
-use crate::dialog::Flow;
 use crate::dialog::lines::Catalogue;
 use crate::dialog::runner::{CallFacts, Dialog};
+use crate::dialog::{Announcement, Flow};
 use crate::store::record::{CallId, CallSummary, Direction, EndReason, Record, Via};
 use crate::telemetry::pii::Pii;
 use crate::turn::TurnConfig;
@@ -131,6 +131,11 @@ impl Reception {
     /// Whether the line of this number has anything to say in words.
     pub fn needs_voice(&self, called: &str) -> bool {
         self.catalogue.flow_for(called).needs_voice()
+    }
+
+    /// What callers of this number hear before their call is answered.
+    pub fn announcement(&self, called: &str) -> Option<&Announcement> {
+        self.catalogue.announcement_for(called)
     }
 
     pub const fn admission(&self) -> &Admission {

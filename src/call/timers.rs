@@ -5,6 +5,8 @@ use super::Moment;
 /// Why a call wakes up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timer {
+    /// When a call is answered whose caller hears something before that.
+    Answer,
     /// When the greeting begins although no audio has come from the caller's side.
     Greeting,
     /// When the floor's current state ends by the clock.
@@ -91,7 +93,8 @@ impl Timer {
         matches!(self, Self::Hold | Self::TooLong | Self::Transfer | Self::Joined)
     }
 
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
+        Self::Answer,
         Self::Greeting,
         Self::Floor,
         Self::Speculation,

@@ -138,6 +138,11 @@ impl Flow {
         self.steps.get(self.start).map(|step| &step.settings.language)
     }
 
+    /// How the first step listens and speaks.
+    pub(super) fn first_settings(&self) -> Option<&Settings> {
+        self.steps.get(self.start).map(|step| &step.settings)
+    }
+
     /// The variables that whoever places a call with this flow may set.
     pub fn inputs(&self) -> &[Arc<str>] {
         &self.inputs

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::announcement::Announcement;
 use super::flow::{Assets, Flow};
 use super::yaml::{self, At, FlowError, MAX_BYTES};
 
@@ -11,10 +12,17 @@ use super::yaml::{self, At, FlowError, MAX_BYTES};
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     flows: BTreeMap<Arc<str>, Arc<Flow>>,
-    numbers: BTreeMap<String, Arc<Flow>>,
+    numbers: BTreeMap<String, Line>,
     /// Longest first.
-    prefixes: Vec<(String, Arc<Flow>)>,
-    default: Arc<Flow>,
+    prefixes: Vec<(String, Line)>,
+    default: Line,
+}
+
+/// What a called number leads to.
+#[derive(Clone, Debug)]
+struct Line {
+    flow: Arc<Flow>,
+    early: Option<Announcement>,
 }
 
 impl Catalogue {
@@ -50,12 +58,18 @@ impl Catalogue {
     /// The flow for a called number: its own line, else the line with the longest fitting prefix, else the default.
     /// Takes numbers as they come: `1000`, `+250 788-1`, `sip:1000@host`, `tel:+250...`.
     pub fn flow_for(&self, called: &str) -> &Arc<Flow> {
-        let number = bare_number(called);
-        if let Some(flow) = self.numbers.get(&number) {
-            return flow;
-        }
-        let by_prefix = self.prefixes.iter().find(|(prefix, _)| number.starts_with(prefix.as_str()));
-        by_prefix.map_or(&self.default, |(_, flow)| flow)
+        &self.line_for(called).flow
+    }
+
+    /// What callers of this number hear before the answer.
+    pub fn announcement_for(&self, called: &str) -> Option<&Announcement> {
+        self.line_for(called).early.as_ref()
+    }
+
+    /// All that is heard before an answer, on any line.
+    pub fn announcements(&self) -> impl Iterator<Item = &Announcement> {
+        let prefixes = self.prefixes.iter().map(|(_, line)| line);
+        self.numbers.values().chain(prefixes).chain([&self.default]).filter_map(|line| line.early.as_ref())
     }
 
     /// The flow of this name.
@@ -66,6 +80,15 @@ impl Catalogue {
     /// Every flow, by name.
     pub fn flows(&self) -> impl Iterator<Item = &Arc<Flow>> {
         self.flows.values()
+    }
+
+    fn line_for(&self, called: &str) -> &Line {
+        let number = bare_number(called);
+        if let Some(line) = self.numbers.get(&number) {
+            return line;
+        }
+        let by_prefix = self.prefixes.iter().find(|(prefix, _)| number.starts_with(prefix.as_str()));
+        by_prefix.map_or(&self.default, |(_, line)| line)
     }
 
     fn build(lines: &[(String, String)], flows: &[(String, String)], assets: &dyn Assets) -> Result<Self, FlowError> {
@@ -79,7 +102,7 @@ impl Catalogue {
         }
         let mut draft = Lines::default();
         for (file, text) in lines {
-            draft.read(file, text, &known)?;
+            draft.read(file, text, &known, assets)?;
         }
         let missing = || At::file("lines").child("default", 1).error("one line with `default: true`, found none");
         let default = draft.default.ok_or_else(missing)?;
@@ -90,13 +113,19 @@ impl Catalogue {
 
 #[derive(Default)]
 struct Lines {
-    numbers: BTreeMap<String, Arc<Flow>>,
-    prefixes: Vec<(String, Arc<Flow>)>,
-    default: Option<Arc<Flow>>,
+    numbers: BTreeMap<String, Line>,
+    prefixes: Vec<(String, Line)>,
+    default: Option<Line>,
 }
 
 impl Lines {
-    fn read(&mut self, file: &str, text: &str, flows: &BTreeMap<Arc<str>, Arc<Flow>>) -> Result<(), FlowError> {
+    fn read(
+        &mut self,
+        file: &str,
+        text: &str,
+        flows: &BTreeMap<Arc<str>, Arc<Flow>>,
+        assets: &dyn Assets,
+    ) -> Result<(), FlowError> {
         let mut fields = yaml::parse(file, text)?.fields()?;
         let flow_node = fields.need("flow", "the name of a flow")?;
         let name = flow_node.text()?;
@@ -104,9 +133,11 @@ impl Lines {
         let numbers = fields.take("numbers").map_or(Ok(Vec::new()), |node| node.list())?;
         let prefixes = fields.take("prefixes").map_or(Ok(Vec::new()), |node| node.list())?;
         let default = fields.take("default");
+        let early = fields.take("early").map(|node| Announcement::read(&node, flow, assets)).transpose()?;
+        let line = Line { flow: Arc::clone(flow), early };
         for node in &numbers {
             let number = called_number(node)?;
-            if self.numbers.insert(number, Arc::clone(flow)).is_some() {
+            if self.numbers.insert(number, line.clone()).is_some() {
                 return Err(node.at.error("a number that no other line has"));
             }
         }
@@ -115,18 +146,18 @@ impl Lines {
             if self.prefixes.iter().any(|(other, _)| *other == prefix) {
                 return Err(node.at.error("a prefix that no other line has"));
             }
-            self.prefixes.push((prefix, Arc::clone(flow)));
+            self.prefixes.push((prefix, line.clone()));
         }
         let is_default = default.as_ref().map_or(Ok(false), yaml::Node::truth)?;
         if let Some(node) = default.filter(|_| is_default)
-            && self.default.replace(Arc::clone(flow)).is_some()
+            && self.default.replace(line).is_some()
         {
             return Err(node.at.error("one default line, found a second"));
         }
         if numbers.is_empty() && prefixes.is_empty() && !is_default {
             return Err(fields.at.error("`numbers`, `prefixes` or `default: true`"));
         }
-        fields.finish("flow, numbers, prefixes, default")
+        fields.finish("flow, numbers, prefixes, default, early")
     }
 }
 

@@ -1,6 +1,7 @@
 //! ROOM 4: what to say next. Pure: a call feeds it keys, words and time, and does what it asks.
 
 mod agent;
+mod announcement;
 mod check;
 mod collect;
 mod consent;
@@ -33,6 +34,7 @@ use crate::providers::{Language, ReplyRequest};
 use crate::safety::said::Cleared;
 use crate::telemetry::pii::Pii;
 
+pub use announcement::Announcement;
 pub use consent::RecordingPlan;
 pub use flow::Flow;
 pub use lines::Catalogue;

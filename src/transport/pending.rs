@@ -75,6 +75,18 @@ impl Leg for PendingLeg {
         self.leg.as_mut().is_some_and(|leg| leg.transfer(over))
     }
 
+    fn answer(&mut self) {
+        if let Some(leg) = &mut self.leg {
+            leg.answer();
+        }
+    }
+
+    fn hold(&mut self, on: bool) {
+        if let Some(leg) = &mut self.leg {
+            leg.hold(on);
+        }
+    }
+
     fn hang_up(&mut self, reason: &EndReason) {
         match &mut self.leg {
             Some(leg) => leg.hang_up(reason),

@@ -112,6 +112,10 @@ pub struct RtpLeg {
     reports_told: u64,
     signalling: Signalling,
     call: u64,
+    /// What found the inbox of the signalling full.
+    untold: Option<FromLeg>,
+    /// The caller hears us before the answer; most send nothing yet.
+    early: bool,
     sent: u64,
     strangers: u64,
 }
@@ -148,6 +152,8 @@ impl RtpLeg {
             reports_told: 0,
             signalling,
             call,
+            untold: None,
+            early: false,
             sent: 0,
             strangers: 0,
             port,
@@ -155,6 +161,18 @@ impl RtpLeg {
         leg.reports.agree(agreed.rtcp, agreed.inbound.codec.clock_hz(), &leg.port);
         leg.take_keys(agreed.keys);
         Ok(leg)
+    }
+
+    /// The call is not answered before [`Leg::answer`].
+    pub const fn waits_with_the_answer(&mut self) {
+        self.early = true;
+    }
+
+    /// Of two things that find the inbox full the later one counts.
+    fn tell(&mut self, message: FromLeg) {
+        if !self.signalling.ask(message.clone()) {
+            self.untold = Some(message);
+        }
     }
 
     fn turn_about(&mut self, change: Turnabout) {
@@ -295,6 +313,9 @@ impl Leg for RtpLeg {
                 Order::Key(digit) => self.inbound.info(digit, now),
             }
         }
+        if let Some(message) = self.untold.take() {
+            self.tell(message);
+        }
         self.receive(now);
         self.reports.poll(
             &self.port.socket,
@@ -336,7 +357,7 @@ impl Leg for RtpLeg {
             strangers: self.strangers,
             unauthentic,
         };
-        if let Some(no_audio) = self.watch.check(self.receives, &line, now) {
+        if let Some(no_audio) = self.watch.check(self.receives && !self.early, &line, now) {
             sink(LegEvent::NoAudio(&no_audio));
         }
     }
@@ -369,6 +390,15 @@ impl Leg for RtpLeg {
             HandOver::Refer { to } => FromLeg::Refer { call, to: Arc::clone(to) },
             HandOver::Join { target } => FromLeg::Join { call, target: *target },
         })
+    }
+
+    fn answer(&mut self) {
+        self.early = false;
+        self.tell(FromLeg::Answer(self.call));
+    }
+
+    fn hold(&mut self, on: bool) {
+        self.tell(FromLeg::Hold { call: self.call, on });
     }
 
     fn hang_up(&mut self, _reason: &EndReason) {

@@ -13,10 +13,14 @@ use crate::store::record::CallId;
 pub enum FromLeg {
     /// The call is over.
     HangUp(u64),
+    /// Answer the call: its caller has heard what comes before that.
+    Answer(u64),
     /// Ask the far side to call this number or SIP address instead.
     Refer { call: u64, to: Arc<str> },
     /// Ask the far side to take our place in this call of ours.
     Join { call: u64, target: CallId },
+    /// Have the far side wait, or take it back.
+    Hold { call: u64, on: bool },
 }
 
 /// Cheap to clone.
@@ -42,7 +46,7 @@ impl Signalling {
         }
     }
 
-    /// Asks for a transfer; `false` when the signalling does not keep up.
+    /// Asks for something within a call; `false` when the signalling does not keep up.
     pub fn ask(&self, message: FromLeg) -> bool {
         self.inbox.try_send(message).is_ok()
     }

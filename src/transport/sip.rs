@@ -32,10 +32,12 @@ use upkeep::Upkeep;
 use ways::ByTrunks;
 
 mod calls;
+mod early;
 pub mod endpoint;
 mod ends;
 pub mod faces;
 mod guard;
+mod hold;
 mod incoming;
 pub mod media;
 mod place;
@@ -196,7 +198,8 @@ impl Driver {
         let mut datagram = vec![0; MAX_DATAGRAM];
         let mut finishing = false;
         while !(finishing && self.calls.is_empty() && self.endpoint.calls() == 0) {
-            let due = [self.endpoint.poll_timeout(), self.upkeep.next(), self.watch.next()].into_iter().flatten().min();
+            let due = [self.endpoint.poll_timeout(), self.upkeep.next(), self.watch.next(), self.calls.next()];
+            let due = due.into_iter().flatten().min();
             let wait = due.map_or(IDLE, |at| at.saturating_sub(clock::now()));
             tokio::select! {
                 received = self.udp.recv_from(&mut datagram) => self.datagrams(received, &mut datagram).await,
@@ -222,6 +225,8 @@ impl Driver {
             self.command(kept);
             let commands = self.upkeep.due(clock::now());
             self.command(commands);
+            let commands = self.calls.due(clock::now());
+            self.command(commands);
             self.drain().await;
             self.watch.look(&self.endpoint.guard_counts(), clock::now());
         }
@@ -235,7 +240,7 @@ impl Driver {
 
     async fn datagrams(&mut self, first: std::io::Result<(usize, SocketAddr)>, datagram: &mut [u8]) {
         let mut received = first;
-        for _ in 0..BATCH {
+        for taken in 1..=BATCH {
             // An error here is an ICMP answer to something sent earlier; the endpoint's timers see to that.
             if let Ok((length, remote)) = received {
                 let bytes = Bytes::copy_from_slice(datagram.get(..length).unwrap_or_default());
@@ -243,6 +248,10 @@ impl Driver {
                 let flow = self.faces.flow(Transport::Udp, remote, None);
                 self.endpoint.handle(Input::Message { flow, bytes }, clock::now());
                 self.drain().await;
+            }
+            if taken == BATCH {
+                // What is read here must be taken here: the rest waits in the socket.
+                return;
             }
             match self.udp.try_recv_from(datagram) {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
@@ -323,9 +332,7 @@ impl Driver {
             }
             // Nobody may send us anywhere: a stranger's transfer would be called at our cost.
             Event::Referred { call, .. } => vec![Command::AnswerRefer { call, answer: Err(403) }],
-            Event::ReinviteAnswered { call, answer } => {
-                self.calls.reinvite_answered(call, answer.ok().flatten().as_deref())
-            }
+            Event::ReinviteAnswered { call, answer } => self.calls.reinvite_answered(call, answer),
         }
     }
 }

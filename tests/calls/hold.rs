@@ -83,6 +83,7 @@ fn a_caller_whom_we_have_wait_hears_that_the_line_is_alive() {
     let voiced = call.sent.iter().filter(|slice| slice.is_voiced() && (at(3.1)..at(23.0)).contains(&slice.at)).count();
     assert!((36..=60).contains(&voiced), "a short tone each 5 s: {voiced} frames of 20 ms");
     call.expect_speaking(at(23.1), at(26.0));
+    assert_eq!(call.holds, [(at(3.0), true), (at(23.0), false)], "the far side is told");
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub struct Outcome {
     /// At the caller's ear.
     pub heard: Vec<Slice>,
     pub clears: Vec<Moment>,
+    /// Holds of ours that the far side was told of.
+    pub holds: Vec<(Moment, bool)>,
     /// What was ordered for a transfer.
     pub orders: Vec<(Moment, Order)>,
     pub asked: Vec<Asked>,
@@ -56,6 +58,7 @@ impl Outcome {
             sent: Vec::new(),
             heard: Vec::new(),
             clears: Vec::new(),
+            holds: Vec::new(),
             orders: Vec::new(),
             asked: Vec::new(),
             questions: Vec::new(),
@@ -86,6 +89,7 @@ impl Outcome {
         self.sent.iter_mut().chain(&mut self.heard).for_each(|slice| from(&mut slice.at));
         self.clears.iter_mut().for_each(from);
         self.orders.iter_mut().for_each(|(at, _)| from(at));
+        self.holds.iter_mut().for_each(|(at, _)| from(at));
         self.asked.iter_mut().for_each(|asked| from(&mut asked.at));
         self.questions.iter_mut().for_each(|question| from(&mut question.at));
         self.turns.iter_mut().for_each(|(at, _)| from(at));

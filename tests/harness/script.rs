@@ -11,7 +11,7 @@ use offhook::call::transfer::{Order, TransferEvent};
 use offhook::call::{Moment, TurnId};
 use offhook::config::Consent;
 use offhook::dialog::flow::NoAssets;
-use offhook::dialog::{CallFacts, Catalogue, Dialog, Flow, RecordingPlan};
+use offhook::dialog::{Announcement, CallFacts, Catalogue, Dialog, Flow, RecordingPlan};
 use offhook::providers::{Recognised, SttEvent};
 use offhook::sim::network::Profile;
 use offhook::store::record::EndReason;
@@ -178,6 +178,13 @@ impl Script {
     pub fn input(mut self, at: Moment, input: CallInput) -> Self {
         self.inputs.push((at, input));
         self
+    }
+
+    /// The call is not answered before the caller has heard this.
+    pub fn announced(mut self, words: &str) -> Self {
+        self.connected = None;
+        let words = Announcement::spoken(words, &self.flow).expect("words");
+        self.input(Duration::ZERO, CallInput::Announce(words))
     }
 
     /// The telephone sends no more packets.
@@ -412,6 +419,8 @@ impl Stage {
                     let dropped = self.line.clear(now);
                     self.call.cleared(dropped, now);
                 }
+                CallOutput::Answer => self.expect(now + TICK, CallInput::Connected),
+                CallOutput::Hold(on) => self.outcome.holds.push((now, on)),
                 CallOutput::Turn(turn) => self.outcome.turns.push((now, *turn)),
                 CallOutput::Interruption(told) => self.outcome.interruptions.push(*told),
                 CallOutput::Event(event) => self.outcome.events.push((now, event)),

@@ -20,6 +20,7 @@ mod suites;
 mod table;
 mod tls;
 mod transfer;
+mod waiting;
 mod web;
 
 /// Quieter than any voice on a telephone line, louder than any noise of ours.

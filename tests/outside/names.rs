@@ -22,6 +22,11 @@ pub struct Names {
 impl Names {
     /// `records` are arguments of dnsmasq, such as `--host-record=a.test,127.0.0.1`.
     pub async fn start(dir: &Path, records: &[String]) -> Self {
+        Self::start_for(300, dir, records).await
+    }
+
+    /// With answers that hold for so long.
+    pub async fn start_for(ttl_s: u32, dir: &Path, records: &[String]) -> Self {
         let dir = dir.join("names");
         fs::create_dir_all(&dir).unwrap();
         let mut ports = Ports::lease();
@@ -29,7 +34,7 @@ impl Names {
         let log = File::create(dir.join("log")).unwrap();
         let child = Command::new("dnsmasq")
             .args(["--keep-in-foreground", "--conf-file=/dev/null", "--pid-file", "--no-resolv", "--no-hosts"])
-            .args(["--bind-interfaces", "--log-queries", "--log-facility=-", "--local-ttl=300"])
+            .args(["--bind-interfaces", "--log-queries", "--log-facility=-", &format!("--local-ttl={ttl_s}")])
             .args(["--listen-address=127.0.0.1", &format!("--port={}", address.port())])
             .args(records)
             .current_dir(&dir)
@@ -42,6 +47,11 @@ impl Names {
         let mut names = Self { address, dir, child, _ports: ports };
         names.becomes_ready().await;
         names
+    }
+
+    /// It is killed.
+    pub async fn dies(&mut self) {
+        self.child.kill().await.unwrap();
     }
 
     /// What it has written: every question and its answer among that.

@@ -26,6 +26,8 @@ pub enum Check<'a> {
     Lacks(&'a str),
     /// Keep what the expression finds in this header as `[$name]`.
     Saves(&'a str, &'a str, &'a str),
+    /// Whether the digest in it is that of this user and password, for [`Scenario::goes_on_if_authorized`].
+    Authorizes(&'a str, &'a str),
 }
 
 impl Scenario {
@@ -63,6 +65,12 @@ impl Scenario {
     /// The ACK of the last INVITE; with a description where that brings the answer.
     pub fn acks(self, sdp: Option<&str>) -> Self {
         let text = self.in_dialog("ACK", self.cseq, "", sdp.map(|sdp| ("application/sdp", sdp)));
+        self.sends(&text, false)
+    }
+
+    /// The ACK of the INVITE with this number, after other requests were sent.
+    pub fn acks_number(self, cseq: u32) -> Self {
+        let text = self.in_dialog("ACK", cseq, "", None);
         self.sends(&text, false)
     }
 
@@ -151,6 +159,13 @@ impl Scenario {
         self
     }
 
+    /// Fails where the last [`Check::Authorizes`] did not find what it looked for.
+    pub fn goes_on_if_authorized(mut self) -> Self {
+        let _ = writeln!(self.steps, "  <nop test=\"authorized\" next=\"authorized\" />");
+        let _ = writeln!(self.steps, "  <recv request=\"NEVER\" timeout=\"100\" />\n  <label id=\"authorized\" />");
+        self
+    }
+
     fn responds(self, status: u16, copied: &str, headers: &str, sdp: Option<&str>) -> Self {
         let first = format!("SIP/2.0 {status} {}", reason(status));
         // RFC 3261 12.1.1: what makes or refreshes a dialog says where we are; what redirects says where to go.
@@ -216,6 +231,11 @@ impl Scenario {
                     (*name).to_owned(),
                     format!("search_in=\"hdr\" header=\"{header}:\" regexp=\"{}\" check_it=\"true\"", escaped(text)),
                 ),
+                Check::Authorizes(user, password) => {
+                    let who = format!("username=\"{user}\" password=\"{password}\"");
+                    let _ = writeln!(actions, "    <verifyauth assign_to=\"authorized\" {who} />");
+                    continue;
+                }
             };
             let _ = writeln!(actions, "    <ereg {rest} assign_to=\"{name}\" />");
             self.variables.push(name);

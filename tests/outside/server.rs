@@ -48,12 +48,18 @@ impl Server {
 
     /// With one flow of the test's own for every number.
     pub async fn with_flow(settings: &[&str], flow: &str) -> Self {
+        let line: &[u8] = b"default: true\nflow: own\n";
+        Self::with_files(settings, &[("lines/all.yaml", line), ("flows/own.yaml", flow.as_bytes())]).await
+    }
+
+    /// With these files of the test's own as its flows and lines.
+    pub async fn with_files(settings: &[&str], files: &[(&str, &[u8])]) -> Self {
         let place = Some(place().await);
         let dir = fresh_dir();
-        for (file, text) in [("lines/all.yaml", "default: true\nflow: own\n"), ("flows/own.yaml", flow)] {
+        for (file, bytes) in files {
             let path = dir.join("config").join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
+            fs::write(path, bytes).unwrap();
         }
         let flows = format!("flows.dir={}", dir.join("config").display());
         let settings: Vec<&str> = settings.iter().copied().chain([flows.as_str()]).collect();

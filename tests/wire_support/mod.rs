@@ -6,6 +6,8 @@
 
 pub mod edge;
 pub mod phone;
+#[path = "../outside/ports.rs"]
+pub mod ports;
 pub mod tape;
 pub mod tls;
 
@@ -20,6 +22,8 @@ use offhook::sim::audio;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
+use ports::Ports;
+
 /// The auth token that webhooks and tickets are signed with.
 pub const TOKEN: &str = "a token of the tests";
 
@@ -33,6 +37,7 @@ pub struct Host {
     pub tls: Option<SocketAddr>,
     pub http: SocketAddr,
     data: PathBuf,
+    _ports: Ports,
 }
 
 impl Host {
@@ -58,20 +63,27 @@ impl Host {
         config.flows.dir = data.join("flows-that-come-with-the-program");
         config.twilio.auth_token = Some(TOKEN.to_owned().into());
         config.limits.drain_timeout_s = 1;
-        config.rtp.ports = ports(number);
+        let ports = Ports::lease();
+        config.rtp.ports = ports.rtp().parse().unwrap();
         adjust(&mut config);
         let server = Box::pin(Server::start(&config)).await.expect("the server starts");
         let at = server.addresses();
-        Self { server: Some(server), sip: at.sip, tls: at.tls, http: at.http, data }
+        Self { server: Some(server), sip: at.sip, tls: at.tls, http: at.http, data, _ports: ports }
     }
 
     /// A server without a voice whose every line has this flow.
     pub async fn with_flow(flow: &str, adjust: impl FnOnce(&mut Config)) -> Self {
+        Self::with_files(&[("flows/flow.yaml", flow.as_bytes()), ("lines/line.yaml", ONE_LINE)], adjust).await
+    }
+
+    /// A server without a voice that has these files as its flows and lines.
+    pub async fn with_files(files: &[(&str, &[u8])], adjust: impl FnOnce(&mut Config)) -> Self {
         Self::start(|config| {
             let dir = config.data.dir.with_extension("flows");
-            for (folder, name, text) in [("flows", "flow", flow), ("lines", "line", "default: true\nflow: desk\n")] {
-                std::fs::create_dir_all(dir.join(folder)).unwrap();
-                std::fs::write(dir.join(folder).join(name).with_extension("yaml"), text).unwrap();
+            for (file, bytes) in files {
+                let path = dir.join(file);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, bytes).unwrap();
             }
             config.flows.dir = dir;
             adjust(config);
@@ -223,6 +235,12 @@ impl Drop for Host {
     }
 }
 
+/// So many calls' worth of the ports that a server has.
+pub fn ports_for(calls: u16, ports: PortRange) -> PortRange {
+    let first = ports.even_ports().next().unwrap();
+    PortRange::new(first, first + 2 * calls - 1).unwrap()
+}
+
 /// An answer to a request by a peer of the tests. `extra` are whole header lines.
 pub fn answer(request: &str, status: &str, extra: &str, body: &str) -> String {
     let kept = |name: &str| {
@@ -282,12 +300,7 @@ pub fn tonality(mulaw: &[u8], hz: f64) -> f64 {
     if power == 0.0 { 0.0 } else { 2.0 * (real * real + imaginary * imaginary) / (length * power) }
 }
 
-/// Each server has its own, so that no packet of one test reaches another one.
-fn ports(number: u16) -> PortRange {
-    let block = (std::process::id() as u16 % 31 * 8 + number) % 240;
-    let first = 20_000 + block * 40;
-    PortRange::new(first, first + 39).unwrap()
-}
+const ONE_LINE: &[u8] = b"default: true\nflow: desk\n";
 
 static HOSTS: AtomicU16 = AtomicU16::new(0);
 

@@ -347,12 +347,25 @@ impl Phone {
         answer
     }
 
+    /// Acknowledges a reliable provisional answer and remembers what it says; gives the answer to that.
+    pub async fn prack(&mut self, early: &Heard) -> Heard {
+        self.remember(early);
+        let rack = format!("RAck: {} {} INVITE", early.header("RSeq").unwrap(), self.cseq);
+        let prack = self.request("PRACK", &[&rack], "");
+        self.send(&prack).await;
+        self.answer_to("PRACK").await
+    }
+
     /// Acknowledges the answer to an INVITE and remembers what it says.
     pub async fn take_answer(&mut self, answer: &Heard) {
         if answer.status() == 200 {
             self.remember(answer);
             self.branch = self.branch.wrapping_add(1);
+            // The number of its INVITE, whatever was sent since.
+            let number = answer.header("CSeq").unwrap().split(' ').next().unwrap().parse().unwrap();
+            let last = std::mem::replace(&mut self.cseq, number);
             let ack = self.same_transaction("ACK", &[], "");
+            self.cseq = last;
             self.send(&ack).await;
         } else {
             let tag = self.to_tag.clone();
@@ -363,10 +376,13 @@ impl Phone {
         }
     }
 
-    /// Takes the dialog and the media address out of a 200, without an ACK.
+    /// Takes the dialog and the media address out of an answer, without an ACK.
     pub fn remember(&mut self, answer: &Heard) {
         self.to_tag = tag_of(answer);
-        self.far_media = Some(media_of(answer.body()));
+        // What has reliably arrived while it rang is not said again.
+        if !answer.body().is_empty() {
+            self.far_media = Some(media_of(answer.body()));
+        }
     }
 
     /// A call to the bench line that is going on.

@@ -12,6 +12,7 @@ use offhook_media::{FRAME, Frame};
 use super::{Call, Phase};
 use crate::call::Moment;
 use crate::call::latency::ms;
+use crate::call::messages::CallOutput;
 use crate::call::timers::Timer;
 use crate::dialog::waiting_tone;
 use crate::store::record::EndReason;
@@ -54,7 +55,10 @@ impl Call {
 
     /// We have the caller wait, or take them back.
     pub(super) fn parked(&mut self, on: bool, now: Moment) {
-        self.hold.by_us = on;
+        let changed = std::mem::replace(&mut self.hold.by_us, on) != on;
+        if changed && !matches!(self.phase, Phase::Connecting | Phase::Over) {
+            self.outputs.push_back(CallOutput::Hold(on));
+        }
         self.hold_changed(now);
     }
 

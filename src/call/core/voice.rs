@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use offhook_media::playout::SentenceId;
 
-use super::Call;
+use super::{Call, Phase};
 use crate::call::Moment;
 use crate::call::messages::CallOutput;
 use crate::call::timers::Timer;
@@ -50,6 +50,11 @@ impl Call {
         self.exchange.failed(error);
         self.event("voice_failed", None, now);
         self.voice_failures += 1;
+        if self.phase == Phase::Connecting {
+            // Nobody hears of it before the answer, and the call goes on without these words.
+            self.mouth.failed(sentence);
+            return self.want_early_words(now);
+        }
         if self.voice_failures >= HOPELESS_VOICES {
             self.ending = Some(EndReason::NoVoice);
         }

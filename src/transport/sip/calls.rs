@@ -1,6 +1,6 @@
 //! What becomes of the calls that the SIP endpoint reports: a leg, a place on a shard, an answer, and an end.
 //!
-//! Calls of ours are in `place.rs`, transfers in `refer.rs`, what the end of a call means in `ends.rs`.
+//! Calls of ours are in `place.rs`, announcements before the answer in `early.rs`, holds of ours in `hold.rs`, transfers in `refer.rs`, what the end of a call means in `ends.rs`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use offhook_media::dtmf::Digit;
 use offhook_sip::message::{ExtraHeader, UriBuf};
-use offhook_sip::sdp::Direction as MediaDirection;
 use offhook_sip::{CallHandle, Command, EndCause, Flow, IncomingInvite};
 
 use super::ends::end_reason;
+use super::hold::{Holding, Unsaid};
 use super::media::{CallMedia, MediaDesk, MediaRefusal, Offered, Reach};
 use super::place::Attempt;
 use super::routes::Routes;
@@ -40,6 +40,8 @@ pub struct Calls {
     /// leg knows.
     pub(super) retried: HashMap<u64, u64>,
     pub(super) last_retry: u64,
+    /// Holds of ours to be offered again.
+    pub(super) unsaid: Unsaid,
 }
 
 /// One call that is going on.
@@ -54,10 +56,14 @@ pub(super) struct Live {
     pub direction: Direction,
     /// Whether the far side holds the call.
     pub held: bool,
+    /// Whether we do.
+    pub holding: Holding,
     /// Where the far side is, for whoever is to take our place there.
     pub contact: Option<UriBuf>,
     /// What is left to try of a call of ours.
     pub attempt: Option<Attempt>,
+    /// Our answer, kept until the caller has heard what comes before it.
+    pub answer: Option<Bytes>,
 }
 
 /// How far the media of a call are agreed on.
@@ -91,6 +97,7 @@ impl Calls {
             calls: HashMap::new(),
             retried: HashMap::new(),
             last_retry: 0,
+            unsaid: Unsaid::default(),
         }
     }
 
@@ -100,7 +107,7 @@ impl Calls {
         match self.take(call, flow, invite) {
             Ok(sdp) => {
                 self.reception.services().metrics.sip_setup_ms.observe((clock::now() - began).as_secs_f64() * 1000.0);
-                vec![Command::Answer { call, sdp }]
+                vec![self.answer_or_announce(call, invite, sdp)]
             }
             Err(refusal) => vec![self.refuse(call, refusal)],
         }
@@ -125,14 +132,14 @@ impl Calls {
     }
 
     /// An offer of ours within a call was answered; a refusal leaves the media as they were.
-    pub fn reinvite_answered(&mut self, call: CallHandle, answer: Option<&[u8]>) -> Vec<Command> {
-        if let (Some(live), Some(answer)) = (self.calls.get_mut(&call.as_u64()), answer)
-            && let Stage::Agreed(media) = &mut live.stage
+    pub fn reinvite_answered(&mut self, call: CallHandle, answer: Result<Option<Bytes>, u16>) -> Vec<Command> {
+        let Some(live) = self.calls.get_mut(&call.as_u64()) else { return Vec::new() };
+        if let (Ok(Some(answer)), Stage::Agreed(media)) = (&answer, &mut live.stage)
             && media.answered(answer).is_ok()
         {
             live.tell_hold();
         }
-        Vec::new()
+        self.hold_answered(call, answer.err())
     }
 
     /// Keys by SIP INFO: `application/dtmf-relay` and `application/dtmf`.
@@ -189,6 +196,8 @@ impl Calls {
             FromLeg::HangUp(call) => self.hung_up(call),
             FromLeg::Refer { call, to } => self.refer(call, &to),
             FromLeg::Join { call, target } => self.join(call, target),
+            FromLeg::Answer(call) => self.answer_now(call),
+            FromLeg::Hold { call, on } => self.hold(call, on),
         }
     }
 
@@ -223,7 +232,10 @@ impl Calls {
         let reach = Reach { profile: self.routes.profile_of(flow.remote.ip()), ..Reach::from(flow) };
         let (leg, stage, sdp): (Box<dyn crate::call::leg::Leg>, Stage, Bytes) = match invite.offer.as_deref() {
             Some(offer) => {
-                let answered = self.media.answer(name, reach, offer)?;
+                let mut answered = self.media.answer(name, reach, offer)?;
+                if self.reception.announcement(invite.called.reveal()).is_some() {
+                    answered.leg.waits_with_the_answer();
+                }
                 (Box::new(answered.leg), Stage::Agreed(Box::new(answered.media)), answered.sdp)
             }
             None => {
@@ -250,8 +262,10 @@ impl Calls {
             stage,
             direction: Direction::Inbound,
             held: false,
+            holding: Holding::default(),
             contact: None,
             attempt: None,
+            answer: None,
         };
         self.calls.insert(name, live);
         Ok(sdp)
@@ -334,7 +348,7 @@ impl Live {
         let Stage::Agreed(media) = &mut self.stage else { return Err(500) };
         let answer = match offer {
             Some(offer) => media.reoffered(offer).map_err(MediaRefusal::status)?,
-            None => media.offer(MediaDirection::SendRecv),
+            None => media.offer(self.holding.direction()),
         };
         self.tell_hold();
         Ok(answer)

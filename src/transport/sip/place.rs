@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::calls::{Calls, Live, Stage};
 use super::ends::is_worth_another_way;
+use super::hold::Holding;
 use super::media::Reach;
 use super::routes::{Route, Wanted, source_address};
 use crate::call::core::CallInput;
@@ -95,8 +96,10 @@ impl Calls {
             stage: Stage::None,
             direction: Direction::Outbound,
             held: false,
+            holding: Holding::default(),
             contact: None,
             attempt: Some(attempt),
+            answer: None,
         };
         self.attempt(live, slot, first)
     }

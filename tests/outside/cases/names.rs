@@ -3,6 +3,7 @@
 use futures_util::future::join_all;
 use serde_json::json;
 
+use super::listen_for;
 use super::outbound::{NUMBER, calls, ended, outbound};
 use crate::outside::names::{Names, host, service, way};
 use crate::outside::ports::Ports;
@@ -66,11 +67,25 @@ async fn sipp_takes_the_call_where_the_server_of_first_priority_is_dead() {
 
 #[tokio::test]
 async fn two_sipps_of_one_priority_share_the_calls_and_one_of_another_gets_none() {
+    let invites = shared(50, 50).await;
+    // That one of them gets none by chance happens once in ten million runs.
+    assert!(invites[0] > 0 && invites[1] > 0, "{invites:?}");
+}
+
+#[tokio::test]
+async fn the_sipp_of_the_greater_weight_gets_the_more_calls() {
+    let invites = shared(90, 10).await;
+    // That the lighter one gets as many by chance happens once in ten million runs.
+    assert!(invites[0] > invites[1], "{invites:?}");
+}
+
+/// The calls that each of two of one priority gets, by weight; a third one, of another, gets none.
+async fn shared(first: u16, second: u16) -> Vec<usize> {
     let mut ports = Ports::lease();
     let (one, two, spare) = (ports.address(), ports.address(), ports.address());
     let records = [
-        service("_sip._udp.carrier.test", "a.carrier.test", one, 10, 50),
-        service("_sip._udp.carrier.test", "b.carrier.test", two, 10, 50),
+        service("_sip._udp.carrier.test", "a.carrier.test", one, 10, first),
+        service("_sip._udp.carrier.test", "b.carrier.test", two, 10, second),
         service("_sip._udp.carrier.test", "a.carrier.test", spare, 20, 100),
         host("a.carrier.test"),
         host("b.carrier.test"),
@@ -87,9 +102,8 @@ async fn two_sipps_of_one_priority_share_the_calls_and_one_of_another_gets_none(
         }
     }
     let invites: Vec<usize> = callees.iter().map(Callee::invites).collect();
-    // That one of them gets none by chance happens once in ten million runs.
-    assert!(invites[0] > 0 && invites[1] > 0 && invites[2] == 0, "{invites:?}");
-    assert_eq!(invites.iter().sum::<usize>(), 25);
+    assert_eq!((invites[2], invites.iter().sum::<usize>()), (0, 25), "{invites:?}");
+    invites
 }
 
 /// A lease has RTP ports for 30, and none is used again soon.
@@ -108,6 +122,24 @@ async fn sipp_is_found_by_its_address_record_where_a_port_is_given() {
     assert!(log.contains("query[A] carrier.test") && !log.contains("SRV") && !log.contains("NAPTR"), "{log}");
 }
 
+#[tokio::test]
+async fn sipp_is_called_on_though_the_name_server_has_died() {
+    let mut ports = Ports::lease();
+    let carrier = ports.address();
+    let records = [service("_sip._udp.carrier.test", "a.carrier.test", carrier, 1, 1), host("a.carrier.test")];
+    let place = server::place().await;
+    let names = Names::start_for(1, &server::fresh_dir(), &records).await;
+    let (server, mut names) = asked_by(place, names, "carrier.test", "").await;
+    for (name, pause_ms) in [("while_it_lives", 0), ("after_its_death", 3_000)] {
+        listen_for(pause_ms).await;
+        let callee = Callee::start(&server, carrier, name, takes(&ports, &[])).await;
+        is_called(&server, callee).await;
+        if pause_ms == 0 {
+            names.dies().await;
+        }
+    }
+}
+
 /// A server whose one trunk is carrier.test, and the name server that it asks.
 async fn asking(records: &[String], more: &str) -> (Server, Names) {
     asking_for("carrier.test", records, more).await
@@ -116,6 +148,10 @@ async fn asking(records: &[String], more: &str) -> (Server, Names) {
 async fn asking_for(address: &str, records: &[String], more: &str) -> (Server, Names) {
     let place = server::place().await;
     let names = Names::start(&server::fresh_dir(), records).await;
+    asked_by(place, names, address, more).await
+}
+
+async fn asked_by(place: std::fs::File, names: Names, address: &str, more: &str) -> (Server, Names) {
     let trunk = format!("    - name: carrier\n      address: \"{address}\"\n      ping_s: 0\n{more}");
     // A server that is silent is given up after 64 times T1.
     let yaml = format!("{}{}  t1_ms: 50\n", outbound(&[trunk]), names.setting());

@@ -9,7 +9,7 @@ use super::listen_for;
 use crate::outside::baresip::Phone;
 use crate::outside::ear::{Ear, tone_share};
 use crate::outside::ports::Ports;
-use crate::outside::scenario::Check::Holds;
+use crate::outside::scenario::Check::{Authorizes, Holds, Lacks};
 use crate::outside::scenario::{Scenario, sdp};
 use crate::outside::server::Server;
 use crate::outside::sipp::Callee;
@@ -57,6 +57,30 @@ async fn sipp_refuses_the_call_in_the_ways_that_mean_something() {
         callee.succeeds(&server).await;
         assert_eq!(ended(&server, &id).await["end_reason"], reason, "{status}");
     }
+}
+
+#[tokio::test]
+async fn sipp_asks_who_calls_by_401_and_knows_the_password() {
+    let mut ports = Ports::lease();
+    let carrier = ports.address();
+    let yaml = outbound(&[trunk("carrier", carrier, "username: \"204\"\npassword: a-password-of-tests")]);
+    let server = Server::start_with(&[], &yaml).await;
+    let challenge = "WWW-Authenticate: Digest realm=\"sipp\", nonce=\"47ebe028cda119c35d4877b383027d28da013815\", algorithm=MD5, qop=\"auth\"";
+    let script = Scenario::callee("asks_who_calls")
+        .receives("INVITE", &[Lacks("Authorization:")])
+        .replies(401, challenge, None)
+        .receives("ACK", &[])
+        .receives_and_keeps("INVITE", &[Authorizes("204", "a-password-of-tests")])
+        .goes_on_if_authorized()
+        .replies_to_the_invite(200, Some(&sdp(ports.rtp_port(), "0 101", "")))
+        .receives("ACK", &[])
+        .pauses(300)
+        .requests("BYE", "", None)
+        .expects(200, &[]);
+    let callee = Callee::start(&server, carrier, "asks_who_calls", script).await;
+    let id = calls(&server, json!({ "to": NUMBER, "line": "1000" })).await;
+    callee.succeeds(&server).await;
+    assert_eq!(ended(&server, &id).await["end_reason"], "callee_hung_up");
 }
 
 #[tokio::test]
