@@ -262,7 +262,7 @@ impl Call {
             return self.pull_held(frame);
         }
         let pull = self.mouth.pull(frame);
-        self.early_pulled(pull, unheard, now);
+        self.early_pulled(pull, in_flight.unheard, now);
         if pull.audible {
             self.hearing.sent(frame, now + in_flight.ahead);
         }

@@ -91,7 +91,7 @@ impl Call {
             Early::No => return,
             Early::Speaking => {
                 self.event("early_media_too_long", None, now);
-                self.drop_speech()
+                self.drop_speech(self.in_flight.unheard)
             }
             Early::Sent => self.mouth.heard_out(),
         };
