@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use super::cache::CachedTts;
 use super::llm::openai::OpenAiLlm;
 use super::stt::deepgram::DeepgramStt;
+use super::stt::denoised::DenoisedStt;
 use super::tts::deepgram::DeepgramTts;
 use super::tts::embedded::EmbeddedTts;
 use super::tts::openai::OpenAiTts;
@@ -57,6 +58,10 @@ pub fn build(config: &ProvidersConfig) -> Result<Providers, String> {
         SttProvider::None => None,
         SttProvider::Deepgram => Some(Arc::new(DeepgramStt::new(&config.deepgram, &config.stt)?) as Arc<dyn Stt>),
     };
+    let stt = stt.map(|stt| match config.stt.noise_suppression {
+        NoiseSuppression::Off => stt,
+        NoiseSuppression::On => Arc::new(DenoisedStt(stt)) as Arc<dyn Stt>,
+    });
     let llm = match config.llm.provider {
         LlmProvider::None => None,
         LlmProvider::Openai => Some(Arc::new(OpenAiLlm::new(&config.openai, &config.llm)?) as Arc<dyn super::Llm>),
@@ -151,6 +156,8 @@ pub struct SttConfig {
     pub watchdog_ms: u64,
     /// Audio kept to be sent again after a lost connection, 10 s at most.
     pub replay_ms: u32,
+    /// Whether the recogniser hears the caller with less noise.
+    pub noise_suppression: NoiseSuppression,
 }
 
 impl Default for SttConfig {
@@ -161,8 +168,17 @@ impl Default for SttConfig {
             utterance_end_ms: 1000,
             watchdog_ms: 5000,
             replay_ms: 10_000,
+            noise_suppression: NoiseSuppression::default(),
         }
     }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NoiseSuppression {
+    #[default]
+    Off,
+    On,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,3 +1,4 @@
 //! Speech recognisers, one file per vendor.
 
 pub mod deepgram;
+pub mod denoised;
