@@ -120,7 +120,7 @@ impl Doubt {
         if self.quiet && !words_may_come {
             return Some(Verdict::Resume(Mistake::Silence));
         }
-        (now >= self.cap()).then(|| match (self.quiet, is_speech) {
+        (now >= self.cap()).then_some(match (self.quiet, is_speech) {
             (false, _) => Verdict::Commit(Sign::Cap),
             (true, true) => Verdict::Resume(Mistake::NoWords),
             (true, false) => Verdict::Resume(Mistake::Silence),

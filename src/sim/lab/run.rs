@@ -40,7 +40,7 @@ impl Plan {
             done
         };
         let mut done: Vec<_> = std::thread::scope(|scope| {
-            let helpers: Vec<_> = (1..self.threads.max(1)).map(|_| scope.spawn(&worker)).collect();
+            let helpers: Vec<_> = (1..self.threads.max(1)).map(|_| scope.spawn(worker)).collect();
             let mut all = worker();
             all.extend(helpers.into_iter().filter_map(|helper| helper.join().ok()).flatten());
             all

@@ -337,7 +337,7 @@ fn onset_failure(onset: &Onset) -> Option<Failure> {
 fn quiet_failure(quiet: &Quiet) -> Option<Failure> {
     let Quiet { holds, commits, .. } = *quiet;
     let what = format!("{holds} false holds, {commits} false commits");
-    (holds > 0).then(|| Failure { condition: quiet.condition.name, number: quiet.number, noise: quiet.noise, what })
+    (holds > 0).then_some(Failure { condition: quiet.condition.name, number: quiet.number, noise: quiet.noise, what })
 }
 
 fn number(value: Option<f32>, digits: usize) -> String {

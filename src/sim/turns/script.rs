@@ -77,7 +77,7 @@ impl Lexicon {
             spoken.samples.extend(self.word(word).iter());
             spoken.words.push(Word { text: bare(word).into(), samples: from..spoken.samples.len() });
         }
-        spoken.sentences = vec![0..spoken.samples.len()];
+        spoken.sentences.push(0..spoken.samples.len());
         spoken
     }
 
