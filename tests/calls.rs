@@ -7,9 +7,11 @@ mod harness;
 mod calls {
     mod backchannel;
     mod barge_in;
+    mod cut_in;
     mod drain;
     mod endings;
     mod endpoint;
+    mod endpoint_pauses;
     mod greeting;
     mod heard_text;
     mod hold;
@@ -22,6 +24,7 @@ mod calls {
     mod recording;
     mod reversible;
     mod rules;
+    mod speculate;
     mod stale;
     mod transfer;
     mod voice;
