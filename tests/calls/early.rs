@@ -20,8 +20,8 @@ fn the_call_is_answered_once_the_words_before_it_were_heard() {
     assert_eq!(&*turn.step, "early");
     assert_eq!(turn.heard.as_ref().map(|heard| heard.expose().as_str()), Some(WORDS));
     // What is said before and after the answer has silence between it, and a frame or two are on their way.
-    let before = call.sent.iter().filter(|slice| slice.is_voiced() && slice.at < answered);
-    let last = before.map(|slice| slice.at).last().expect("something is heard before the answer");
+    let last = call.sent.iter().rfind(|slice| slice.is_voiced() && slice.at < answered);
+    let last = last.map(|slice| slice.at).expect("something is heard before the answer");
     assert!(answered > last + ms(40) && answered < last + ms(700), "{answered:?} after {last:?}");
     call.expect_speaking(answered + ms(400), answered + ms(2_000));
     assert_eq!(call.steps()[0], "greeting", "the flow begins after the answer");

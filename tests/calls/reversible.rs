@@ -101,7 +101,7 @@ fn what_a_far_buffer_dropped_is_said_again() {
 #[test]
 fn a_held_far_side_is_silent_within_a_quarter_of_a_second() {
     let call = statement().far_buffer().caller_says(at(3.0), "im-sorry").words(at(4.2), "wait").run(at(6.0));
-    let loud = call.heard.iter().filter(|slice| slice.is_voiced() && slice.at < at(4.0)).next_back().unwrap();
+    let loud = call.heard.iter().rfind(|slice| slice.is_voiced() && slice.at < at(4.0)).unwrap();
     assert!(loud.at + loud.loud_for <= at(3.25), "{loud:?}");
 }
 

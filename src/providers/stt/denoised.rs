@@ -28,7 +28,7 @@ impl Stt for DenoisedStt {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use parking_lot::Mutex;
 
     use offhook_media::level::rms_dbfs;
     use offhook_media::tone::ComfortNoise;
@@ -50,7 +50,7 @@ mod tests {
             &self,
             request: ListenRequest,
         ) -> BoxFuture<'static, Result<mpsc::Receiver<SttEvent>, ProviderError>> {
-            *self.0.lock().unwrap() = Some(request.audio);
+            *self.0.lock() = Some(request.audio);
             Box::pin(async { Ok(mpsc::channel(1).1) })
         }
 
@@ -73,7 +73,7 @@ mod tests {
         drop(sender);
         let request = ListenRequest { language: Language::parse("en").unwrap(), hints: Vec::new(), audio };
         stt.listen(request).await.unwrap();
-        let mut audio = keeps.0.lock().unwrap().take().unwrap();
+        let mut audio = keeps.0.lock().take().unwrap();
         let (mut frames, mut last) = (0, [0; FRAME]);
         while let Some(frame) = audio.recv().await {
             (frames, last) = (frames + 1, frame);
