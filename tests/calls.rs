@@ -12,6 +12,7 @@ mod calls {
     mod endings;
     mod endpoint;
     mod greeting;
+    mod heard_text;
     mod hold;
     mod keys;
     mod liveness;

@@ -207,7 +207,13 @@ impl Call {
             .map(|(text, total)| {
                 let part = played.min(*total);
                 played -= part;
-                transcript::Spoken { text, private: false, total_samples: Some(*total), played_samples: part }
+                transcript::Spoken {
+                    text,
+                    private: false,
+                    times: &[],
+                    total_samples: Some(*total),
+                    played_samples: part,
+                }
             })
             .collect();
         let transcript::Heard { heard, unheard, .. } = transcript::heard(&spoken);

@@ -15,7 +15,9 @@ use std::fs;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use offhook::store::record::{CallEvent, CallId, CallSummary, EndReason, Record, TurnRecord, Via};
+use offhook::store::record::{
+    CallEvent, CallId, CallSummary, CommittedBy, EndReason, Interruption, InterruptionOutcome, Record, TurnRecord, Via,
+};
 use offhook::store::{DatabaseConfig, Store, StoreConfig, StoreError};
 use offhook::telemetry::metrics::{Metrics, Stage};
 use offhook::telemetry::pii::Pii;
@@ -103,6 +105,46 @@ async fn table_csv_and_prometheus_hold_the_same_figures() {
     store.health().await.unwrap();
     assert!(writer.shutdown(PATIENCE).await);
     assert!(matches!(store.health().await, Err(StoreError::WriterGone)));
+}
+
+#[tokio::test]
+async fn interruptions_are_kept_scrubbed_and_go_with_their_call() {
+    let folder = Folder::new();
+    let (store, sink, writer) = folder.open().await.unwrap();
+    let call = CallId::fresh();
+    sink.record(started(call));
+    let told = |outcome, decided_ms| Interruption {
+        onset_ms: 1000.0004,
+        held_ms: 1064.0,
+        decided_ms,
+        outcome,
+        ducked: true,
+        stop_ms: Some(84.5),
+        heard: Pii::new("Call us on +250 788 123 456".to_owned()),
+        unheard: Pii::new("or write.".to_owned()),
+    };
+    for told in [
+        told(InterruptionOutcome::Committed(CommittedBy::StopWord), Some(1260.0)),
+        told(InterruptionOutcome::Undecided, None),
+    ] {
+        sink.record(Record::Interruption { call, at: at(3), interruption: Box::new(told) });
+    }
+    assert!(sink.flush().await);
+    let kept = store.call(call).await.unwrap().unwrap().interruptions;
+    assert_eq!(kept.len(), 2);
+    assert_eq!((kept[0].outcome.as_str(), kept[0].why.as_str()), ("committed", "stop_word"));
+    assert_eq!((kept[0].onset_ms, kept[0].held_ms, kept[0].decided_ms), (1000.0, 1064.0, Some(1260.0)));
+    assert_eq!((kept[0].stop_ms, kept[0].ducked, kept[0].at), (Some(84.5), true, at(3)));
+    assert_eq!((kept[1].outcome.as_str(), kept[1].decided_ms), ("undecided", None));
+    assert_eq!(kept[0].unheard.expose(), "or write.");
+    assert!(!kept[0].heard.expose().contains("788"), "{}", kept[0].heard.expose());
+    let mut other = folder.connect().await;
+    sqlx::query("PRAGMA foreign_keys = on").execute(&mut other).await.unwrap();
+    sqlx::query("DELETE FROM calls").execute(&mut other).await.unwrap();
+    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM interruptions").fetch_one(&mut other).await.unwrap();
+    assert_eq!(left, 0);
+    drop(other);
+    assert!(writer.shutdown(PATIENCE).await);
 }
 
 #[tokio::test]

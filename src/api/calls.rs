@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::recordings::{self, RecordingJson};
 use super::{ApiError, ApiState};
 use crate::store::record::{CallId, CallSummary};
-use crate::store::{CallDetail, CallRow, EventRow, MOST_CALLS, Store, StoreError, TurnRow};
+use crate::store::{CallDetail, CallRow, EventRow, InterruptionRow, MOST_CALLS, Store, StoreError, TurnRow};
 use crate::telemetry::pii::Pii;
 use crate::telemetry::scrub::DIGITS;
 
@@ -69,10 +69,11 @@ pub async fn one(State(state): State<ApiState>, Path(id): Path<String>) -> Resul
     let progress = progress(&detail);
     let trunk = detail.call.trunk.clone().or_else(|| trunk(&detail.events));
     let turns = detail.turns.into_iter().map(TurnJson::from).collect();
+    let interruptions = detail.interruptions.into_iter().map(InterruptionJson::from).collect();
     let events = detail.events.into_iter().map(EventJson::from).collect();
     let recordings = recordings::all(detail.recordings);
     let call = CallJson { trunk, ..detail.call.into() };
-    Ok(Json(CallDetailJson { call, progress, turns, events, recordings }))
+    Ok(Json(CallDetailJson { call, progress, turns, interruptions, events, recordings }))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -96,6 +97,7 @@ pub struct CallDetailJson {
     /// How far the call has come: `begun`, `placed`, `ringing`, `answered`, `held`, `ended`.
     progress: &'static str,
     turns: Vec<TurnJson>,
+    interruptions: Vec<InterruptionJson>,
     events: Vec<EventJson>,
     recordings: Vec<RecordingJson>,
 }
@@ -238,6 +240,48 @@ impl From<TurnRow> for TurnJson {
             total_ms: turn.total_ms,
             barge_in_ms: turn.barge_in_ms,
             error: turn.error,
+        }
+    }
+}
+
+/// The caller broke in on the bot, or seemed to. Times are ms since the call was answered.
+#[derive(Serialize, ToSchema)]
+struct InterruptionJson {
+    /// RFC 3339.
+    at: String,
+    /// When the caller's speech began, as estimated, or the key came.
+    onset_ms: f64,
+    /// When the bot was held for it.
+    held_ms: f64,
+    /// When it was known what it was; null where the call ended before.
+    decided_ms: Option<f64>,
+    /// `committed`, `resumed`, `recovered` or `undecided`.
+    outcome: String,
+    /// `speech`, `words`, `stop_word`, `key`, `cap`, `silence`, `backchannel`, `no_words` or `call_ended`.
+    why: String,
+    /// The bot was made quieter before it was held.
+    ducked: bool,
+    /// From the onset to the last sample of ours on the wire; null where none was audible.
+    stop_ms: Option<f64>,
+    /// What the caller had heard; digits are masked.
+    heard: String,
+    /// What they had not heard; digits are masked.
+    unheard: String,
+}
+
+impl From<InterruptionRow> for InterruptionJson {
+    fn from(row: InterruptionRow) -> Self {
+        Self {
+            at: row.at.to_string(),
+            onset_ms: row.onset_ms,
+            held_ms: row.held_ms,
+            decided_ms: row.decided_ms,
+            outcome: row.outcome,
+            why: row.why,
+            ducked: row.ducked,
+            stop_ms: row.stop_ms,
+            heard: masked_digits(row.heard.expose()),
+            unheard: masked_digits(row.unheard.expose()),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::call::guard::GuardRefusal;
 use crate::call::outbound::{CallWish, Control, ControlError, PlaceError};
 use crate::dialog::TransferTo;
 use crate::store::record::{CallId, CallSummary};
-use crate::store::{CallDetail, CallRow, EventRow, TurnRow};
+use crate::store::{CallDetail, CallRow, EventRow, InterruptionRow, TurnRow};
 use crate::telemetry::pii::Pii;
 
 struct Fake {
@@ -85,7 +85,25 @@ impl Calls for Fake {
             kind: "digit".to_owned(),
             detail: Some(Pii::new(json!({"key": "7"}))),
         };
-        let detail = CallDetail { call: row(), turns: vec![turn], events: vec![event], recordings: Vec::new() };
+        let interruption = InterruptionRow {
+            at: row().started_at,
+            onset_ms: 1000.0,
+            held_ms: 1064.0,
+            decided_ms: Some(1260.0),
+            outcome: "committed".to_owned(),
+            why: "speech".to_owned(),
+            ducked: false,
+            stop_ms: Some(84.0),
+            heard: Pii::new("Your code is 12".to_owned()),
+            unheard: Pii::new("34.".to_owned()),
+        };
+        let detail = CallDetail {
+            call: row(),
+            turns: vec![turn],
+            interruptions: vec![interruption],
+            events: vec![event],
+            recordings: Vec::new(),
+        };
         async move { Ok((detail.call.id == id).then_some(detail)) }.boxed()
     }
 }
@@ -190,6 +208,12 @@ async fn calls_are_listed_with_numbers_masked() {
     let (_, body, _) = ask(&state, get(&format!("/v1/calls/{}", row().id))).await;
     assert_eq!(body["turns"][0]["caller_words"], "pin ####");
     assert_eq!(body["turns"][0]["keys_pressed"], 2);
+    let told = &body["interruptions"][0];
+    assert_eq!(
+        (&told["outcome"], &told["why"], &told["stop_ms"]),
+        (&json!("committed"), &json!("speech"), &json!(84.0))
+    );
+    assert_eq!((&told["heard"], &told["unheard"]), (&json!("Your code is ##"), &json!("##.")));
     assert_eq!(body["events"], json!([{"kind": "digit", "at_ms": 40.0}]));
     assert!(!body.to_string().contains("788"), "{body}");
 }

@@ -218,8 +218,10 @@ impl Actor {
                     self.note(note, now);
                 }
                 CallOutput::Turn(turn) => self.keep_turn(turn),
-                // Counted by the event that goes before it.
-                CallOutput::Interruption(_) => {}
+                CallOutput::Interruption(interruption) => {
+                    let (call, at) = (self.id, Timestamp::now());
+                    self.services.records.record(Record::Interruption { call, at, interruption });
+                }
                 CallOutput::Event(event) => self.keep_event(event),
                 CallOutput::HangUp(reason) => self.finish(reason, now),
             }

@@ -87,7 +87,7 @@ pub struct Call {
     /// How the call ends once all is spoken.
     ending: Option<EndReason>,
     /// What the leg had in flight at the last tick.
-    unheard: Duration,
+    in_flight: InFlight,
     connected_at: Moment,
     voice_failures: u32,
     counts: Counts,
@@ -140,7 +140,7 @@ impl Call {
             unreported: String::new(),
             answering: false,
             ending: None,
-            unheard: Duration::ZERO,
+            in_flight: InFlight::default(),
             connected_at: Moment::ZERO,
             voice_failures: 0,
             counts: Counts::default(),
@@ -202,6 +202,7 @@ impl Call {
             CallInput::Recording(order) => self.outputs.push_back(CallOutput::Recording(order)),
             CallInput::Heard(event) => self.heard(event, now),
             CallInput::Speech { turn, .. }
+            | CallInput::WordTimes { turn, .. }
             | CallInput::SpeechEnded { turn, .. }
             | CallInput::SpeechFailed { turn, .. }
             | CallInput::AnswerBegan { turn }
@@ -210,6 +211,7 @@ impl Call {
             | CallInput::AnswerFailed { turn, .. }
                 if turn != self.turn => {}
             CallInput::Speech { sentence, samples, .. } => self.speech_made(sentence, samples, now),
+            CallInput::WordTimes { sentence, words, .. } => self.mouth.word_times(sentence, words),
             CallInput::SpeechEnded { sentence, .. } => {
                 self.mouth.audio_ended(sentence);
             }
@@ -227,13 +229,12 @@ impl Call {
 
     /// The 20 ms to send now; `false` when there is nothing to say.
     pub fn pull(&mut self, frame: &mut Frame, in_flight: InFlight, now: Moment) -> bool {
-        let unheard = in_flight.unheard;
-        (self.unheard, self.wall) = (unheard, now);
+        (self.in_flight, self.wall) = (in_flight, now);
         if self.hold.is_on() {
             return self.pull_held(frame);
         }
         let pull = self.mouth.pull(frame);
-        self.early_pulled(pull, unheard, now);
+        self.early_pulled(pull, in_flight.unheard, now);
         if pull.audible {
             self.hearing.sent(frame, now + in_flight.ahead);
         }
@@ -250,7 +251,7 @@ impl Call {
         let to_tell = !self.answering || self.mouth.has_spoken();
         let heard_out = pull.finished && to_tell && self.floor.holder() == Holder::Bot;
         if heard_out && !self.timers.is_set(Timer::HeardOut) {
-            self.timers.set(Timer::HeardOut, Some(now + unheard));
+            self.timers.set(Timer::HeardOut, Some(now + in_flight.unheard));
         }
         pull.audible
     }
@@ -386,7 +387,7 @@ impl Call {
                 self.outputs.push_back(CallOutput::Reply { turn: self.turn, request, language });
             }
             DialogOutput::Abandon => {
-                let cut = self.drop_speech();
+                let cut = self.drop_speech(self.in_flight.ahead);
                 self.unreported = self.report(&cut.heard);
                 let exchange = self.close_exchange(&cut);
                 self.write(exchange);
@@ -418,7 +419,7 @@ impl Call {
         }
         self.leave_transfer(now);
         self.leave_interruptions(now);
-        let cut = self.drop_speech();
+        let cut = self.drop_speech(self.in_flight.unheard);
         if let Some(cut_off) = self.cut_off.take() {
             self.fell_silent(cut_off, now);
         }

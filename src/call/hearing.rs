@@ -32,6 +32,11 @@ impl Hearing {
         Self(Kind::Plain(Box::new(SpeechDetector::new(Box::new(Earshot::new()), SpeechConfig::default()))))
     }
 
+    /// Any other detector on the line as it is.
+    pub fn by(detector: SpeechDetector) -> Self {
+        Self(Kind::Plain(Box::new(detector)))
+    }
+
     /// 20 ms that are played from `at` on.
     pub fn sent(&mut self, frame: &Frame, at: Moment) {
         if let Kind::Neural(ear) = &mut self.0 {

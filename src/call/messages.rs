@@ -10,7 +10,7 @@ use super::TurnId;
 use super::mouth::Wanted;
 use super::transfer::{Order, TransferEvent};
 use crate::dialog::{Announcement, LastWords, RecordingOrder, TransferPlan, TransferTo};
-use crate::providers::{Language, ProviderError, ReplyRequest, SttEvent};
+use crate::providers::{Language, ProviderError, ReplyRequest, SttEvent, WordTime};
 use crate::safety::said::Cleared;
 use crate::store::record::{CallEvent, EndReason, Interruption, TurnRecord};
 
@@ -50,6 +50,12 @@ pub enum CallInput {
         turn: TurnId,
         sentence: SentenceId,
         samples: Arc<[i16]>,
+    },
+    /// When words of that sentence are heard, as its voice tells it or by estimate.
+    WordTimes {
+        turn: TurnId,
+        sentence: SentenceId,
+        words: Vec<WordTime>,
     },
     SpeechEnded {
         turn: TurnId,

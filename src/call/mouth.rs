@@ -12,6 +12,8 @@ use offhook_media::{Frame, RATE_HZ};
 
 use crate::dialog::Utterance;
 use crate::dialog::transcript::{Heard, Spoken, heard, word_began};
+use crate::providers::WordTime;
+use crate::providers::timing::estimated;
 use crate::safety::said::Cleared;
 
 /// A sentence that a voice must be asked for.
@@ -119,6 +121,13 @@ impl Mouth {
             spoken.pushed += length;
         }
         taken
+    }
+
+    /// When words of the sentence being made are heard.
+    pub fn word_times(&mut self, sentence: SentenceId, words: Vec<WordTime>) {
+        if let Some(spoken) = self.find(sentence) {
+            spoken.times.extend(words);
+        }
     }
 
     /// All audio of the sentence has come. `false`: it was not being made.
@@ -275,11 +284,13 @@ impl Mouth {
     }
 
     fn queue_ready(&mut self, sentence: SentenceId, words: Option<Cleared>, samples: Arc<[i16]>) {
+        let times = words.as_ref().map_or_else(Vec::new, |words| estimated(words.as_str(), &samples));
         self.begin(sentence, words);
         self.set_apart(sentence);
         let length = samples.len() as u64;
         if let Some(spoken) = self.find(sentence) {
             spoken.pushed = length;
+            spoken.times = times;
         }
         self.complete(sentence, samples);
     }
@@ -308,7 +319,15 @@ impl Mouth {
         if self.spoken.len() == MAX_SPOKEN {
             self.spoken.pop_front();
         }
-        self.spoken.push_back(Sentence { id, text, pushed: 0, complete: false, failed: false, played_out: false });
+        self.spoken.push_back(Sentence {
+            id,
+            text,
+            times: Vec::new(),
+            pushed: 0,
+            complete: false,
+            failed: false,
+            played_out: false,
+        });
     }
 
     fn find(&mut self, id: SentenceId) -> Option<&mut Sentence> {
@@ -361,6 +380,8 @@ const MAX_SPOKEN: usize = 32;
 struct Sentence {
     id: SentenceId,
     text: Option<Cleared>,
+    /// When its words are heard, as far as that is known.
+    times: Vec<WordTime>,
     /// Samples that a voice has made of it.
     pushed: u64,
     complete: bool,
@@ -375,7 +396,7 @@ impl Sentence {
         let lost = sent.min(*unplayed);
         *unplayed -= lost;
         let total = (self.complete && !self.failed).then_some(self.pushed);
-        as_spoken(self.text.as_ref(), total, sent - lost)
+        Spoken { times: &self.times, ..as_spoken(self.text.as_ref(), total, sent - lost) }
     }
 }
 
@@ -383,6 +404,7 @@ fn as_spoken(text: Option<&Cleared>, total_samples: Option<u64>, played_samples:
     Spoken {
         text: text.map_or("", Cleared::as_str),
         private: text.is_some_and(Cleared::is_private),
+        times: &[],
         total_samples,
         played_samples,
     }

@@ -13,7 +13,8 @@ use tokio::sync::mpsc;
 use super::TurnId;
 use super::core::CallInput;
 use super::shard::CallPort;
-use crate::providers::{AudioStream, ProviderError, SpeakRequest, Tts};
+use crate::providers::timing::estimated;
+use crate::providers::{AudioStream, ProviderError, SpeakRequest, SpeechChunk, Tts, WordTime};
 
 /// What the task is told.
 #[derive(Debug)]
@@ -84,8 +85,9 @@ async fn abandoned(
 }
 
 async fn make(voice: &dyn Tts, call: &CallPort, turn: TurnId, sentence: SentenceId, request: SpeakRequest) {
+    let text = request.text.clone();
     let made = match voice.speak(request).await {
-        Ok(audio) => forward(audio, call, turn, sentence).await,
+        Ok(audio) => Hand { call, turn, sentence, pending: Vec::new() }.over(audio, text.as_str()).await,
         Err(error) => Err(error),
     };
     let end = match made {
@@ -95,35 +97,64 @@ async fn make(voice: &dyn Tts, call: &CallPort, turn: TurnId, sentence: Sentence
     call.send(end).await;
 }
 
-/// Hands audio over: the first chunk at once, later ones in larger pieces so that a call is woken seldom.
-async fn forward(
-    mut audio: AudioStream,
-    call: &CallPort,
+/// Hands a sentence over to the call.
+struct Hand<'a> {
+    call: &'a CallPort,
     turn: TurnId,
     sentence: SentenceId,
-) -> Result<(), ProviderError> {
-    let mut pending: Vec<i16> = Vec::new();
-    let mut heard = false;
-    while let Some(chunk) = audio.next().await {
-        let chunk = chunk?;
-        if chunk.is_empty() {
-            continue;
+    pending: Vec<i16>,
+}
+
+impl Hand<'_> {
+    /// The first chunk at once, later ones in larger pieces so that a call is woken seldom. The times of the words are
+    /// estimated where the voice tells none.
+    async fn over(mut self, mut audio: AudioStream, text: &str) -> Result<(), ProviderError> {
+        let mut all: Vec<i16> = Vec::new();
+        let mut timed = false;
+        while let Some(chunk) = audio.next().await {
+            let SpeechChunk { samples, words } = chunk?;
+            if !words.is_empty() {
+                timed = true;
+                self.words(words).await;
+            }
+            if !samples.is_empty() {
+                let first = all.is_empty();
+                all.extend_from_slice(&samples);
+                self.samples(samples, first).await;
+            }
         }
-        if !heard || (pending.is_empty() && chunk.len() >= LARGE_CHUNK) {
-            heard = true;
-            call.send(CallInput::Speech { turn, sentence, samples: chunk }).await;
-            continue;
+        self.flush().await;
+        if !timed {
+            self.words(estimated(text, &all)).await;
         }
-        pending.extend_from_slice(&chunk);
-        if pending.len() >= LARGE_CHUNK {
-            let samples = std::mem::take(&mut pending).into();
-            call.send(CallInput::Speech { turn, sentence, samples }).await;
+        Ok(())
+    }
+
+    async fn samples(&mut self, samples: Arc<[i16]>, first: bool) {
+        if first || (self.pending.is_empty() && samples.len() >= LARGE_CHUNK) {
+            let (turn, sentence) = (self.turn, self.sentence);
+            self.call.send(CallInput::Speech { turn, sentence, samples }).await;
+            return;
+        }
+        self.pending.extend_from_slice(&samples);
+        if self.pending.len() >= LARGE_CHUNK {
+            self.flush().await;
         }
     }
-    if !pending.is_empty() {
-        call.send(CallInput::Speech { turn, sentence, samples: pending.into() }).await;
+
+    async fn flush(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let samples = std::mem::take(&mut self.pending).into();
+        let (turn, sentence) = (self.turn, self.sentence);
+        self.call.send(CallInput::Speech { turn, sentence, samples }).await;
     }
-    Ok(())
+
+    async fn words(&self, words: Vec<WordTime>) {
+        let (turn, sentence) = (self.turn, self.sentence);
+        self.call.send(CallInput::WordTimes { turn, sentence, words }).await;
+    }
 }
 
 /// 300 ms.

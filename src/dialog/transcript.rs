@@ -1,9 +1,12 @@
 //! What the caller really heard, in words: sentences are mapped to what was played of them.
 //!
-//! Within a sentence, time is shared out by characters, with more for figures and for the pauses at marks. A word
-//! counts as heard when at least half of it was played. Voices that report word times would do better; none is
-//! needed here. Of a private sentence only that it was said is told.
+//! A word counts as heard when at least half of it was played. Where the voice tells when its words are, they are
+//! there; between two words that are known, and where none is, time is shared out by letters, with more for figures and
+//! for the pauses at marks. Of a private sentence only that it was said is told.
 
+use std::ops::Range;
+
+use crate::providers::timing::{Word, WordTime, words};
 use crate::safety::said::WITHHELD;
 
 /// A sentence that was meant to be played, and how much of it was.
@@ -12,6 +15,8 @@ pub struct Spoken<'a> {
     pub text: &'a str,
     /// Its words may be spoken and nothing else.
     pub private: bool,
+    /// When its words are heard, in order, as far as that is known.
+    pub times: &'a [WordTime],
     /// Its whole length in samples at 8 kHz; `None` while the voice is still making it.
     pub total_samples: Option<u64>,
     /// Samples that reached the caller.
@@ -42,101 +47,69 @@ pub fn heard(sentences: &[Spoken<'_>]) -> Heard {
     Heard { heard: heard.join(" "), unheard: unheard.join(" "), rest: rest.join(" ") }
 }
 
-/// The sample at which the word began that was being said when the sentence was cut off, as far as can be told.
+/// The sample at which the word began that was being said when the sentence was cut off, as far as can be told: to go on
+/// from there loses nothing, and says no more than that word again.
 pub fn word_began(sentence: &Spoken<'_>) -> Option<u64> {
-    let words = words(sentence.text);
-    let weight: u64 = words.iter().map(|word| word.weight).sum();
-    let total = sentence.total_samples.unwrap_or(weight * SAMPLES_PER_CHARACTER);
-    let mut start = 0;
-    let mut began = None;
-    for word in &words {
-        let at = u64::try_from(u128::from(start) * u128::from(total) / u128::from(weight.max(1))).unwrap_or(u64::MAX);
-        if at > sentence.played_samples {
-            break;
-        }
-        began = Some(at);
-        start += word.weight;
-    }
-    began
+    let spans = spans(sentence, &words(sentence.text));
+    spans.iter().map(|span| span.start).take_while(|start| *start <= sentence.played_samples).last()
 }
 
 /// How many words of the sentence were heard.
 fn heard_words(sentence: &Spoken<'_>, words: &[Word]) -> usize {
-    let weight: u64 = words.iter().map(|word| word.weight).sum();
-    let total = match sentence.total_samples {
-        Some(total) if sentence.played_samples >= total => return if total == 0 { 0 } else { words.len() },
-        Some(total) => total,
-        // A voice that is not done has more to say than was played.
-        None => (weight * SAMPLES_PER_CHARACTER).max(sentence.played_samples.saturating_add(1)),
+    match sentence.total_samples {
+        Some(0) => 0,
+        Some(total) if sentence.played_samples >= total => words.len(),
+        _ => {
+            let half = |span: &Range<u64>| sentence.played_samples.saturating_mul(2) >= span.start + span.end;
+            spans(sentence, words).iter().take_while(|span| span.end > 0 && half(span)).count()
+        }
+    }
+}
+
+/// When each word is heard, in samples of the sentence, without the pause behind it.
+fn spans(sentence: &Spoken<'_>, words: &[Word]) -> Vec<Range<u64>> {
+    let mut spans = Vec::with_capacity(words.len());
+    let mut untold = 0;
+    let mut start = 0;
+    for (index, word) in words.iter().enumerate() {
+        let Some(known) = told(sentence.times, word) else { continue };
+        share(words.get(untold..index).unwrap_or_default(), start..known.start.max(start), &mut spans);
+        (start, untold) = (known.end.max(start), index + 1);
+        spans.push(known);
+    }
+    let rest = words.get(untold..).unwrap_or_default();
+    let usual = rest.iter().map(|word| word.weight).sum::<u64>() * SAMPLES_PER_CHARACTER;
+    // A voice that is not done has more to say than was played.
+    let end = sentence.total_samples.unwrap_or_else(|| (start + usual).max(sentence.played_samples.saturating_add(1)));
+    share(rest, start..end.max(start), &mut spans);
+    spans
+}
+
+/// From the first to the last that the voice told of a word.
+fn told(times: &[WordTime], word: &Word) -> Option<Range<u64>> {
+    let within = |time: &&WordTime| time.text.start < word.text.end && word.text.start < time.text.end;
+    let mut found = times.iter().filter(within).map(|time| time.samples.clone());
+    let first = found.next()?;
+    Some(found.fold(first, |all, more| all.start.min(more.start)..all.end.max(more.end)))
+}
+
+/// Shares a stretch of time out by weight; the pause behind a word is not the word's.
+fn share(words: &[Word], time: Range<u64>, spans: &mut Vec<Range<u64>>) {
+    let whole: u64 = words.iter().map(|word| word.weight).sum();
+    let at = |weight: u64| {
+        let passed = u128::from(time.end - time.start) * u128::from(weight) / u128::from(whole.max(1));
+        time.start + u64::try_from(passed).unwrap_or(u64::MAX)
     };
-    let played = u128::from(sentence.played_samples) * u128::from(weight);
-    let mut start = 0_u64;
-    let mut kept = 0;
+    let mut begun = 0;
     for word in words {
-        // Half of the word's own letters, not of the pause behind it: twice the middle against twice what was played.
-        let middle = u128::from(2 * start + word.letters) * u128::from(total);
-        if word.letters == 0 || played * 2 < middle {
-            break;
-        }
-        kept += 1;
-        start += word.weight;
+        spans.push(at(begun)..at(begun + word.letters.min(word.weight)));
+        begun += word.weight;
     }
-    kept
-}
-
-struct Word {
-    start: usize,
-    end: usize,
-    /// Without marks.
-    letters: u64,
-    /// With marks and the pause behind them.
-    weight: u64,
-}
-
-/// White space parts words; scripts that write none count each character.
-fn words(text: &str) -> Vec<Word> {
-    let mut found: Vec<Word> = Vec::new();
-    let (mut spaced, mut after_unspaced) = (true, false);
-    for (at, c) in text.char_indices() {
-        if c.is_whitespace() {
-            spaced = true;
-            continue;
-        }
-        let end = at + c.len_utf8();
-        let (letters, weight) = weight_of(c);
-        let unspaced = is_unspaced(c);
-        let joins = !spaced && !unspaced && (!after_unspaced || letters == 0);
-        match found.last_mut() {
-            Some(word) if joins => {
-                word.end = end;
-                word.letters += letters;
-                word.weight += weight;
-            }
-            _ => found.push(Word { start: at, end, letters: letters.max(1), weight }),
-        }
-        (spaced, after_unspaced) = (false, unspaced);
-    }
-    found
-}
-
-fn weight_of(c: char) -> (u64, u64) {
-    match c {
-        c if c.is_ascii_digit() => (4, 4),
-        c if is_unspaced(c) => (3, 3),
-        c if c.is_alphanumeric() => (1, 1),
-        ',' | ';' | ':' | '，' | '、' => (0, 3),
-        '.' | '!' | '?' | '…' | '。' | '！' | '？' => (0, 5),
-        _ => (0, 1),
-    }
-}
-
-fn is_unspaced(c: char) -> bool {
-    matches!(c, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{0e00}'..='\u{0e7f}')
 }
 
 fn span<'a>(text: &'a str, words: &[Word]) -> Option<&'a str> {
     let (first, last) = (words.first()?, words.last()?);
-    text.get(first.start..last.end)
+    text.get(first.text.start..last.text.end)
 }
 
 /// Of ordinary speech at 8 kHz: about 14 characters a second.
@@ -149,13 +122,13 @@ mod tests {
     use super::*;
 
     fn cut(text: &str, total: Option<u64>, played: u64) -> (String, String) {
-        let spoken = Spoken { text, private: false, total_samples: total, played_samples: played };
+        let spoken = Spoken { text, private: false, times: &[], total_samples: total, played_samples: played };
         let Heard { heard, unheard, .. } = heard(&[spoken]);
         (heard, unheard)
     }
 
     const fn spoken(text: &str, total_samples: Option<u64>, played_samples: u64) -> Spoken<'_> {
-        Spoken { text, private: false, total_samples, played_samples }
+        Spoken { text, private: false, times: &[], total_samples, played_samples }
     }
 
     #[test]
@@ -206,6 +179,35 @@ mod tests {
     #[test]
     fn characters_count_where_words_have_no_spaces() {
         assert_eq!(cut("您好请问", Some(4000), 2000), ("您好".into(), "请问".into()));
+    }
+
+    fn timed(text: Range<usize>, samples: Range<u64>) -> WordTime {
+        WordTime { text, samples }
+    }
+
+    #[test]
+    fn where_the_voice_tells_its_words_they_are_there() {
+        // Two of three words, the second of them in two pieces; the third is shared out behind them.
+        let times = [timed(0..2, 1000..2000), timed(3..5, 5000..5500), timed(5..8, 5500..6000)];
+        let cut = |played| {
+            let told = Spoken { times: &times, ..spoken("So, thirty three", Some(8000), played) };
+            (heard(&[told]).heard, word_began(&told))
+        };
+        assert_eq!(cut(999), (String::new(), None));
+        assert_eq!(cut(1499), (String::new(), Some(1000)));
+        assert_eq!(cut(1500), ("So,".into(), Some(1000)));
+        assert_eq!(cut(5499), ("So,".into(), Some(5000)));
+        assert_eq!(cut(5500), ("So, thirty".into(), Some(5000)));
+        assert_eq!(cut(6999).0, "So, thirty");
+        assert_eq!(cut(7000).0, "So, thirty three");
+    }
+
+    #[test]
+    fn what_was_told_so_far_holds_while_the_rest_is_being_made() {
+        let times = [timed(0..3, 0..4000)];
+        let told = Spoken { times: &times, ..spoken("One two three", None, 3000) };
+        assert_eq!(heard(&[told]).heard, "One");
+        assert_eq!(heard(&[Spoken { played_samples: 5000, ..told }]).heard, "One two");
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use futures_util::stream::{self, StreamExt};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
-use super::{AudioStream, ProviderError, SpeakRequest, Tts};
+use super::{AudioStream, ProviderError, SpeakRequest, SpeechChunk, Tts, WordTime};
 
 /// A voice with a memory.
 #[derive(Clone)]
@@ -21,7 +21,7 @@ pub struct CachedTts {
 }
 
 impl CachedTts {
-    /// Keeps at most `bytes` of audio (16 000 a second); the least recently used goes first.
+    /// Keeps at most `bytes` of audio (16 000 a second, its word times included); the least recently used goes first.
     pub fn new(inner: Arc<dyn Tts>, bytes: usize) -> Self {
         Self { inner, shelf: Arc::new(Mutex::new(Shelf::new(bytes))) }
     }
@@ -48,7 +48,7 @@ impl Tts for CachedTts {
         }
         let (made, shelf) = (self.inner.speak(request), Arc::clone(&self.shelf));
         async move {
-            let copy = Copy { stream: made.await?, audio: Some(Vec::new()), key, shelf };
+            let copy = Copy { stream: made.await?, kept: Some(Kept::default()), key, shelf };
             Ok(stream::unfold(copy, Copy::next).boxed())
         }
         .boxed()
@@ -88,24 +88,33 @@ async fn drained(tts: &dyn Tts, request: SpeakRequest) -> Result<(), ProviderErr
 struct Copy {
     stream: AudioStream,
     /// None when it is not worth keeping: it failed or is too long.
-    audio: Option<Vec<i16>>,
+    kept: Option<Kept>,
     key: Key,
     shelf: Arc<Mutex<Shelf>>,
 }
 
+/// What has come of an utterance.
+#[derive(Default)]
+struct Kept {
+    samples: Vec<i16>,
+    words: Vec<WordTime>,
+}
+
 impl Copy {
-    async fn next(mut self) -> Option<(Result<Arc<[i16]>, ProviderError>, Self)> {
+    async fn next(mut self) -> Option<(Result<SpeechChunk, ProviderError>, Self)> {
         let Some(item) = self.stream.next().await else {
-            if let Some(audio) = self.audio.take().filter(|audio| !audio.is_empty()) {
-                self.shelf.lock().keep(self.key, audio.into());
+            if let Some(kept) = self.kept.take().filter(|kept| !kept.samples.is_empty()) {
+                let whole = SpeechChunk { samples: kept.samples.into(), words: kept.words };
+                self.shelf.lock().keep(self.key, whole);
             }
             return None;
         };
         let most = self.shelf.lock().largest();
-        self.audio = match (self.audio.take(), &item) {
-            (Some(mut audio), Ok(chunk)) if (audio.len() + chunk.len()) * BYTES <= most => {
-                audio.extend_from_slice(chunk);
-                Some(audio)
+        self.kept = match (self.kept.take(), &item) {
+            (Some(mut kept), Ok(chunk)) if (kept.samples.len() + chunk.samples.len()) * BYTES <= most => {
+                kept.samples.extend_from_slice(&chunk.samples);
+                kept.words.extend_from_slice(&chunk.words);
+                Some(kept)
             }
             _ => None,
         };
@@ -135,7 +144,7 @@ struct Shelf {
     most: usize,
     bytes: usize,
     clock: u64,
-    kept: HashMap<Key, (Arc<[i16]>, u64)>,
+    kept: HashMap<Key, (SpeechChunk, u64)>,
     /// Keys by time of last use.
     order: BTreeMap<u64, Key>,
 }
@@ -150,17 +159,17 @@ impl Shelf {
         self.most / 4
     }
 
-    fn fetch(&mut self, key: &Key) -> Option<Arc<[i16]>> {
+    fn fetch(&mut self, key: &Key) -> Option<SpeechChunk> {
         let (audio, used) = self.kept.get_mut(key)?;
         self.clock += 1;
         self.order.remove(used);
         *used = self.clock;
         self.order.insert(self.clock, *key);
-        Some(Arc::clone(audio))
+        Some(audio.clone())
     }
 
-    fn keep(&mut self, key: Key, audio: Arc<[i16]>) {
-        let size = audio.len() * BYTES;
+    fn keep(&mut self, key: Key, audio: SpeechChunk) {
+        let size = size(&audio);
         if size > self.largest() {
             return;
         }
@@ -179,9 +188,13 @@ impl Shelf {
     fn forget(&mut self, key: &Key) {
         if let Some((audio, used)) = self.kept.remove(key) {
             self.order.remove(&used);
-            self.bytes -= audio.len() * BYTES;
+            self.bytes -= size(&audio);
         }
     }
+}
+
+fn size(audio: &SpeechChunk) -> usize {
+    audio.samples.len() * BYTES + audio.words.len() * size_of::<WordTime>()
 }
 
 const BYTES: usize = size_of::<i16>();
@@ -199,12 +212,13 @@ mod tests {
     struct Counting {
         length: usize,
         breaks: bool,
+        timed: bool,
         calls: Mutex<u32>,
     }
 
     impl Counting {
         fn new(length: usize, breaks: bool) -> Arc<Self> {
-            Arc::new(Self { length, breaks, calls: Mutex::new(0) })
+            Arc::new(Self { length, breaks, timed: false, calls: Mutex::new(0) })
         }
     }
 
@@ -215,7 +229,9 @@ mod tests {
 
         fn speak(&self, _: SpeakRequest) -> BoxFuture<'static, Result<AudioStream, ProviderError>> {
             *self.calls.lock() += 1;
-            let chunk: Arc<[i16]> = vec![1; self.length].into();
+            let word = WordTime { text: 0..5, samples: 0..self.length as u64 };
+            let words = if self.timed { vec![word] } else { Vec::new() };
+            let chunk = SpeechChunk { samples: vec![1; self.length].into(), words };
             let last =
                 if self.breaks { Err(ProviderError::Status { vendor: "x", status: 500 }) } else { Ok(chunk.clone()) };
             ready(Ok(stream::iter([Ok(chunk.clone()), Ok(chunk), last]).boxed())).boxed()
@@ -232,7 +248,7 @@ mod tests {
 
     async fn chunks(tts: &CachedTts, request: SpeakRequest) -> Vec<usize> {
         let stream = tts.speak(request).await.unwrap();
-        stream.map(|chunk| chunk.map_or(0, |c| c.len())).collect().await
+        stream.map(|chunk| chunk.map_or(0, |c| c.samples.len())).collect().await
     }
 
     #[tokio::test]
@@ -242,6 +258,17 @@ mod tests {
         assert_eq!(chunks(&tts, request("hello")).await, [100, 100, 100]);
         assert_eq!(chunks(&tts, request("hello")).await, [300]);
         assert_eq!((*voice.calls.lock(), tts.bytes()), (1, 600));
+    }
+
+    #[tokio::test]
+    async fn a_hit_brings_the_times_of_its_words() {
+        let voice = Counting { length: 100, breaks: false, timed: true, calls: Mutex::new(0) };
+        let tts = CachedTts::new(Arc::new(voice), 1 << 20);
+        chunks(&tts, request("hello")).await;
+        let mut hit = tts.speak(request("hello")).await.unwrap();
+        let words = hit.next().await.unwrap().unwrap().words;
+        assert_eq!(words, vec![WordTime { text: 0..5, samples: 0..100 }; 3]);
+        assert_eq!(tts.bytes(), 600 + 3 * size_of::<WordTime>());
     }
 
     #[tokio::test]
@@ -305,7 +332,7 @@ mod tests {
                 if shelf.fetch(&key).is_none() {
                     shelf.keep(key, vec![0; length].into());
                 }
-                let sum: usize = shelf.kept.values().map(|(audio, _)| audio.len() * BYTES).sum();
+                let sum: usize = shelf.kept.values().map(|(audio, _)| size(audio)).sum();
                 prop_assert_eq!(sum, shelf.bytes);
                 prop_assert!(shelf.bytes <= 2000);
                 prop_assert_eq!(shelf.kept.len(), shelf.order.len());

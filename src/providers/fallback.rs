@@ -150,7 +150,7 @@ mod tests {
     use futures_util::future::ready;
 
     use super::*;
-    use crate::providers::Language;
+    use crate::providers::{Language, SpeechChunk};
     use crate::safety::said::clear;
 
     /// What a scripted voice does each time.
@@ -178,7 +178,7 @@ mod tests {
         fn speak(&self, _: SpeakRequest) -> BoxFuture<'static, Result<AudioStream, ProviderError>> {
             *self.2.lock() += 1;
             let error = ProviderError::Status { vendor: self.0, status: 500 };
-            let chunk = |value: i16| -> Arc<[i16]> { vec![value; 10].into() };
+            let chunk = |value: i16| SpeechChunk::from(vec![value; 10]);
             match self.1 {
                 Act::Says(value) => ready(Ok(stream::iter([Ok(chunk(value))]).boxed())).boxed(),
                 Act::Refuses => ready(Err(error)).boxed(),
@@ -199,7 +199,7 @@ mod tests {
 
     async fn heard(tts: &FallbackTts) -> Vec<Result<i16, ProviderError>> {
         match Tts::speak(tts, hello()).await {
-            Ok(stream) => stream.map(|item| item.map(|chunk| chunk[0])).collect().await,
+            Ok(stream) => stream.map(|item| item.map(|chunk| chunk.samples[0])).collect().await,
             Err(error) => vec![Err(error)],
         }
     }

@@ -4,7 +4,6 @@
 use std::error::Error;
 use std::future::Future;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::{StatusCode, Url};
@@ -132,11 +131,6 @@ pub(crate) fn connection(vendor: &'static str, error: &(dyn Error + 'static)) ->
 /// An answer that breaks the vendor's protocol.
 pub(crate) fn protocol(vendor: &'static str, what: impl Into<String>) -> ProviderError {
     ProviderError::Protocol { vendor, what: what.into() }
-}
-
-/// Samples as they travel through a stream.
-pub(crate) fn chunk(samples: Vec<i16>) -> Arc<[i16]> {
-    samples.into()
 }
 
 fn cause(error: &(dyn Error + 'static)) -> String {

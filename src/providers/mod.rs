@@ -11,6 +11,7 @@ pub mod frames;
 mod http;
 pub mod llm;
 pub mod stt;
+pub mod timing;
 pub mod tts;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use tokio::sync::mpsc;
 use crate::safety::said::Cleared;
 use crate::telemetry::pii::Pii;
 pub use frames::{FrameReceiver, FrameSender, frame_queue};
+pub use timing::WordTime;
 
 /// A BCP 47 language tag, such as `en` or `fr-CA`, lower-cased before the first `-`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -93,8 +95,29 @@ pub struct SpeakRequest {
     pub rate: f32,
 }
 
-/// 8 kHz mono linear PCM as it is made, in chunks of any length.
-pub type AudioStream = BoxStream<'static, Result<Arc<[i16]>, ProviderError>>;
+/// A piece of an utterance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpeechChunk {
+    /// 8 kHz mono linear PCM, of any length; may be empty.
+    pub samples: Arc<[i16]>,
+    /// Words of which the voice tells when they are heard, in order. They may come with their audio, before or after it.
+    pub words: Vec<WordTime>,
+}
+
+impl From<Arc<[i16]>> for SpeechChunk {
+    fn from(samples: Arc<[i16]>) -> Self {
+        Self { samples, words: Vec::new() }
+    }
+}
+
+impl From<Vec<i16>> for SpeechChunk {
+    fn from(samples: Vec<i16>) -> Self {
+        Self::from(Arc::from(samples))
+    }
+}
+
+/// An utterance as it is made.
+pub type AudioStream = BoxStream<'static, Result<SpeechChunk, ProviderError>>;
 
 /// Text to speech.
 pub trait Tts: Send + Sync {

@@ -23,6 +23,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { version: 2, sql: include_str!("../../migrations/sqlite/0002_quality.sql") },
     Migration { version: 3, sql: include_str!("../../migrations/sqlite/0003_recordings.sql") },
     Migration { version: 4, sql: include_str!("../../migrations/sqlite/0004_outbound.sql") },
+    Migration { version: 5, sql: include_str!("../../migrations/sqlite/0005_interruptions.sql") },
 ];
 
 /// Applies what is missing. Before an existing schema is changed, a copy of the database is left beside it.

@@ -5,6 +5,7 @@
 
 mod csv;
 mod error;
+mod interruptions;
 mod migrate;
 mod read;
 pub mod record;
@@ -28,7 +29,10 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 pub use error::StoreError;
-pub use read::{CallDetail, CallRow, EventRow, MOST_CALLS, MOST_EVENTS, MOST_TURNS, RecordingRow, TurnRow};
+pub use read::{
+    CallDetail, CallRow, EventRow, InterruptionRow, MOST_CALLS, MOST_EVENTS, MOST_INTERRUPTIONS, MOST_TURNS,
+    RecordingRow, TurnRow,
+};
 pub use sink::{QUEUE, RecordSink};
 pub use writer::WriterHandle;
 
@@ -108,7 +112,7 @@ impl Store {
         }
     }
 
-    /// A call with its turns and events.
+    /// A call with its turns, interruptions and events.
     ///
     /// # Errors
     /// The database cannot be read.

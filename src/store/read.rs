@@ -36,6 +36,8 @@ pub struct CallDetail {
     pub call: CallRow,
     /// By number; the first [`MOST_TURNS`].
     pub turns: Vec<TurnRow>,
+    /// As they came; the first [`MOST_INTERRUPTIONS`].
+    pub interruptions: Vec<InterruptionRow>,
     /// As they came; the first [`MOST_EVENTS`].
     pub events: Vec<EventRow>,
     /// By number.
@@ -82,6 +84,23 @@ pub struct TurnRow {
     pub error: Option<String>,
 }
 
+/// An interruption as it is kept. Times in ms since the call was answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InterruptionRow {
+    pub at: Timestamp,
+    pub onset_ms: f64,
+    pub held_ms: f64,
+    pub decided_ms: Option<f64>,
+    /// An `InterruptionOutcome::as_str`, and its `why`.
+    pub outcome: String,
+    pub why: String,
+    pub ducked: bool,
+    /// From the onset to the last sample of ours on the wire.
+    pub stop_ms: Option<f64>,
+    pub heard: Pii<String>,
+    pub unheard: Pii<String>,
+}
+
 /// An event as it is kept.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EventRow {
@@ -96,5 +115,7 @@ pub struct EventRow {
 pub const MOST_CALLS: u32 = 500;
 /// Most turns of a call that are read.
 pub const MOST_TURNS: u32 = 2_000;
+/// Most interruptions of a call that are read.
+pub const MOST_INTERRUPTIONS: u32 = 2_000;
 /// Most events of a call that are read.
 pub const MOST_EVENTS: u32 = 10_000;

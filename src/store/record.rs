@@ -300,6 +300,11 @@ pub enum Record {
         at: Timestamp,
         turn: Box<TurnRecord>,
     },
+    Interruption {
+        call: CallId,
+        at: Timestamp,
+        interruption: Box<Interruption>,
+    },
     Event {
         call: CallId,
         at: Timestamp,

@@ -10,6 +10,7 @@ use serde_json::Value;
 use sha2::Sha256;
 use uuid::Uuid;
 
+use super::interruptions;
 use super::record::{CallEvent, CallId, CallSummary, Record, RecordingEnded, TurnRecord};
 use crate::telemetry::pii::Pii;
 use crate::telemetry::scrub::{DIGITS, NUMBER, scrub};
@@ -29,6 +30,7 @@ pub(super) enum Row {
         flow: String,
     },
     Turn(Box<Turn>),
+    Interruption(Box<interruptions::Kept>),
     Event {
         id: String,
         call: String,
@@ -62,6 +64,7 @@ impl Row {
             | Self::Ended { call, .. }
             | Self::RecordingBegan { call, .. } => call,
             Self::Turn(turn) => &turn.call,
+            Self::Interruption(kept) => &kept.call,
             Self::RecordingEnded(recording) => &recording.call,
         }
     }
@@ -74,6 +77,7 @@ impl Row {
             | Self::Ended { at, .. }
             | Self::RecordingBegan { at, .. } => at,
             Self::Turn(turn) => &turn.at,
+            Self::Interruption(kept) => &kept.at,
             Self::RecordingEnded(recording) => &recording.at,
         }
     }
@@ -178,6 +182,9 @@ impl Privacy {
                 flow: flow.to_string(),
             },
             Record::Turn { call, at, turn } => Row::Turn(Box::new(turn_row(call, at, *turn))),
+            Record::Interruption { call, at, interruption } => {
+                Row::Interruption(Box::new(interruptions::kept(call, at, *interruption)))
+            }
             Record::Event { call, at, event } => event_row(call, at, event),
             Record::CallEnded { call, at, reason, summary } => Row::Ended {
                 call: call.to_string(),
@@ -235,7 +242,7 @@ fn last_two_digits(plain: &str) -> String {
 }
 
 fn turn_row(call: CallId, at: Timestamp, turn: TurnRecord) -> Turn {
-    let words = |words: Option<Pii<String>>| words.map(|words| cap(scrub(words.expose()).into_owned()));
+    let words = |words: Option<Pii<String>>| words.map(|words| kept_words(&words));
     Turn {
         call: call.to_string(),
         number: turn.number,
@@ -254,8 +261,13 @@ fn turn_row(call: CallId, at: Timestamp, turn: TurnRecord) -> Turn {
     }
 }
 
+/// Words as they may be kept.
+pub(super) fn kept_words(words: &Pii<String>) -> String {
+    cap(scrub(words.expose()).into_owned())
+}
+
 /// A duration in ms to the microsecond. The database has no infinity and no not-a-number.
-fn figure(ms: Option<f64>) -> Option<f64> {
+pub(super) fn figure(ms: Option<f64>) -> Option<f64> {
     ms.filter(|ms| ms.is_finite()).map(|ms| (ms * 1000.0).round() / 1000.0)
 }
 

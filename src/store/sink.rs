@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::record::{Record, TurnRecord};
+use super::record::{Interruption, InterruptionOutcome, Record, TurnRecord};
 use crate::clock;
 use crate::telemetry::metrics::{Metrics, Stage};
 
@@ -25,8 +25,10 @@ impl RecordSink {
     /// Hands a record to the writer without waiting. A record that finds the queue full or the writer gone is counted
     /// in `offhook_records_lost_total`.
     pub fn record(&self, record: Record) {
-        if let Record::Turn { turn, .. } = &record {
-            observe(&self.metrics, turn);
+        match &record {
+            Record::Turn { turn, .. } => observe(&self.metrics, turn),
+            Record::Interruption { interruption, .. } => observe_interruption(&self.metrics, interruption),
+            _ => {}
         }
         match self.queue.try_send(Message::Record(record)) {
             Ok(()) => drop(self.metrics.records_waiting.inc()),
@@ -83,6 +85,17 @@ fn observe(metrics: &Metrics, turn: &TurnRecord) {
     }
 }
 
+fn observe_interruption(metrics: &Metrics, told: &Interruption) {
+    metrics.interruption(told.outcome.as_str());
+    if let Some(decided_ms) = told.decided_ms {
+        metrics.hold_decision_ms.observe(decided_ms - told.held_ms);
+    }
+    // How long the bot took to fall silent is a figure of the turn that was cut off.
+    if matches!(told.outcome, InterruptionOutcome::Resumed(_) | InterruptionOutcome::Recovered) {
+        metrics.false_holds.inc();
+    }
+}
+
 /// Says that records are lost, at most once a second.
 #[derive(Debug)]
 struct Complaints {
@@ -109,8 +122,9 @@ impl Complaints {
 mod tests {
     use jiff::Timestamp;
 
-    use super::super::record::{CallEvent, CallId, EndReason};
+    use super::super::record::{CallEvent, CallId, CommittedBy, EndReason, ResumedFor};
     use super::*;
+    use crate::telemetry::pii::Pii;
 
     fn event() -> Record {
         let event = CallEvent { kind: "answered", at_ms: 0.0, detail: None };
@@ -144,6 +158,38 @@ mod tests {
         let until = sink.complaints.next_ms.load(Relaxed);
         assert!(until >= 1000, "the next complaint may come a second after the first");
         assert!(sink.complaints.silent.load(Relaxed) > 0);
+    }
+
+    #[test]
+    fn the_figures_of_interruptions_reach_prometheus() {
+        let metrics = Metrics::new();
+        let (sink, _inbox) = queue(8, metrics.clone());
+        let committed = |by| (InterruptionOutcome::Committed(by), Some(150.0));
+        for (outcome, stop_ms) in [
+            committed(CommittedBy::Speech),
+            committed(CommittedBy::Key),
+            (InterruptionOutcome::Resumed(ResumedFor::Silence), Some(90.0)),
+            (InterruptionOutcome::Undecided, None),
+        ] {
+            let decided_ms = (outcome != InterruptionOutcome::Undecided).then_some(1300.0);
+            let interruption = Interruption {
+                onset_ms: 1000.0,
+                held_ms: 1060.0,
+                decided_ms,
+                outcome,
+                ducked: false,
+                stop_ms,
+                heard: Pii::new("We are".into()),
+                unheard: Pii::new("open.".into()),
+            };
+            let (call, at) = (CallId::fresh(), Timestamp::UNIX_EPOCH);
+            sink.record(Record::Interruption { call, at, interruption: Box::new(interruption) });
+        }
+        assert_eq!((metrics.hold_decision_ms.count(), metrics.hold_decision_ms.sum() as u32), (3, 720));
+        assert_eq!(metrics.false_holds.get(), 1);
+        let text = metrics.encode();
+        assert!(text.contains(r#"offhook_interruptions_total{outcome="committed"} 2"#), "{text}");
+        assert!(text.contains(r#"offhook_interruptions_total{outcome="recovered"} 0"#), "{text}");
     }
 
     #[test]

@@ -15,10 +15,10 @@ use sqlx::{Pool, Row as _};
 
 use super::StoreError;
 use super::migrate::{MIGRATIONS, migrate};
-use super::read::{CallDetail, CallRow, EventRow, MOST_CALLS, MOST_EVENTS, MOST_TURNS, TurnRow};
+use super::read::{CallDetail, CallRow, EventRow, MOST_CALLS, MOST_EVENTS, MOST_INTERRUPTIONS, MOST_TURNS, TurnRow};
 use super::record::{CallId, CallSummary, EndReason, Quality, RecordingName};
-use super::recordings;
 use super::row::{Row, Summary, Turn};
+use super::{interruptions, recordings};
 use crate::telemetry::pii::Pii;
 
 /// An open database file.
@@ -97,15 +97,18 @@ impl Sqlite {
     }
 
     async fn read_call(&self, id: &str) -> Result<Option<CallDetail>, sqlx::Error> {
-        // One transaction, so that the three reads see the same moment.
+        // One transaction, so that all reads see the same moment.
         let mut read = self.readers.begin().await?;
         let Some(call) = sqlx::query(CALL).bind(id).fetch_optional(&mut *read).await? else { return Ok(None) };
         let turns = sqlx::query(TURNS).bind(id).bind(MOST_TURNS).fetch_all(&mut *read).await?;
         let events = sqlx::query(EVENTS).bind(id).bind(MOST_EVENTS).fetch_all(&mut *read).await?;
+        let interruptions =
+            sqlx::query(interruptions::OF_CALL).bind(id).bind(MOST_INTERRUPTIONS).fetch_all(&mut *read).await?;
         let recordings = sqlx::query(recordings::OF_CALL).bind(id).fetch_all(&mut *read).await?;
         Ok(Some(CallDetail {
             call: call_row(&call)?,
             turns: turns.iter().map(turn_row).collect::<Result<_, _>>()?,
+            interruptions: interruptions.iter().map(interruptions::row).collect::<Result<_, _>>()?,
             events: events.iter().map(event_row).collect::<Result<_, _>>()?,
             recordings: recordings.iter().map(recordings::row).collect::<Result<_, _>>()?,
         }))
@@ -205,6 +208,7 @@ async fn put(batch: &mut SqliteConnection, row: &Row) -> Result<bool, sqlx::Erro
             sqlx::query(START_CALL).bind(call).bind(via).bind(direction).bind(called).bind(caller).bind(flow).bind(at)
         }
         Row::Turn(turn) => bind_turn(turn),
+        Row::Interruption(kept) => interruptions::add(kept),
         Row::Event { id, call, at, at_ms, kind, detail } => {
             sqlx::query(ADD_EVENT).bind(id).bind(call).bind(at).bind(at_ms).bind(kind).bind(detail)
         }

@@ -265,6 +265,16 @@ fn log(record: &Record) {
             error = turn.error,
             "turn"
         ),
+        Record::Interruption { call, interruption, .. } => tracing::info!(
+            session_id = %call,
+            outcome = interruption.outcome.as_str(),
+            why = interruption.outcome.why(),
+            onset_ms = interruption.onset_ms,
+            held_ms = interruption.held_ms,
+            decided_ms = interruption.decided_ms,
+            stop_ms = interruption.stop_ms,
+            "interruption"
+        ),
         Record::Event { .. } | Record::RecordingBegan { .. } => {}
         Record::RecordingEnded { call, ended, .. } => tracing::info!(
             session_id = %call,

@@ -68,6 +68,11 @@ impl Metrics {
         self.recording_failures.get_or_create(&WhyLabel { why }).inc_by(more);
     }
 
+    /// An interruption is over. `outcome` is an `InterruptionOutcome::as_str`.
+    pub fn interruption(&self, outcome: &'static str) {
+        self.interruptions.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
     /// A transfer is over. `outcome` is what the call's record says of it.
     pub fn transferred(&self, outcome: &'static str) {
         self.transfers.get_or_create(&OutcomeLabel { outcome }).inc();
@@ -123,6 +128,8 @@ impl Deref for Metrics {
 pub struct Handles {
     /// Onset of the caller's speech to our last audible packet, ms.
     pub barge_in_ms: LocalHistogram,
+    /// From a hold to the decision what it was for, ms.
+    pub hold_decision_ms: LocalHistogram,
     /// How late a playout tick came, ms.
     pub pacing_error_ms: LocalHistogram,
     /// INVITE received to 200 sent, ms.
@@ -130,6 +137,11 @@ pub struct Handles {
     pub barge_ins: Counter,
     /// The bot paused for a sound that was no turn, and went on.
     pub false_holds: Counter,
+    /// The bot began while the caller had not finished.
+    pub cut_ins: Counter,
+    /// Answers begun before it was sure that the caller's turn was over, and those of them that were spoken.
+    pub speculations: Counter,
+    pub speculations_used: Counter,
     pub digits: Counter,
     /// Times that either side held a call.
     pub holds: Counter,
@@ -161,6 +173,7 @@ pub struct Handles {
     pub recording_alarm: Gauge,
     recording_failures: Family<WhyLabel, Counter>,
     outbound_refused: Family<WhyLabel, Counter>,
+    interruptions: Family<OutcomeLabel, Counter>,
     transfers: Family<OutcomeLabel, Counter>,
     asr_ms: LocalHistogram,
     llm_ms: LocalHistogram,
@@ -275,10 +288,15 @@ impl Handles {
             tts_ms,
             total_ms,
             barge_in_ms: histogram(r, "offhook_barge_in_ms", "Caller's speech to our silence, ms.", BARGE_IN_MS),
+            hold_decision_ms: histogram(r, "offhook_hold_decision_ms", "Hold to decision, ms.", DECISION_MS),
             pacing_error_ms: histogram(r, "offhook_pacing_error_ms", "How late a playout tick came, ms.", PACING_MS),
             sip_setup_ms: histogram(r, "offhook_sip_setup_ms", "INVITE received to 200 sent, ms.", SETUP_MS),
             barge_ins: add(r, "offhook_barge_ins", "Times a caller interrupted the bot."),
             false_holds: add(r, "offhook_false_holds", "Pauses for a sound that was no turn."),
+            cut_ins: add(r, "offhook_cut_ins", "Times the bot began while the caller had not finished."),
+            speculations: add(r, "offhook_speculations", "Answers begun before the turn was surely over."),
+            speculations_used: add(r, "offhook_speculations_used", "Answers begun early that were spoken."),
+            interruptions: add(r, "offhook_interruptions", "Interruptions that are over, by outcome."),
             digits: add(r, "offhook_digits", "Keys pressed."),
             holds: add(r, "offhook_holds", "Times that either side held a call."),
             transfers: add(r, "offhook_transfers", "Transfers that are over, by outcome."),
@@ -318,6 +336,9 @@ impl Handles {
         // A scrape before the first call says 0 rather than nothing.
         for via in ["sip", "twilio"] {
             drop(handles.calls_active.get_or_create(&ViaLabel { via }));
+        }
+        for outcome in ["committed", "resumed", "recovered", "undecided"] {
+            drop(handles.interruptions.get_or_create(&OutcomeLabel { outcome }));
         }
         Self { registry, ..handles }
     }
@@ -401,6 +422,9 @@ const TURN_MS: &[f64] = &[
 /// Finest around 250 ms, the longest that a caller should hear us talk on.
 const BARGE_IN_MS: &[f64] =
     &[20.0, 40.0, 60.0, 80.0, 100.0, 120.0, 140.0, 160.0, 180.0, 200.0, 225.0, 250.0, 300.0, 400.0, 600.0, 1000.0];
+/// A hold lasts 700 ms at most; a turn without words is known for one seconds later.
+const DECISION_MS: &[f64] =
+    &[20.0, 40.0, 80.0, 120.0, 160.0, 200.0, 250.0, 300.0, 400.0, 500.0, 600.0, 700.0, 1000.0, 2000.0, 4000.0];
 /// A tick is 20 ms; 5 ms late is counted as late.
 const PACING_MS: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0, 40.0, 60.0, 100.0, 500.0];
 /// Below 3.6 many users are dissatisfied (ITU-T G.107 table B.1).
@@ -454,6 +478,44 @@ mod tests {
         assert!(value("process_open_fds") >= 3.0);
         assert!(value("process_threads") >= 1.0);
         assert!(value("offhook_uptime_seconds") >= 0.0);
+    }
+
+    /// Selectors and names in an expression of Prometheus, such as `offhook_stage_ms_count` and `stage="total"`.
+    fn named(expression: &str) -> Vec<&str> {
+        let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '=' | '"' | '.');
+        let names = |word: &&str| word.starts_with("offhook_") || word.contains("=\"");
+        expression.split(|c| !is_part(c)).filter(names).collect()
+    }
+
+    #[test]
+    fn alerts_watch_only_what_is_served() {
+        let rules: serde_json::Value =
+            serde_saphyr::from_str(include_str!("../../deploy/prometheus/alerts.yaml")).unwrap();
+        let text = Metrics::new().encode();
+        let mut names = Vec::new();
+        for group in rules["groups"].as_array().unwrap() {
+            assert!(group["name"].is_string());
+            for rule in group["rules"].as_array().unwrap() {
+                for key in ["alert", "expr", "for"] {
+                    assert!(rule[key].is_string(), "{key} of {rule}");
+                }
+                assert!(rule["labels"]["severity"].is_string() && rule["annotations"]["summary"].is_string());
+                let named = named(rule["expr"].as_str().unwrap());
+                assert!(!named.is_empty(), "{rule}");
+                for part in named {
+                    let served = |line: &str| match line.strip_prefix(part) {
+                        Some(rest) => rest.starts_with(['{', ' ']),
+                        None => part.contains('=') && line.contains(part),
+                    };
+                    assert!(text.lines().any(served), "`{part}` of {} is not served", rule["alert"]);
+                    names.push(part.to_owned());
+                }
+            }
+        }
+        for wanted in ["offhook_barge_in_ms_bucket", "offhook_false_holds_total", "offhook_cut_ins_total"] {
+            assert!(names.iter().any(|name| name == wanted), "{wanted}");
+        }
+        assert_eq!(named(r#"rate(offhook_a_bucket{le="1.0"}[5m]) > 2"#), ["offhook_a_bucket", r#"le="1.0""#]);
     }
 
     #[test]

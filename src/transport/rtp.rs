@@ -7,6 +7,7 @@
 mod reports;
 mod socket;
 mod source;
+mod unheard;
 mod watch;
 
 use std::net::{IpAddr, SocketAddr};
@@ -19,7 +20,7 @@ use offhook_media::outbound::{DATAGRAM, OutboundConfig, RtpOutbound};
 use offhook_media::quality::{Conditions, Impairment, mos, r_factor};
 use offhook_media::rtp::is_rtcp;
 use offhook_media::srtp::{SrtpReceiver, SrtpSender, Suite};
-use offhook_media::{FRAME, FRAME_MS, Frame};
+use offhook_media::{FRAME, Frame};
 use rand::RngExt;
 
 use super::ports::RtpPort;
@@ -380,7 +381,7 @@ impl Leg for RtpLeg {
     }
 
     fn unheard(&self, _now: Moment) -> Duration {
-        FAR_BUFFER
+        unheard::unheard(&self.reports.their_view(), self.inbound_config.codec.clock_hz())
     }
 
     fn transfer(&mut self, over: &HandOver) -> bool {
@@ -447,8 +448,5 @@ const MOST_DATAGRAMS: usize = 64;
 /// A line that sends nothing is silent, until this long after its last packet: then it may be gone. Longer than any
 /// pause that ends a turn.
 const STANDS_FOR_SILENCE: Duration = Duration::from_secs(2);
-
-/// What telephones and gateways hold in their jitter buffers, as an estimate.
-const FAR_BUFFER: Duration = Duration::from_millis(2 * FRAME_MS as u64);
 
 const SILENCE: Frame = [0; FRAME];

@@ -123,7 +123,9 @@ impl Call {
     }
 
     /// Silences the bot and drops whatever is being made for it.
-    pub(super) fn drop_speech(&mut self) -> Cut {
+    /// Of what was sent, `lost` will not be heard: what a far buffer drops at our [`CallOutput::Clear`], or all that is in
+    /// flight where nobody is there to hear it.
+    pub(super) fn drop_speech(&mut self, lost: Duration) -> Cut {
         self.timers.set(Timer::HeardOut, None);
         self.outputs.push_back(CallOutput::Clear);
         self.outputs.push_back(CallOutput::Abandon(self.turn));
@@ -131,7 +133,7 @@ impl Call {
         self.answering = false;
         self.floor.bot_ends();
         // Of a bot that is held already, all that it said has been heard.
-        let unheard = if self.held.take().is_some() { Duration::ZERO } else { self.unheard };
+        let unheard = if self.held.take().is_some() { Duration::ZERO } else { lost };
         let cut = self.mouth.stop(unheard);
         if self.hold.is_on() {
             self.mouth.rest();
@@ -185,7 +187,7 @@ impl Call {
         let held = self.held.as_ref().map(|held| Held { onset, ..*held });
         let stopped = held.as_ref().map(|held| held.at + FADE);
         let held = held.unwrap_or(Held { onset, at: now, ducked });
-        let cut = self.drop_speech();
+        let cut = self.drop_speech(self.in_flight.ahead);
         let exchange = self.close_exchange(&cut);
         if by_key {
             self.hearing.begin_again();

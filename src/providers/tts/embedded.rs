@@ -1,27 +1,31 @@
 //! The voices that need no account: flite for English, espeak-ng for every other language (and for English where flite
 //! is absent). Both run as separate programs, never linked: the one is GPL, the other keeps global state.
 //!
+//! flite tells when its phones are, and so the words of it are known; espeak-ng tells nothing of the kind on a pipe.
+//!
 //! Text goes to espeak-ng on its standard input and to flite as an argument (its text files cannot be written to a
 //! pipe), never through a shell; the environment, which may hold secrets, is not handed on.
 
+mod phones;
 mod process;
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
-use futures_util::{FutureExt, TryFutureExt};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use self::process::{Job, WarmPrograms, run};
-use super::segments::segments;
+use super::segments::{Segment, segments};
 use super::trim::Trimmer;
 use crate::providers::config::{EmbeddedConfig, EspeakConfig, FliteConfig};
-use crate::providers::http::chunk;
-use crate::providers::{AudioStream, ProviderError, SpeakRequest, Tts};
+use crate::providers::timing::{Word, words};
+use crate::providers::{AudioStream, ProviderError, SpeakRequest, SpeechChunk, Tts};
 
 /// The embedded voices.
 #[derive(Clone)]
@@ -70,7 +74,7 @@ impl Inner {
 
 /// Audio that is being made; dropping it stops the programs.
 struct Making {
-    chunks: mpsc::Receiver<Result<Vec<i16>, ProviderError>>,
+    chunks: mpsc::Receiver<Result<SpeechChunk, ProviderError>>,
     task: JoinHandle<()>,
 }
 
@@ -95,13 +99,13 @@ async fn speak(inner: Arc<Inner>, request: SpeakRequest) -> Result<AudioStream, 
     };
     let rest = stream::unfold(making, |mut making| async {
         let next = making.chunks.recv().await?;
-        Some((next.map(chunk), making))
+        Some((next, making))
     });
-    Ok(stream::once(futures_util::future::ready(Ok(chunk(first)))).chain(rest).boxed())
+    Ok(stream::once(futures_util::future::ready(Ok(first))).chain(rest).boxed())
 }
 
 /// Runs the jobs one after the other; the last chunk sent is an error if one fails.
-async fn make(inner: Arc<Inner>, jobs: Vec<Job>, sender: mpsc::Sender<Result<Vec<i16>, ProviderError>>) {
+async fn make(inner: Arc<Inner>, jobs: Vec<Job>, sender: mpsc::Sender<Result<SpeechChunk, ProviderError>>) {
     let deadline = inner.config.deadline();
     let by = Instant::now() + deadline;
     let late = ProviderError::Timeout { vendor: VENDOR, what: "free program slot", after: deadline };
@@ -110,65 +114,65 @@ async fn make(inner: Arc<Inner>, jobs: Vec<Job>, sender: mpsc::Sender<Result<Vec
         let _ = sender.send(Err(late)).await;
         return;
     };
+    let mut outlet = Outlet { trimmer: Trimmer::new(), sent: 0, sender };
     for job in jobs {
-        let made =
-            make_one(&inner, &job, by, &sender).or_else(|failed| replace(&inner, &job, by, &sender, failed)).await;
-        if let Err(error) = made {
-            let _ = sender.send(Err(error)).await;
+        if let Err(error) = make_one_or_other(&inner, &job, by, &mut outlet).await {
+            let _ = outlet.sender.send(Err(error)).await;
             return;
         }
     }
 }
 
 /// English without flite is spoken by espeak-ng.
-async fn replace(
-    inner: &Inner,
-    job: &Job,
-    by: Instant,
-    sender: &mpsc::Sender<Result<Vec<i16>, ProviderError>>,
-    failed: Failed,
-) -> Result<(), ProviderError> {
-    let second = match failed {
-        Failed::NotInstalled => job.without_flite(&inner.config.espeak),
-        Failed::Error(error) => return Err(error),
-    };
-    let Some(second) = second else {
+async fn make_one_or_other(inner: &Inner, job: &Job, by: Instant, outlet: &mut Outlet) -> Result<(), ProviderError> {
+    match make_one(inner, job, by, outlet).await {
+        Ok(()) => return Ok(()),
+        Err(Failed::Error(error)) => return Err(error),
+        Err(Failed::NotInstalled) => {}
+    }
+    let Some(second) = job.without_flite(&inner.config.espeak) else {
         return Err(missing(&job.program));
     };
-    make_one(inner, &second, by, sender).await.map_err(|failed| match failed {
+    make_one(inner, &second, by, outlet).await.map_err(|failed| match failed {
         Failed::NotInstalled => inner.none_installed(),
         Failed::Error(error) => error,
     })
 }
 
-async fn make_one(
-    inner: &Inner,
-    job: &Job,
-    by: Instant,
-    sender: &mpsc::Sender<Result<Vec<i16>, ProviderError>>,
-) -> Result<(), Failed> {
-    let mut outlet = Outlet { trimmer: Trimmer::new(), sender };
-    run(&inner.warm, job, by, &mut outlet).await?;
-    let mut tail = outlet.trimmer.finish();
+async fn make_one(inner: &Inner, job: &Job, by: Instant, outlet: &mut Outlet) -> Result<(), Failed> {
+    outlet.trimmer = Trimmer::new();
+    let begun = outlet.sent;
+    let told = run(&inner.warm, job, by, outlet).await?;
+    let dropped = outlet.trimmer.dropped();
+    let mut tail = std::mem::replace(&mut outlet.trimmer, Trimmer::new()).finish();
+    let end = outlet.sent + tail.len() as u64;
     tail.resize(tail.len() + pause_samples(job), 0);
-    if !tail.is_empty() {
+    let words = job.word_times(&told, begun..end, dropped as u64);
+    if !tail.is_empty() || !words.is_empty() {
         // A reader that has gone ends the task with its own abort.
-        let _ = sender.send(Ok(tail)).await;
+        outlet.send(SpeechChunk { samples: tail.into(), words }).await;
     }
     Ok(())
 }
 
-/// Where the audio of one program goes.
-struct Outlet<'a> {
+/// Where the audio of the programs goes.
+struct Outlet {
     trimmer: Trimmer,
-    sender: &'a mpsc::Sender<Result<Vec<i16>, ProviderError>>,
+    /// Samples.
+    sent: u64,
+    sender: mpsc::Sender<Result<SpeechChunk, ProviderError>>,
 }
 
-impl Outlet<'_> {
+impl Outlet {
     /// Hands on what is not silence at an end; false when nobody listens any more.
     async fn take(&mut self, samples: &[i16]) -> bool {
         let ready = self.trimmer.push(samples);
-        ready.is_empty() || self.sender.send(Ok(ready)).await.is_ok()
+        ready.is_empty() || self.send(ready.into()).await
+    }
+
+    async fn send(&mut self, chunk: SpeechChunk) -> bool {
+        self.sent += chunk.samples.len() as u64;
+        self.sender.send(Ok(chunk)).await.is_ok()
     }
 }
 
@@ -190,26 +194,49 @@ fn jobs(config: &EmbeddedConfig, request: &SpeakRequest) -> Result<Vec<Job>, Pro
     if english && named.is_none_or(|voice| FLITE_VOICES.contains(&voice)) && !config.flite.program.is_empty() {
         let voice =
             flite_voice(named.unwrap_or(&config.flite.voice)).map_err(|what| refused(&config.flite.program, what))?;
-        let pieces = segments(&text, MOST_BYTES);
-        return Ok(pieces.iter().map(|piece| Job::flite(&config.flite, voice, rate, piece)).collect());
+        let pieces = segments(&text.plain, MOST_BYTES);
+        return Ok(pieces.iter().map(|piece| Job::flite(&config.flite, voice, rate, piece, &text)).collect());
     }
     let tag = request.language.tag().to_ascii_lowercase();
     let voice = named.filter(|voice| !FLITE_VOICES.contains(voice)).unwrap_or(&tag);
     let voice = espeak_voice(voice).map_err(|what| refused(&config.espeak.program, what))?;
-    Ok(vec![Job::espeak(&config.espeak, voice, rate, &text)])
+    Ok(vec![Job::espeak(&config.espeak, voice, rate, &text.plain)])
 }
 
-/// Typographic marks that flite reads aloud or drops.
-fn plain(text: &str) -> String {
-    text.chars()
-        .map(|c| match c {
+/// A text as the programs are given it.
+struct Prose {
+    plain: String,
+    /// For each byte of it and for its end, the byte of the text that was asked for.
+    source: Vec<usize>,
+}
+
+impl Prose {
+    /// The words of a piece of it: how the program is given them, and where they are in the text that was asked for.
+    fn words<'a>(&self, piece: &Segment<'a>) -> Vec<(&'a str, Range<usize>)> {
+        let source = |at: usize| self.source.get(piece.at + at).copied().unwrap_or_default();
+        let place = |word: Word| {
+            let Range { start, end } = word.text;
+            Some((piece.text.get(start..end)?, source(start)..source(end)))
+        };
+        words(piece.text).into_iter().filter_map(place).collect()
+    }
+}
+
+/// Without typographic marks that flite reads aloud or drops.
+fn plain(text: &str) -> Prose {
+    let mut prose = Prose { plain: String::with_capacity(text.len()), source: Vec::with_capacity(text.len() + 1) };
+    for (at, c) in text.char_indices() {
+        prose.plain.push(match c {
             '\u{2018}' | '\u{2019}' => '\'',
             '\u{201c}' | '\u{201d}' | '\u{ab}' | '\u{bb}' => ' ',
             '\u{2013}' | '\u{2014}' | '\u{2026}' => ',',
             '\u{a0}' | '\u{202f}' => ' ',
             c => c,
-        })
-        .collect()
+        });
+        prose.source.resize(prose.plain.len(), at);
+    }
+    prose.source.push(text.len());
+    prose
 }
 
 /// flite takes an unknown name for a file or a URL and a bad one for its default, so only its own voices are let

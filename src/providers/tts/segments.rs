@@ -6,6 +6,8 @@ use std::time::Duration;
 /// A piece of text and the pause that follows it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Segment<'a> {
+    /// Where it begins in the text, bytes.
+    pub at: usize,
     pub text: &'a str,
     pub pause: Duration,
 }
@@ -24,9 +26,10 @@ pub(super) fn segments(text: &str, most: usize) -> Vec<Segment<'_>> {
             None => (sentence.unwrap_or(rest.len()), SENTENCE_PAUSE),
         };
         let (head, tail) = rest.split_at_checked(end).unwrap_or((rest, ""));
+        let at = text.trim_end().len() - rest.len();
         rest = tail.trim_start();
         let pause = if rest.is_empty() { Duration::ZERO } else { pause };
-        found.push(Segment { text: head.trim_end(), pause });
+        found.push(Segment { at, text: head.trim_end(), pause });
     }
     found
 }
@@ -102,6 +105,7 @@ mod tests {
         let found = segments("One is here. Two is here.", 200);
         assert_eq!(found[0].pause, SENTENCE_PAUSE);
         assert_eq!(found[1].pause, Duration::ZERO);
+        assert_eq!((found[0].at, found[1].at), (0, 13));
     }
 
     proptest! {
@@ -111,6 +115,9 @@ mod tests {
             let squeeze = |s: &str| s.split_whitespace().collect::<String>();
             prop_assert_eq!(squeeze(&found.concat()), squeeze(&text));
             prop_assert!(found.iter().all(|s| s.len() <= most + 4 && !s.is_empty()));
+            for piece in segments(&text, most) {
+                prop_assert!(text[piece.at..].starts_with(piece.text));
+            }
         }
     }
 }

@@ -10,8 +10,8 @@ use offhook_media::resample::Rate;
 use tokio::time::Instant;
 
 use super::pcm::PcmTo8k;
-use crate::providers::http::{chunk, connection, protocol, send};
-use crate::providers::{AudioStream, ProviderError};
+use crate::providers::http::{connection, protocol, send};
+use crate::providers::{AudioStream, ProviderError, SpeechChunk};
 
 /// How long a voice may take.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +56,7 @@ struct Body {
     deadlines: Deadlines,
 }
 
-type Piece = Result<std::sync::Arc<[i16]>, ProviderError>;
+type Piece = Result<SpeechChunk, ProviderError>;
 
 impl Body {
     async fn next(mut self) -> Option<(Piece, Self)> {
@@ -74,7 +74,7 @@ impl Body {
             };
             if !samples.is_empty() {
                 self.first_by = None;
-                return Some((Ok(chunk(samples)), self));
+                return Some((Ok(samples.into()), self));
             }
         }
     }
@@ -85,7 +85,7 @@ impl Body {
         }
         match self.pcm.take()?.finish() {
             Ok(rest) if rest.is_empty() => None,
-            Ok(rest) => Some((Ok(chunk(rest)), self)),
+            Ok(rest) => Some((Ok(rest.into()), self)),
             Err(what) => self.fail(|vendor| protocol(vendor, what)),
         }
     }

@@ -50,7 +50,7 @@ async fn spoken(tts: &dyn Tts) -> (usize, Result<(), ProviderError>) {
     let mut samples = 0;
     while let Some(chunk) = stream.next().await {
         match chunk {
-            Ok(chunk) => samples += chunk.len(),
+            Ok(chunk) => samples += chunk.samples.len(),
             Err(error) => {
                 assert!(stream.next().await.is_none(), "an error is the end");
                 return (samples, Err(error));

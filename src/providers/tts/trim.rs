@@ -8,11 +8,12 @@ pub(super) struct Trimmer {
     /// Silence that may turn out to be a pause (or the lead-in).
     held: Vec<i16>,
     speaking: bool,
+    dropped: usize,
 }
 
 impl Trimmer {
     pub(super) fn new() -> Self {
-        Self { block: Vec::with_capacity(BLOCK), held: Vec::new(), speaking: false }
+        Self { block: Vec::with_capacity(BLOCK), held: Vec::new(), speaking: false, dropped: 0 }
     }
 
     /// The samples that are now known to belong to the utterance.
@@ -25,6 +26,11 @@ impl Trimmer {
             }
         }
         out
+    }
+
+    /// Samples that were left out before the first sound.
+    pub(super) const fn dropped(&self) -> usize {
+        self.dropped
     }
 
     /// The tail of the utterance.
@@ -49,6 +55,7 @@ impl Trimmer {
         if !self.speaking {
             let surplus = self.held.len().saturating_sub(LEAD);
             self.held.drain(..surplus);
+            self.dropped += surplus;
         } else if self.held.len() > MOST_HELD {
             out.append(&mut self.held);
         }
@@ -90,6 +97,15 @@ mod tests {
             let out = trimmed(&[&silence, &voice, &silence, &voice, &silence], cut);
             assert_eq!(out.len(), LEAD + 800 + 4000 + 800 + TAIL, "cut {cut}");
         }
+    }
+
+    #[test]
+    fn what_is_left_out_at_the_beginning_is_told() {
+        let mut trimmer = Trimmer::new();
+        trimmer.push(&[0; 4000]);
+        trimmer.push(&[2000; 800]);
+        trimmer.push(&[0; 4000]);
+        assert_eq!(trimmer.dropped(), 4000 - LEAD);
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! The Twilio leg: frames to and from the socket's task, paced at real time with a small lead.
 //!
 //! Twilio buffers what it is sent and plays it in order, so what was sent is not what was heard. The leg keeps the
-//! lead small, numbers marks by playback generation and measures by them how far behind the far side is.
+//! lead small, numbers marks by playback generation and measures by them how far away the far side is and how far behind.
+//!
+//! A `clear` takes as long to arrive as audio does: what was due by the time it is sent has been played when it gets
+//! there, and nothing after that. Marks of that generation come back all the same; they say nothing.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -121,14 +124,12 @@ impl Leg for TwilioLeg {
     }
 
     fn clear(&mut self, now: Moment) -> Duration {
-        let dropped = self.playout.in_flight(now);
-        if dropped.is_zero() {
-            return dropped;
+        if self.playout.in_flight(now).is_zero() {
+            return Duration::ZERO;
         }
-        self.playout.cleared(now);
         self.cleared_at = Some(now);
         self.push(ToTwilio::Clear);
-        dropped
+        self.playout.cleared(now)
     }
 
     fn unheard(&self, now: Moment) -> Duration {
@@ -158,8 +159,9 @@ struct FarPlayout {
     ends_at: Moment,
     /// Sent marks and when they were due by that reckoning.
     marks: VecDeque<(u64, Moment)>,
-    /// How much later than reckoned the far side plays, smoothed.
-    lag: Duration,
+    /// How much later than reckoned marks come back, lately: the round trip, and what the far side is behind.
+    lags: [Option<Duration>; MARKS_REMEMBERED],
+    next_lag: usize,
 }
 
 impl FarPlayout {
@@ -193,20 +195,41 @@ impl FarPlayout {
         let Some(position) = self.marks.iter().position(|&(number, _)| number == mark.number) else { return };
         if let Some((_, due)) = self.marks.drain(..=position).next_back() {
             let lag = arrival.saturating_sub(due).min(MOST_LAG);
-            self.lag = (self.lag * 7 + lag) / 8;
+            if let Some(kept) = self.lags.get_mut(self.next_lag % MARKS_REMEMBERED) {
+                *kept = Some(lag);
+            }
+            self.next_lag = self.next_lag.wrapping_add(1);
         }
     }
 
-    fn cleared(&mut self, now: Moment) {
+    /// The shortest of the latest lags is the network's.
+    fn round_trip(&self) -> Duration {
+        self.lags.iter().flatten().min().copied().unwrap_or(USUAL_ROUND_TRIP)
+    }
+
+    /// How far behind its own time the far side plays: the smallest of the last few lags, so that one late message is no
+    /// delay, beyond the round trip.
+    fn behind(&self) -> Duration {
+        let latest = (1..=MARKS_OF_NOW.min(self.next_lag)).filter_map(|back| {
+            let at = self.next_lag.wrapping_sub(back) % MARKS_REMEMBERED;
+            self.lags.get(at).copied().flatten()
+        });
+        latest.min().unwrap_or_default().saturating_sub(self.round_trip())
+    }
+
+    /// Everything that the far side has not played when a clear arrives that is sent now. Gives how much that is.
+    fn cleared(&mut self, now: Moment) -> Duration {
+        let dropped = self.ends_at.saturating_sub(now.saturating_sub(self.behind()));
         self.generation = self.generation.wrapping_add(1);
         self.marks.clear();
         self.ends_at = now;
         self.frames = 0;
+        dropped
     }
 
     fn in_flight(&self, now: Moment) -> Duration {
-        let ahead = self.ends_at.saturating_sub(now);
-        if ahead.is_zero() && self.marks.is_empty() { Duration::ZERO } else { ahead + self.lag / 2 }
+        let played = now.saturating_sub(self.behind() + self.round_trip() / 2);
+        self.ends_at.saturating_sub(played)
     }
 }
 
@@ -219,6 +242,15 @@ const MOST_AT_ONCE: u32 = 6;
 const FRAMES_PER_MARK: u32 = 5;
 const MOST_MARKS: usize = 32;
 const MOST_LAG: Duration = Duration::from_secs(1);
+
+/// Until the first mark comes back.
+const USUAL_ROUND_TRIP: Duration = Duration::from_millis(80);
+
+/// Marks by which the network is judged: 3 s of audio.
+const MARKS_REMEMBERED: usize = 32;
+
+/// Marks by which it is judged how far behind the far side is.
+const MARKS_OF_NOW: usize = 3;
 
 #[cfg(test)]
 mod tests {
@@ -248,13 +280,56 @@ mod tests {
         let mut playout = FarPlayout::default();
         let marks: Vec<_> = (0..10).filter_map(|_| playout.sent(ms(1000))).collect();
         assert_eq!(marks.len(), 2);
-        playout.returned(marks[0], ms(1180));
-        assert_eq!(playout.lag, ms(10));
-        playout.cleared(ms(1190));
+        playout.returned(marks[0], ms(1110));
+        assert_eq!(playout.round_trip(), ms(10));
+        assert_eq!(playout.cleared(ms(1190)), ms(10), "200 ms were sent, and 190 ms played");
         playout.returned(marks[1], ms(1191));
-        assert_eq!(playout.lag, ms(10));
-        assert_eq!(playout.in_flight(ms(1190)), Duration::ZERO);
+        assert_eq!((playout.round_trip(), playout.behind()), (ms(10), Duration::ZERO));
+        assert_eq!(playout.in_flight(ms(1195)), Duration::ZERO);
         assert_eq!(playout.sent(ms(1200)), None);
+    }
+
+    /// A far side `way` away that begins to play `behind` late: what it has played when a clear arrives is what was said
+    /// not to be dropped, to the frame.
+    #[test]
+    fn what_a_clear_drops_is_what_the_far_side_had_not_played() {
+        for (way, behind) in [(20, 0), (60, 0), (60, 100), (150, 40)] {
+            let mut playout = FarPlayout::default();
+            // One mark for every five frames; it comes back a round trip after it was due, and later where it is behind.
+            let mut back = VecDeque::new();
+            let mut sent = 0;
+            for tick in 0..150 {
+                let now = ms(1000 + 20 * tick);
+                // The first second passes as it should: so the round trip is known.
+                let late = if tick < 50 { 0 } else { behind };
+                while let Some((_, mark)) = back.front().filter(|(at, _)| *at <= now).copied() {
+                    back.pop_front();
+                    playout.returned(mark, now);
+                }
+                for _ in 0..playout.room(now) {
+                    sent += 20;
+                    if let Some(mark) = playout.sent(now) {
+                        back.push_back((playout.ends_at + ms(2 * way + late), mark));
+                    }
+                }
+            }
+            let now = ms(1000 + 20 * 150);
+            // Its own clock: audio was first due at 1000.
+            let played_at_arrival = 20 * 150 - behind;
+            let dropped = playout.cleared(now).as_millis() as u64;
+            let off = (sent - dropped).abs_diff(played_at_arrival);
+            assert!(off <= 20, "way {way}, behind {behind}: {off} ms off");
+        }
+    }
+
+    #[test]
+    fn what_is_on_its_way_is_not_heard_yet() {
+        let mut playout = FarPlayout::default();
+        let mark = (0..5).filter_map(|_| playout.sent(ms(1000))).next().unwrap();
+        assert_eq!(playout.in_flight(ms(1000)), ms(100) + USUAL_ROUND_TRIP / 2);
+        playout.returned(mark, ms(1100 + 30));
+        assert_eq!(playout.in_flight(ms(1100)), ms(15), "half of the round trip");
+        assert_eq!(playout.in_flight(ms(1115)), Duration::ZERO);
     }
 
     #[test]

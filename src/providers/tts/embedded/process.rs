@@ -3,15 +3,17 @@
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::{Instant, timeout_at};
 
-use super::{EspeakConfig, Failed, FliteConfig, Outlet, ProviderError, VENDOR, refused};
+use super::{EspeakConfig, Failed, FliteConfig, Outlet, Prose, ProviderError, VENDOR, phones, refused};
+use crate::providers::WordTime;
 use crate::providers::tts::pcm::PcmTo8k;
 use crate::providers::tts::segments::Segment;
 use crate::providers::tts::wav;
@@ -27,17 +29,21 @@ pub(super) struct Job {
     /// The text and rate, should another program have to speak it.
     text: String,
     rate: f32,
+    /// The words, and where they are in the text that was asked for; none where the program tells no times.
+    words: Vec<(String, Range<usize>)>,
 }
 
 impl Job {
-    pub(super) fn flite(config: &FliteConfig, voice: &str, rate: f32, piece: &Segment<'_>) -> Self {
-        let mut arguments = ["-voice", voice].map(str::to_owned).to_vec();
+    /// The audio goes to standard error, so that standard output is left for what flite tells of its phones.
+    pub(super) fn flite(config: &FliteConfig, voice: &str, rate: f32, piece: &Segment<'_>, prose: &Prose) -> Self {
+        let mut arguments = ["-voice", voice, "-psdur"].map(str::to_owned).to_vec();
         if (rate - 1.0).abs() > f32::EPSILON {
             arguments.extend(["--setf".to_owned(), format!("duration_stretch={:.3}", 1.0 / rate)]);
         }
-        arguments.extend(["-t", piece.text, "-o", "/dev/stdout"].map(str::to_owned));
+        arguments.extend(["-t", piece.text, "-o", "/dev/stderr"].map(str::to_owned));
         let text = piece.text.to_owned();
-        Self { program: config.program.clone(), arguments, input: None, pause: piece.pause, text, rate }
+        let words = prose.words(piece).into_iter().map(|(word, at)| (word.to_owned(), at)).collect();
+        Self { program: config.program.clone(), arguments, input: None, pause: piece.pause, text, rate, words }
     }
 
     /// espeak-ng reads lines of at most 2000 bytes, so longer text is wrapped.
@@ -46,13 +52,28 @@ impl Job {
         let arguments = ["--stdout", "-v", voice, "-s", &format!("{words_per_minute:.0}")].map(str::to_owned).to_vec();
         let input = Some(wrapped(text, LONGEST_LINE));
         let (program, text) = (config.program.clone(), text.to_owned());
-        Self { program, arguments, input, pause: Duration::ZERO, text, rate }
+        Self { program, arguments, input, pause: Duration::ZERO, text, rate, words: Vec::new() }
     }
 
     /// The same words by espeak-ng, if this was flite's.
     pub(super) fn without_flite(&self, espeak: &EspeakConfig) -> Option<Self> {
         let second = Self::espeak(espeak, "en", self.rate, &self.text);
         self.input.is_none().then_some(Self { pause: self.pause, ..second })
+    }
+
+    /// When the words are heard, by what the program told. The audio of it is at `place` in the utterance, and `dropped`
+    /// samples of what the program wrote were left out before that.
+    pub(super) fn word_times(&self, told: &str, place: Range<u64>, dropped: u64) -> Vec<WordTime> {
+        let Some(phones) = phones::parse(told) else { return Vec::new() };
+        let words: Vec<&str> = self.words.iter().map(|(word, _)| word.as_str()).collect();
+        let at = |sample: u64| (place.start + sample.saturating_sub(dropped)).min(place.end);
+        let times = phones::aligned(&words, &phones).into_iter().zip(&self.words);
+        times
+            .filter_map(|(time, (_, text))| {
+                let time = time?;
+                Some(WordTime { text: text.clone(), samples: at(time.start)..at(time.end) })
+            })
+            .collect()
     }
 
     fn command(&self) -> Command {
@@ -64,7 +85,8 @@ impl Job {
             }
         }
         let stdin = if self.input.is_some() { Stdio::piped() } else { Stdio::null() };
-        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::null());
+        let stderr = if self.input.is_some() { Stdio::null() } else { Stdio::piped() };
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(stderr);
         command
     }
 
@@ -110,8 +132,8 @@ impl WarmPrograms {
     }
 }
 
-/// Runs `job` until `by` and hands its audio to `outlet` as it comes, until that says no.
-pub(super) async fn run(warm: &WarmPrograms, job: &Job, by: Instant, outlet: &mut Outlet<'_>) -> Result<(), Failed> {
+/// Runs `job` until `by` and hands its audio to `outlet` as it comes, until that says no. What it told beside the audio.
+pub(super) async fn run(warm: &WarmPrograms, job: &Job, by: Instant, outlet: &mut Outlet) -> Result<String, Failed> {
     let begun = Instant::now();
     let timeout = || {
         let after = by.saturating_duration_since(begun);
@@ -125,24 +147,42 @@ pub(super) async fn run(warm: &WarmPrograms, job: &Job, by: Instant, outlet: &mu
         let written = timeout_at(by, stdin.write_all(input.as_bytes())).await.map_err(|_| timeout())?;
         written.map_err(|e| job.failed(format!("did not take its text: {}", e.kind())))?;
     }
-    let stdout = child.stdout.take().ok_or_else(|| job.failed("has no output"))?;
-    let read = timeout_at(by, read(job, stdout, outlet)).await.map_err(|_| timeout())?;
-    let wanted = read?;
+    let no_output = || job.failed("has no output");
+    let mut told = String::new();
+    let wanted = if job.input.is_some() {
+        let stdout = child.stdout.take().ok_or_else(no_output)?;
+        timeout_at(by, read(job, stdout, outlet)).await.map_err(|_| timeout())??
+    } else {
+        let audio = child.stderr.take().ok_or_else(no_output)?;
+        let stdout = child.stdout.take().ok_or_else(no_output)?;
+        let (read, ()) = timeout_at(by, async { tokio::join!(read(job, audio, outlet), listen(stdout, &mut told)) })
+            .await
+            .map_err(|_| timeout())?;
+        read?
+    };
     if wanted {
         let status = timeout_at(by, child.wait()).await.map_err(|_| timeout())?;
         succeeded(job, status)?;
         warm.replenish(job);
     }
-    Ok(())
+    Ok(told)
+}
+
+/// What the program tells beside its audio, as far as it is text and not too much.
+async fn listen(stdout: ChildStdout, told: &mut String) {
+    let mut bytes = Vec::new();
+    if stdout.take(MOST_TOLD).read_to_end(&mut bytes).await.is_ok() {
+        *told = String::from_utf8(bytes).unwrap_or_default();
+    }
 }
 
 /// Whether the audio was wanted to its end.
-async fn read(job: &Job, mut stdout: ChildStdout, outlet: &mut Outlet<'_>) -> Result<bool, Failed> {
+async fn read(job: &Job, mut audio: impl AsyncRead + Unpin, outlet: &mut Outlet) -> Result<bool, Failed> {
     let mut bytes = vec![0; READ];
     let mut opening = Vec::new();
     let mut pcm = None;
     loop {
-        let got = stdout.read(&mut bytes).await.map_err(|e| job.failed(format!("output: {}", e.kind())))?;
+        let got = audio.read(&mut bytes).await.map_err(|e| job.failed(format!("output: {}", e.kind())))?;
         let Some(fresh) = bytes.get(..got).filter(|fresh| !fresh.is_empty()) else {
             break;
         };
@@ -195,6 +235,8 @@ fn wrapped(text: &str, most: usize) -> String {
 
 /// Pipes hold 64 KiB.
 const READ: usize = 65_536;
+/// A longer account than this is cut, and then not understood.
+const MOST_TOLD: u64 = 65_536;
 const LONGEST_LINE: usize = 1500;
 /// One for each language that a small installation speaks; each holds about 3 MB.
 const MOST_WARM: usize = 4;

@@ -22,7 +22,7 @@ async fn spoken(tts: &EmbeddedTts, request: SpeakRequest) -> Result<Vec<i16>, Pr
     let mut stream = tts.speak(request).await?;
     let mut all = Vec::new();
     while let Some(chunk) = stream.next().await {
-        all.extend_from_slice(&chunk?);
+        all.extend_from_slice(&chunk?.samples);
     }
     Ok(all)
 }
@@ -53,6 +53,26 @@ async fn sentences_of_one_text_follow_each_other() {
     let one = spoken(&tts, request("Good morning.", "en")).await.unwrap().len();
     let two = spoken(&tts, request("Good morning. Good morning.", "en")).await.unwrap().len();
     assert_eq!(two, 2 * one + 220 * SAMPLES_PER_MS);
+}
+
+#[tokio::test]
+async fn english_words_are_told_with_their_times_across_pieces() {
+    let text = "\u{201c}Thanks.\u{201d} It\u{2019}s open \u{2014} from nine, Monday.";
+    for rate in [1.0, 1.5] {
+        let mut stream = tts(|_| {}).speak(SpeakRequest { rate, ..request(text, "en") }).await.unwrap();
+        let (mut samples, mut words) = (0, Vec::new());
+        while let Some(chunk) = stream.next().await {
+            let chunk = chunk.unwrap();
+            samples += chunk.samples.len() as u64;
+            words.extend(chunk.words);
+        }
+        let told: Vec<&str> = words.iter().map(|word| &text[word.text.clone()]).collect();
+        assert_eq!(told, ["Thanks.", "It\u{2019}s", "open", "from", "nine,", "Monday."]);
+        assert!(words.is_sorted_by(|a, b| a.samples.end <= b.samples.start), "{words:?}");
+        let last = words[5].samples.end;
+        assert!(last <= samples && samples - last < 2400, "{last} of {samples}");
+        assert!(words[1].samples.start - words[0].samples.end >= 220 * 8, "the pause between the sentences");
+    }
 }
 
 #[tokio::test]

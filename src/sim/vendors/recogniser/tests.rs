@@ -155,7 +155,7 @@ async fn flite(text: &str) -> Vec<i16> {
     let text = crate::safety::said::clear(text);
     let stream = tts.speak(SpeakRequest { text, language: Language::default(), voice: None, rate: 1.0 }).await.unwrap();
     let chunks: Vec<_> = stream.map(Result::unwrap).collect().await;
-    chunks.iter().flat_map(|chunk| chunk.iter().copied()).collect()
+    chunks.iter().flat_map(|chunk| chunk.samples.iter().copied()).collect()
 }
 
 #[tokio::test]
