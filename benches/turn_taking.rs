@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Parser;
 use nix::time::{ClockId, clock_gettime};
+use offhook::sim::lab::call::Calls;
 use offhook::sim::lab::run::Plan;
 use offhook::sim::lab::table::{Figure, Promise, Report};
 use offhook::sim::lab::{QUIET, Split, Trial, Trials, Voices, ear};
@@ -42,6 +43,9 @@ struct Options {
     /// Callers whose voices may be used for tuning, instead of those who judge.
     #[arg(long)]
     tuning: bool,
+    /// The ear alone, without a call around it.
+    #[arg(long)]
+    ear: bool,
     /// Where the report goes as JSON and markdown.
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
@@ -62,7 +66,13 @@ fn main() -> anyhow::Result<ExitCode> {
     let network = Network::shared()?;
     let (onsets, minutes) = if options.quick { (100, 12.0) } else { (options.trials, options.minutes) };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let found = Plan { onsets, minutes, quiet_s: 30.0, threads }.run(&trials, |trial| ear::listen(network, trial));
+    let plan = Plan { onsets, minutes, quiet_s: 30.0, threads };
+    let calls = Calls::new(network).map_err(anyhow::Error::msg)?;
+    let found = if options.ear {
+        plan.run(&trials, |trial| ear::listen(network, trial))
+    } else {
+        plan.run(&trials, |trial| calls.play(trial))
+    };
     let mut report = Report::of(&found, options.command(), options.seed, machine());
     report.promises.push(cost(network, &trials));
     println!("{}", report.markdown());
@@ -87,6 +97,9 @@ impl Options {
             command += " --quick";
         } else {
             command += &format!(" --trials {} --minutes {}", self.trials, self.minutes);
+        }
+        if self.ear {
+            command += " --ear";
         }
         if self.tuning {
             command += " --tuning";

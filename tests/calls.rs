@@ -7,10 +7,12 @@ mod harness;
 mod calls {
     mod backchannel;
     mod barge_in;
+    mod cut_in;
     mod drain;
     mod early;
     mod endings;
     mod endpoint;
+    mod endpoint_pauses;
     mod greeting;
     mod heard_text;
     mod hold;
@@ -23,6 +25,7 @@ mod calls {
     mod recording;
     mod reversible;
     mod rules;
+    mod speculate;
     mod stale;
     mod transfer;
     mod voice;

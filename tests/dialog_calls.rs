@@ -8,8 +8,8 @@ use std::time::Duration;
 use offhook::config::Consent;
 use offhook::dialog::flow::NoAssets;
 use offhook::dialog::{
-    BargeIn, CallFacts, Catalogue, Dialog, DialogInput, DialogOutput, Flow, Listening, Moment, PauseReason,
-    RecordingOrder, RecordingPlan, TransferTo, Utterance, transcript,
+    BargeIn, CallFacts, Catalogue, Dialog, DialogInput, DialogOutput, Endpoint, Expected, Flow, Listening, Moment,
+    PauseReason, RecordingOrder, RecordingPlan, TransferTo, Utterance, transcript,
 };
 use offhook::providers::{ReplyRequest, Role};
 use offhook::safety::said::clear;
@@ -407,7 +407,7 @@ fn the_step_says_how_to_listen_and_speak() {
     call.hear_out();
     let listening = call.listening.clone().unwrap();
     assert_eq!((&*listening.step, listening.barge_in), ("main", BargeIn::Speech));
-    assert_eq!(listening.endpoint, Duration::from_millis(400));
+    assert_eq!(listening.endpoint, Endpoint::Answer(Expected::Choice));
     assert_eq!(listening.hints.as_ref(), ["red", "blue", "sky blue"]);
 }
 
@@ -653,7 +653,7 @@ fn without_a_model_the_flow_uses_its_own_words() {
 fn the_bench_line_plays_again_and_again() {
     let catalogue = Catalogue::built_in().unwrap();
     let mut call = Call::with(Arc::clone(catalogue.flow_for("1000")), false, false);
-    assert_eq!(call.listening.as_ref().unwrap().endpoint, Duration::from_millis(200));
+    assert_eq!(call.listening.as_ref().unwrap().endpoint, Endpoint::Silence(Duration::from_millis(200)));
     call.expect(&["(sound)"]).wait_ms(9999).expect(&[]).wait_ms(1 + 2999).expect(&[]).wait_ms(1).expect(&["(sound)"]);
     for _ in 0..500 {
         // An interruption: again at once when the turn has ended.

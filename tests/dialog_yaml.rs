@@ -89,12 +89,29 @@ fn every_mistake_is_named_by_file_line_and_key() {
             "  endpoint_ms: fast",
             "f.yaml:3: defaults.endpoint_ms: expected a whole number from 100 to 3000, found text",
         ),
+        (
+            "  endpoint_ms: 500",
+            "  listen: politely",
+            "f.yaml:3: defaults.listen: expected open, yes_no, choice, digits, spelling or address, found `politely`",
+        ),
+        (
+            "  endpoint_ms: 500",
+            "  listen: open\n  endpoint_ms: 500",
+            "f.yaml:3: defaults.listen: expected either `endpoint_ms` or `listen`",
+        ),
+        ("  endpoint_ms: 500", "  stop_words: stop", "f.yaml:3: defaults.stop_words: expected a list, found text"),
+        (
+            "  endpoint_ms: 500",
+            "  backchannels: [\"!\"]",
+            "f.yaml:3: defaults.backchannels[0]: expected a word or phrase",
+        ),
+        ("  endpoint_ms: 500", "  finish: maybe", "f.yaml:3: defaults.finish: expected true or false, found text"),
         ("  endpoint_ms: 500", "  rate: 9", "f.yaml:3: defaults.rate: expected a number from 0.5 to 2, found 9"),
         ("  endpoint_ms: 500", "  rate: .nan", "f.yaml:3: "),
         (
             "  endpoint_ms: 500",
             "  barge_in: loud",
-            "f.yaml:3: defaults.barge_in: expected speech, words, digits or off, found `loud`",
+            "f.yaml:3: defaults.barge_in: expected speech, words, stop_words, digits or off, found `loud`",
         ),
         (
             "  endpoint_ms: 500",

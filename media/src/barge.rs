@@ -6,6 +6,7 @@
 use crate::echo::{BLOCK, Cleaned, EchoFilter};
 use crate::edge::EdgeWatch;
 use crate::gate::{BELOW_CALLER_DB, EchoGate, GateBlock, GateReading};
+use crate::inband;
 use crate::level::{NoiseFloor, QUIETEST_DBFS};
 use crate::reference::SentReference;
 use crate::silero::{Network, State, WINDOW};
@@ -77,7 +78,10 @@ pub struct Ear {
     /// Since `first`, until released.
     holding: bool,
     committed: bool,
+    /// Since the last decision about who spoke.
     caller: CallerLevel,
+    /// While nothing was sent: there is no echo then, and who speaks to a silent bot is the caller.
+    alone: CallerLevel,
     edges: EdgeWatch,
     reference: SentReference,
     /// What was heard so far; the time of those who have no other.
@@ -89,6 +93,7 @@ pub struct Ear {
 impl Ear {
     /// An ear that has heard nothing. It takes 110 KB.
     pub fn new(network: &'static Network) -> Self {
+        inband::prepare();
         Self {
             filter: EchoFilter::new(),
             gate: EchoGate::new(),
@@ -105,6 +110,7 @@ impl Ear {
             holding: false,
             committed: false,
             caller: CallerLevel::default(),
+            alone: CallerLevel::default(),
             confirmed: false,
             edges: EdgeWatch::new(),
             reference: SentReference::new(),
@@ -148,10 +154,17 @@ impl Ear {
     /// Someone did take the floor: what was heard of late was the caller, whose level is known from now on.
     pub fn confirm_caller(&mut self) {
         self.confirmed = true;
-        if let Some(dbfs) = self.caller.take() {
-            self.gate.set_caller(dbfs);
+        if let Some(dbfs) = self.caller.dbfs() {
+            let known = self.gate.caller_dbfs().unwrap_or(dbfs);
+            self.gate.set_caller(0.5 * (known + dbfs));
+            self.caller = CallerLevel::default();
             self.confirmed = false;
         }
+    }
+
+    /// The caller's level is known from elsewhere, dBFS.
+    pub fn assume_caller(&mut self, dbfs: f32) {
+        self.gate.set_caller(dbfs);
     }
 
     /// The caller's level, once confirmed, dBFS.
@@ -206,7 +219,7 @@ impl Ear {
         while !rest.is_empty() {
             let (part, after) = rest.split_at(rest.len().min(WINDOW - self.filled));
             for (place, sample) in self.window[self.filled..].iter_mut().zip(part) {
-                *place = (sample / 32768.0).clamp(-1.0, 1.0);
+                *place = (sample / FULL_SCALE).clamp(-1.0, 1.0);
             }
             self.filled += part.len();
             rest = after;
@@ -220,10 +233,16 @@ impl Ear {
 
     fn judge(&mut self, reading: GateReading, cleaned: &Cleaned) -> Evidence {
         let probability = self.probability();
-        // Where nothing was sent, nothing has to be told from echo; a caller whose level is known has it all the same.
+        // Where nothing was sent of late, nothing has to be told from echo, nor a bystander from a caller; a caller whose level is
+        // known has it all the same.
         let loud_enough = self.caller_dbfs().is_none_or(|caller| self.loudest_dbfs >= caller - BELOW_CALLER_DB);
-        let gate_open = reading.open || (!self.filter.is_active() && self.awake > 0 && loud_enough);
-        let speech = probability >= THRESHOLD && gate_open;
+        let alone = self.filter.silent_ms() > ALONE_MS;
+        let gate_open = reading.open || (alone && self.awake > 0 && loud_enough);
+        let voice = probability >= THRESHOLD;
+        if voice && alone && !loud_enough {
+            self.gate.doubt_caller();
+        }
+        let speech = voice && gate_open && !self.is_something_else();
         self.windows = self.windows << 1 | u32::from(speech);
         let first = speech && !self.holding;
         self.holding |= first;
@@ -238,6 +257,12 @@ impl Ear {
             self.caller.hear(level_dbfs);
             if self.confirmed {
                 self.confirm_caller();
+            }
+        }
+        if speech && alone {
+            self.alone.hear(level_dbfs);
+            if let Some(dbfs) = self.alone.dbfs() {
+                self.gate.set_caller(dbfs);
             }
         }
         Evidence {
@@ -257,6 +282,13 @@ impl Ear {
                 path_changed: self.gate.is_armed(),
             },
         }
+    }
+
+    /// Whether what sounds like a voice is a key, or the bot itself: by another path than before, or distorted. Of a voice that
+    /// is held for a caller's already, distortion is not suspected.
+    fn is_something_else(&mut self) -> bool {
+        inband::may_be_key(&self.window.map(|sample| sample * FULL_SCALE))
+            || (!self.committed && self.filter.follow().is_some_and(|fit| fit.moved || !self.holding))
     }
 
     /// Asks the network, unless it has been quiet. When it wakes it hears the last windows first.
@@ -296,18 +328,18 @@ impl CallerLevel {
     }
 
     /// The level in dBFS, if enough was heard.
-    fn take(&mut self) -> Option<f32> {
-        if self.windows < LEAST_MEAN || self.power <= 0.0 {
-            return None;
-        }
-        Some(10.0 * core::mem::take(self).power.log10())
+    fn dbfs(self) -> Option<f32> {
+        (self.windows >= LEAST_MEAN && self.power > 0.0).then(|| 10.0 * self.power.log10())
     }
 }
 
+const FULL_SCALE: f32 = 32768.0;
 const THRESHOLD: f32 = 0.5;
 const TEN: u32 = (1 << 10) - 1;
 const SIX: u32 = 6;
 const EIGHT: u32 = (1 << 8) - 1;
+/// Longer than the pauses between sentences.
+const ALONE_MS: u32 = 1000;
 const LOUD_ECHO_DB: f32 = 20.0;
 const ASSUMED_FLOOR_DBFS: f32 = -60.0;
 /// The network is asked about sound this far above the noise floor, dB, and never below this level, dBFS.

@@ -13,11 +13,14 @@ use crate::level::{QUIETEST_DBFS, power_dbfs};
 
 mod contest;
 mod doubt;
+mod moved;
 mod path;
 mod spectrum;
 
 use contest::{Contest, Outcome};
 use doubt::Doubt;
+pub use moved::Fit;
+use moved::History;
 use path::PathWatch;
 use spectrum::{BINS, Filter, PARTITIONS, Sent, Spectrum};
 
@@ -60,6 +63,7 @@ pub struct EchoFilter {
     doubt: Doubt,
     contest: Contest,
     path: PathWatch,
+    history: History,
     /// Blocks since anything but silence was sent.
     idle: usize,
 }
@@ -79,6 +83,7 @@ impl EchoFilter {
             doubt: Doubt::new(),
             contest: Contest::default(),
             path: PathWatch::new(),
+            history: History::new(),
             idle: usize::MAX,
         }
     }
@@ -103,6 +108,11 @@ impl EchoFilter {
     /// Whether anything that was sent can still come back.
     pub fn is_active(&self) -> bool {
         self.idle <= PARTITIONS
+    }
+
+    /// How long nothing has been sent, ms.
+    pub fn silent_ms(&self) -> u32 {
+        u32::try_from(self.idle).map_or(u32::MAX, |blocks| blocks.saturating_mul(10))
     }
 
     /// Forgets the echo, as when another far side takes the call.
@@ -141,8 +151,12 @@ impl EchoFilter {
             self.background.0[held[1]] = held_two;
         }
         self.doubt.learn(simd, &self.sent, &mut self.background, &error_spectrum, &mut self.energies);
+        self.history.push(heard, &result, &echo);
         let changed = self.path.look(heard, &echo, &result, energy(sent));
-        if changed {
+        if changed && self.look_around(simd, moved::LIKELY).is_some_and(|fit| fit.moved) {
+            // The next block is already heard through the filter as it was moved.
+        } else if changed {
+            self.path.forget();
             self.forget();
             (result, echo) = (*heard, [0.0; BLOCK]);
         }

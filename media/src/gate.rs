@@ -92,7 +92,8 @@ impl EchoGate {
         }
         let above = if self.armed > 0 { above.min(above_raw) } else { above };
         self.armed = self.armed.saturating_sub(1);
-        let above = self.caller_dbfs.map_or(above, |caller| above.min(level - (caller - BELOW_CALLER_DB)));
+        let least = self.caller_dbfs.map_or(ASSUMED_LEAST_DBFS, |caller| caller - BELOW_CALLER_DB);
+        let above = above.min(level - least);
         self.since_open = if above >= 0.0 { 0 } else { self.since_open.saturating_add(1) };
         let halves_dbfs = halves.map(power_dbfs);
         GateReading { level_dbfs: level, halves_dbfs, above_db: above, open: self.since_open < HOLD_BLOCKS }
@@ -121,6 +122,11 @@ impl EchoGate {
     /// From now on a caller is at least as loud as this less 12 dB, dBFS.
     pub fn set_caller(&mut self, dbfs: f32) {
         self.caller_dbfs = Some(dbfs.clamp(QUIETEST_DBFS, 0.0));
+    }
+
+    /// A voice that is too quiet to be the caller speaks to a silent bot: given long enough it is the caller after all.
+    pub(crate) fn doubt_caller(&mut self) {
+        self.caller_dbfs = self.caller_dbfs.map(|caller| (caller - DOUBT_DB).max(QUIETEST_DBFS));
     }
 
     /// The caller's level as set, dBFS.
@@ -208,7 +214,11 @@ const AUDIBLE_DBFS: f32 = -45.0;
 const LEAST_DBFS: f32 = -50.0;
 const MARGIN_DB: f32 = 3.0;
 const RAW_MARGIN_DB: f32 = 2.0;
+/// Before the caller's level is known, dBFS.
+const ASSUMED_LEAST_DBFS: f32 = -40.0;
 pub(crate) const BELOW_CALLER_DB: f32 = 12.0;
+/// For each window: 3 dB in 10 s.
+const DOUBT_DB: f32 = 0.01;
 const MISTAKE_DB: f32 = 1.5;
 const QUICK_BLOCKS: u32 = 200;
 const QUICK_DB: f32 = 3.0;

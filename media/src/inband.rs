@@ -35,7 +35,7 @@ impl InbandDetector {
     /// A detector that has heard silence.
     pub fn new() -> Self {
         // The tables are made before the first call's audio, not in it.
-        std::sync::LazyLock::force(&PROBES);
+        prepare();
         Self { wave: [0.0; WINDOW + FRAME], filled: 0, candidate: None, pressed: None, strength: 0.0, misses: 0 }
     }
 
@@ -98,6 +98,17 @@ impl Default for InbandDetector {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Whether the newest 24 ms of these samples are most likely a key's tones: one window is too little to report a key by, but
+/// enough not to take it for a voice.
+pub(crate) fn may_be_key(samples: &[f32]) -> bool {
+    samples.last_chunk::<WINDOW>().is_some_and(|newest| key(newest, LIKELY_SHARE).is_some())
+}
+
+/// Makes the tables, so that no frame has to.
+pub(crate) fn prepare() {
+    std::sync::LazyLock::force(&PROBES);
 }
 
 /// The key in a window whose tones hold at least `share` of its energy, and their power, squares of sample units.
@@ -189,6 +200,7 @@ const LEAST_POWER: f32 = 33_954.0;
 const LEAST_TONE: f32 = 17_018.0;
 /// Of the window's energy, at least: leaves room for noise 15 dB below and tones 1.5 % off.
 const SHARE: f32 = 0.72;
+const LIKELY_SHARE: f32 = 0.6;
 /// Of a key that is down: a gap of 10 ms in a tone spreads its energy.
 const HELD_SHARE: f32 = 0.35;
 /// 9 dB either way.

@@ -9,6 +9,7 @@ pub mod barge;
 pub mod codec;
 pub mod comfort;
 pub mod conceal;
+pub mod denoise;
 pub mod digits;
 pub mod dtmf;
 pub mod echo;

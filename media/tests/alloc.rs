@@ -8,11 +8,14 @@
 
 use std::sync::Arc;
 
+use offhook_media::barge::Ear;
 use offhook_media::codec::CodecKind;
+use offhook_media::denoise::NoiseSuppressor;
 use offhook_media::dtmf::Digit;
 use offhook_media::inbound::{InboundConfig, RtpInbound};
 use offhook_media::outbound::{DATAGRAM, OutboundConfig, RtpOutbound};
 use offhook_media::playout::{Playout, PlayoutConfig, SentenceId};
+use offhook_media::silero::Network;
 use offhook_media::speech::{SpeechConfig, SpeechDetector};
 use offhook_media::tone::{ComfortNoise, Tone};
 use offhook_media::vad::Earshot;
@@ -54,6 +57,7 @@ fn a_call_allocates_nothing(codec: CodecKind, ptime_ms: u32, dtx: bool) {
         ..InboundConfig::new(codec, 96)
     });
     let mut detector = SpeechDetector::new(Box::new(Earshot::new()), SpeechConfig::default());
+    let (mut ear, mut suppressor) = (Ear::new(Network::shared().unwrap()), NoiseSuppressor::new());
     let mut playout = Playout::new(PlayoutConfig::default());
     let mut voice = Tone::dual(180.0, 720.0, -20.0);
     let mut noise = ComfortNoise::new(1, -50.0);
@@ -80,6 +84,10 @@ fn a_call_allocates_nothing(codec: CodecKind, ptime_ms: u32, dtx: bool) {
                 1 => noise.fill(&mut frame),
                 _ => frame = SILENCE,
             }
+            ear.sent(&frame, now);
+            if tick % 400 == 100 {
+                ear.cleared(now);
+            }
             sender.frame(&frame);
             while let Some(length) = sender.poll(&mut room) {
                 packets += 1;
@@ -94,8 +102,10 @@ fn a_call_allocates_nothing(codec: CodecKind, ptime_ms: u32, dtx: bool) {
             inbound.tick(now);
             while let Some(at) = inbound.tap(&mut frame) {
                 seen += detector.push(&frame, at).samples().len() as u64;
+                seen += u64::from(ear.heard(&frame, at).is_some());
             }
             inbound.pull(now, &mut frame);
+            suppressor.run(&mut frame);
             seen += u64::from(inbound.digit().is_some());
         }
     });

@@ -348,6 +348,10 @@ impl Actor {
         let metrics = &self.services.metrics;
         metrics.call_ended(self.via.as_str(), reason.as_str());
         quality::measure(metrics, stats);
+        let counts = self.core.counts();
+        metrics.speculations.inc_by(counts.speculations.into());
+        metrics.speculations_used.inc_by(counts.speculations_used.into());
+        metrics.cut_ins.inc_by(counts.cut_ins.into());
         metrics.frames_dropped.inc_by(self.ears.as_ref().map_or(0, FrameSender::dropped));
     }
 

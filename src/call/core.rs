@@ -3,14 +3,19 @@
 //! `handle` whatever happened, drain `poll_output`, come back at `poll_timeout`; `tap` and `pull` are the 20 ms path
 //! and allocate nothing unless something is decided. The actor beside it only carries inputs and outputs.
 //!
-//! What the caller does is in `caller.rs`, interruptions in `interruption.rs`, beginning and closing in `opening.rs`, hold in `hold.rs`, transfer in `handover.rs`, voices in `voice.rs`.
+//! What the caller does is in `caller.rs`, how a step listens in `ending.rs`, interruptions in `interruption.rs`, answers that
+//! come too early in `cut_in.rs` and `speculate.rs`, beginning and closing in `opening.rs`, hold in `hold.rs`, transfer in
+//! `handover.rs`, voices in `voice.rs`.
 
 mod caller;
+mod cut_in;
 mod early;
+mod ending;
 mod handover;
 mod hold;
 mod interruption;
 mod opening;
+mod speculate;
 mod voice;
 
 use std::collections::VecDeque;
@@ -30,17 +35,20 @@ use super::transfer::Transfer;
 use super::words::Words;
 use super::{Moment, TurnId};
 use crate::dialog::runner::Dialog;
-use crate::dialog::{BargeIn, DialogInput, DialogOutput, Listening};
+use crate::dialog::{DialogInput, DialogOutput};
 use crate::providers::Language;
 use crate::store::record::{CallEvent, EndReason};
 use crate::telemetry::pii::Pii;
 use crate::turn::backchannel::Lexicon;
 use crate::turn::floor::{Floor, Holder};
-use crate::turn::{Interrupt, Rules, TurnConfig};
+use crate::turn::vote::TurnVote;
+use crate::turn::{Endpoint, Interrupt, Rules, TurnConfig};
+use cut_in::TakenTurn;
 use early::Early;
 use hold::Hold;
 use interruption::{CutOff, Held, Unproven};
 pub use opening::Opening;
+use speculate::Speculation;
 
 /// What a call needs to be told at its beginning.
 pub struct CallSetup {
@@ -76,6 +84,11 @@ pub struct Call {
     /// The bot is held because the caller may want the floor.
     held: Option<Held>,
     ducked: bool,
+    speculation: Speculation,
+    /// The last turn of the caller, while it can be taken back.
+    taken: Option<Box<TakenTurn>>,
+    /// Hears from the voice whether a turn is over.
+    vote: Option<Box<dyn TurnVote>>,
     /// An exchange that was cut off: closed by the frame that fades out.
     cut_off: Option<CutOff>,
     /// An interruption by sound alone: words, or none, will show whether it was one.
@@ -91,7 +104,6 @@ pub struct Call {
     connected_at: Moment,
     voice_failures: u32,
     counts: Counts,
-    final_words: Duration,
     no_media: Duration,
     longest: Duration,
     longest_hold: Duration,
@@ -113,6 +125,11 @@ pub struct Counts {
     pub turns: u32,
     pub barge_ins: u32,
     pub holds: u32,
+    /// Answers that were thought of before the turn had ended, and those of them that were used.
+    pub speculations: u32,
+    pub speculations_used: u32,
+    /// Answers that were begun while the caller had only paused.
+    pub cut_ins: u32,
     /// How the last transfer ended, or `begun`.
     pub transfer: Option<&'static str>,
 }
@@ -120,10 +137,11 @@ pub struct Counts {
 impl Call {
     pub fn new(setup: CallSetup) -> Self {
         let longest_turn = Duration::from_millis(setup.turn.longest_turn_ms);
+        let patience = setup.has_ears.then(|| Duration::from_millis(setup.turn.final_words_ms));
         Self {
             phase: Phase::Connecting,
             dialog: setup.dialog,
-            floor: Floor::new(FIRST_RULES, longest_turn, setup.has_ears),
+            floor: Floor::new(FIRST_RULES, patience, longest_turn),
             hearing: setup.hearing,
             lexicon: Lexicon::default(),
             mouth: Mouth::new(),
@@ -135,6 +153,9 @@ impl Call {
             ears: Ears::default(),
             held: None,
             ducked: false,
+            speculation: Speculation::new(&setup.turn),
+            taken: None,
+            vote: None,
             cut_off: None,
             unproven: None,
             unreported: String::new(),
@@ -144,7 +165,6 @@ impl Call {
             connected_at: Moment::ZERO,
             voice_failures: 0,
             counts: Counts::default(),
-            final_words: Duration::from_millis(setup.turn.final_words_ms),
             no_media: setup.no_media,
             longest: setup.longest,
             longest_hold: setup.longest_hold,
@@ -158,6 +178,13 @@ impl Call {
             transfer: None,
             wall: Moment::ZERO,
         }
+    }
+
+    /// A model has a say in when the caller's turn is over.
+    #[must_use]
+    pub fn with_vote(mut self, vote: Box<dyn TurnVote>) -> Self {
+        self.vote = Some(vote);
+        self
     }
 
     /// Something other than audio happened.
@@ -182,6 +209,7 @@ impl Call {
 
     /// What belongs to the conversation, in the call's own time.
     fn converse(&mut self, input: CallInput, now: Moment) {
+        let Some(input) = self.of_guess(input, now) else { return };
         match input {
             CallInput::HungUp(_)
             | CallInput::Placed { .. }
@@ -244,6 +272,7 @@ impl Call {
         // The fade of what was cut off is no answer.
         if pull.audible && self.mouth.has_begun() {
             self.exchange.clock.first_packet(now);
+            self.answer_began(now);
         }
         if pull.played_out && self.early == Early::No {
             self.settle(now);
@@ -277,7 +306,7 @@ impl Call {
                     let decision = self.floor.timeout(now);
                     self.decided(decision, now);
                 }
-                Timer::FinalWords => self.turn_ended(now),
+                Timer::Speculation => self.speculate(now),
                 Timer::Dialog => self.tell(DialogInput::Timeout, now),
                 Timer::Voice => self.voice_silent(now),
                 Timer::HeardOut => self.heard_out(now),
@@ -352,6 +381,7 @@ impl Call {
         while let Some(output) = self.dialog.poll() {
             self.obey(output, now);
         }
+        self.weigh_guess();
         while let Some(wanted) = self.mouth.next_wanted() {
             self.exchange.clock.voice_asked(now);
             let language = self.ears.language.clone();
@@ -373,6 +403,7 @@ impl Call {
     }
 
     fn obey(&mut self, output: DialogOutput, now: Moment) {
+        self.commits_to(&output);
         match output {
             DialogOutput::Listen(listening) => self.listen(&listening, now),
             DialogOutput::Say(utterance) => {
@@ -382,9 +413,11 @@ impl Call {
             }
             DialogOutput::Reply(request) => {
                 self.answering = true;
-                self.exchange.clock.model_asked(now);
-                let language = self.ears.language.clone();
-                self.outputs.push_back(CallOutput::Reply { turn: self.turn, request, language });
+                if !self.use_guess(&request, now) {
+                    self.exchange.clock.model_asked(now);
+                    let language = self.ears.language.clone();
+                    self.outputs.push_back(CallOutput::Reply { turn: self.turn, request, language });
+                }
             }
             DialogOutput::Abandon => {
                 let cut = self.drop_speech(self.in_flight.ahead);
@@ -400,17 +433,6 @@ impl Call {
                 self.ending.get_or_insert(EndReason::FlowHungUp);
             }
         }
-    }
-
-    fn listen(&mut self, listening: &Listening, now: Moment) {
-        self.lexicon = Lexicon::new(listening.language.primary(), None, None);
-        let (interrupt, endpoint) = (listening.barge_in.into(), listening.endpoint);
-        self.floor.set_rules(Rules { interrupt, endpoint, finish: false });
-        if self.ears.enter(listening, now) && self.has_ears {
-            let (language, hints) = (listening.language.clone(), Arc::clone(&listening.hints));
-            self.outputs.push_back(CallOutput::Listen { language, hints });
-        }
-        self.event("step", Some(Pii::new(serde_json::json!({ "step": &*listening.step }))), now);
     }
 
     fn end(&mut self, reason: EndReason, now: Moment) {
@@ -461,17 +483,6 @@ impl Call {
     }
 }
 
-impl From<BargeIn> for Interrupt {
-    fn from(barge_in: BargeIn) -> Self {
-        match barge_in {
-            BargeIn::Speech => Self::Speech,
-            BargeIn::Words => Self::Words,
-            BargeIn::Digits => Self::Digits,
-            BargeIn::Off => Self::Never,
-        }
-    }
-}
-
 /// The fade of a stopped playout: what is audible in its last frame.
 const FADE: Duration = Duration::from_millis(10);
 
@@ -479,7 +490,8 @@ const FADE: Duration = Duration::from_millis(10);
 const LAST_WORDS_TAIL: Duration = Duration::from_millis(300);
 
 /// Until the dialog enters its first step.
-const FIRST_RULES: Rules = Rules { interrupt: Interrupt::Never, endpoint: Duration::from_millis(600), finish: false };
+const FIRST_RULES: Rules =
+    Rules { interrupt: Interrupt::Never, endpoint: Endpoint::Silence(Duration::from_millis(600)), finish: false };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {

@@ -11,8 +11,8 @@ pub enum Timer {
     Greeting,
     /// When the floor's current state ends by the clock.
     Floor,
-    /// When final words are no longer waited for.
-    FinalWords,
+    /// When an answer is thought of although the caller may go on.
+    Speculation,
     /// When the dialog asked to be woken.
     Dialog,
     /// When a voice that gives no more audio of a sentence is given up.
@@ -97,7 +97,7 @@ impl Timer {
         Self::Answer,
         Self::Greeting,
         Self::Floor,
-        Self::FinalWords,
+        Self::Speculation,
         Self::Dialog,
         Self::Voice,
         Self::HeardOut,

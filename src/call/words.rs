@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Moment;
+use super::exchange::append;
 use crate::providers::Recognised;
 use crate::telemetry::pii::Pii;
 
@@ -11,7 +12,12 @@ use crate::telemetry::pii::Pii;
 pub struct Words {
     finals: String,
     interim: String,
+    /// Where in the recogniser's audio the interim words end.
+    end: Duration,
     final_at: Option<Moment>,
+    changed_at: Option<Moment>,
+    /// How often the words have changed in all.
+    revision: u64,
     answered: Option<Answered>,
 }
 
@@ -19,6 +25,8 @@ pub struct Words {
 #[derive(Debug)]
 struct Answered {
     words: String,
+    /// Where in the recogniser's audio they ended.
+    end: Duration,
     /// Not later than this.
     until: Moment,
     /// However they go on: the caller has pressed a key since.
@@ -28,29 +36,54 @@ struct Answered {
 impl Words {
     /// Words that may still change.
     pub fn interim(&mut self, words: &Recognised, now: Moment) {
-        if self.repeats(words, now) {
-            return;
+        let Some(text) = self.news(words, now) else { return };
+        if self.interim != text {
+            self.interim = text;
+            self.end = words.end;
+            self.changed(now);
         }
-        self.interim.clear();
-        self.interim.push_str(words.text.expose().trim());
     }
 
     /// Words that stay; they replace the interim ones. Empty finals only clear the interim.
     pub fn settle(&mut self, words: &Recognised, now: Moment) {
-        if self.repeats(words, now) {
+        let news = self.news(words, now);
+        if news.as_ref().is_none_or(|news| news.len() < words.text.expose().trim().len()) {
             self.answered = None;
-            return;
         }
+        let Some(text) = news else { return };
+        self.changed(now);
         self.interim.clear();
-        let text = words.text.expose().trim();
         if text.is_empty() || self.finals.len() + text.len() > MAX_BYTES {
             return;
         }
-        if !self.finals.is_empty() {
-            self.finals.push(' ');
-        }
-        self.finals.push_str(text);
+        append(&mut self.finals, &text);
         self.final_at = Some(now);
+    }
+
+    /// The turn that these words were taken for goes on after all.
+    pub fn put_back(&mut self, words: Option<&Pii<String>>, now: Moment) {
+        let mut all = words.map(|words| words.expose().clone()).unwrap_or_default();
+        append(&mut all, &self.finals);
+        self.finals = all;
+        self.changed(now);
+    }
+
+    /// Another session listens from now on: its audio begins at zero.
+    pub fn new_session(&mut self) {
+        self.end = Duration::ZERO;
+        if let Some(answered) = &mut self.answered {
+            answered.end = Duration::ZERO;
+        }
+    }
+
+    /// Counts the changes of the words.
+    pub const fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// When the words of this turn changed last.
+    pub const fn changed_at(&self) -> Option<Moment> {
+        self.changed_at
     }
 
     /// Whether nothing heard so far may still change, and something was heard.
@@ -88,16 +121,51 @@ impl Words {
 
     fn begin_again(&mut self, now: Moment, by_key: bool) {
         let words = normal(&self.interim);
-        let answered = (!words.is_empty()).then_some(Answered { words, until: now + LATE, by_key });
-        *self = Self { answered, ..Self::default() };
+        let (end, revision) = (self.end, self.revision + 1);
+        let answered = (!words.is_empty()).then_some(Answered { words, end, until: now + LATE, by_key });
+        *self = Self { answered, end, revision, ..Self::default() };
     }
 
-    fn repeats(&self, words: &Recognised, now: Moment) -> bool {
-        self.answered.as_ref().filter(|answered| now <= answered.until).is_some_and(|answered| {
-            let words = normal(words.text.expose());
-            if answered.by_key { words.starts_with(&answered.words) } else { words == answered.words }
-        })
+    fn changed(&mut self, now: Moment) {
+        self.changed_at = Some(now);
+        self.revision += 1;
     }
+
+    /// What is new in these words. `None`: nothing is, they are those that were answered, as they settle.
+    fn news(&mut self, words: &Recognised, now: Moment) -> Option<String> {
+        let all = words.text.expose().trim();
+        let Some(answered) = self.answered.as_mut().filter(|answered| now <= answered.until) else {
+            return Some(all.to_owned());
+        };
+        let letters = normal(all);
+        // A recogniser that thinks again of what was said changes nothing in an answer that was given.
+        let of_then = words.end <= answered.end + SEAM && !letters.is_empty();
+        if of_then || letters == answered.words {
+            return None;
+        }
+        if !letters.starts_with(&answered.words) {
+            return Some(all.to_owned());
+        }
+        if answered.by_key {
+            return None;
+        }
+        // It tells the turn from its beginning, and the turn goes on.
+        answered.until = now + LATE;
+        Some(behind(all, &answered.words).to_owned())
+    }
+}
+
+/// What follows in `text` behind the letters of its beginning.
+fn behind<'a>(text: &'a str, letters: &str) -> &'a str {
+    let mut left = letters.chars().count();
+    let end = text.char_indices().find(|(_, c)| {
+        if left == 0 {
+            return c.is_alphanumeric();
+        }
+        left -= if c.is_alphanumeric() { c.to_lowercase().count().min(left) } else { 0 };
+        false
+    });
+    end.map_or("", |(at, _)| text.get(at..).unwrap_or_default())
 }
 
 /// Letters and digits only: recognisers add marks and capitals as words settle.
@@ -107,6 +175,9 @@ fn normal(text: &str) -> String {
 
 /// How late words may settle and still be those of the turn that was answered.
 const LATE: Duration = Duration::from_secs(4);
+
+/// By how much the end of a word moves as it settles.
+const SEAM: Duration = Duration::from_millis(200);
 
 /// A turn's words beyond this are not kept: nobody answers ten minutes of monologue by its first words.
 const MAX_BYTES: usize = 16 * 1024;
@@ -122,7 +193,7 @@ mod tests {
             text: Pii::new(text.to_owned()),
             confidence: 1.0,
             start: Duration::ZERO,
-            end: Duration::from_millis(100),
+            end: Duration::from_millis(100 * u64::try_from(text.len()).unwrap()),
         }
     }
 
@@ -154,8 +225,10 @@ mod tests {
         assert_eq!(words.take(at(5)).map(Pii::into_exposed).as_deref(), Some("Book it."));
         words.interim(&heard("I need"), at(6));
         assert!(words.take(at(6)).is_some());
-        words.settle(&heard("I need a doctor"), at(7));
-        assert!(words.take(at(7)).is_some(), "more was said than was answered");
+        words.interim(&heard("I need a doctor"), at(7));
+        assert_eq!(words.so_far().map(Pii::into_exposed).as_deref(), Some("a doctor"), "what was not answered");
+        words.settle(&heard("I need a doctor, now."), at(7));
+        assert_eq!(words.take(at(7)).map(Pii::into_exposed).as_deref(), Some("a doctor, now."));
         words.interim(&heard("I need"), at(8));
         words.drop_for_key(at(8));
         words.settle(&heard("I need a doctor"), at(9));
@@ -164,5 +237,29 @@ mod tests {
         assert!(words.take(at(20)).is_some());
         words.settle(&heard("No."), at(25));
         assert!(words.settled(), "too late to be the same");
+    }
+
+    #[test]
+    fn a_recogniser_that_thinks_again_changes_nothing_in_an_answer_given() {
+        let at = Duration::from_secs;
+        let mut words = Words::default();
+        words.interim(&heard("look it up"), at(1));
+        assert!(words.take(at(2)).is_some());
+        words.settle(&heard("book a cup"), at(3));
+        assert_eq!(words.so_far(), None);
+        words.settle(&Recognised { end: at(5), ..heard("two") }, at(5));
+        assert!(words.settled());
+    }
+
+    #[test]
+    fn words_that_are_put_back_are_followed_by_the_next() {
+        let at = Duration::from_secs;
+        let mut words = Words::default();
+        words.interim(&heard("I need"), at(1));
+        let taken = words.take(at(2));
+        words.interim(&heard("I need a doctor"), at(3));
+        words.put_back(taken.as_ref(), at(3));
+        assert_eq!(words.so_far().map(Pii::into_exposed).as_deref(), Some("I need a doctor"));
+        assert!(!words.settled());
     }
 }

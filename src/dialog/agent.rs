@@ -18,7 +18,7 @@ use crate::safety::said::Cleared;
 use crate::telemetry::pii::Pii;
 
 /// An answer that is being made or played.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Answer {
     /// Since when the caller hears nothing of the answer.
     quiet_since: Moment,
@@ -195,7 +195,7 @@ impl Dialog {
 }
 
 /// The conversation as both sides heard it; the oldest messages go first.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct History {
     messages: VecDeque<Message>,
     chars: usize,

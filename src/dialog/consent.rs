@@ -15,7 +15,7 @@ use super::lines::Catalogue;
 use super::promise::Promise;
 use super::runner::{Dialog, Phase};
 use super::usual::Usual;
-use super::{BargeIn, DialogOutput, Listening, Moment, PauseReason, RecordingOrder, words};
+use super::{BargeIn, DialogOutput, Endpoint, Expected, Listening, Moment, PauseReason, RecordingOrder, words};
 use crate::config::Consent;
 use crate::providers::Language;
 use crate::telemetry::pii::Pii;
@@ -60,7 +60,7 @@ impl Catalogue {
 }
 
 /// What a dialog knows of the recording of its call.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Recording {
     plan: Option<RecordingPlan>,
     gate: Gate,
@@ -119,7 +119,7 @@ impl Recording {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Gate {
     /// Nobody was asked yet.
     Closed,
@@ -129,7 +129,7 @@ enum Gate {
     Shut,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Asking {
     /// The step that comes after.
     next: usize,
@@ -186,9 +186,12 @@ impl Dialog {
         self.push(DialogOutput::Listen(Listening {
             step: Arc::from(STEP),
             barge_in: barge_in(consent),
-            endpoint: Duration::from_millis(600),
+            endpoint: Endpoint::Answer(Expected::YesNo),
             language: settings.language,
             hints: Arc::from(["yes".to_owned(), "no".to_owned()]),
+            stop_words: settings.stop_words,
+            backchannels: settings.backchannels,
+            finish: false,
             private: false,
         }));
         self.phase = Phase::Speaking { until: now };
@@ -295,7 +298,7 @@ const fn barge_in(consent: Consent) -> BargeIn {
 }
 
 /// Whether the words agree; `None` when they do neither. Any word of refusal refuses: doubt is no consent.
-fn answer(said: &str, language: &Language) -> Option<bool> {
+pub(super) fn answer(said: &str, language: &Language) -> Option<bool> {
     let said = words::normal(said);
     let (yes, no) = match language.primary() {
         "fr" => (&["oui", "daccord", "jaccepte"][..], &["non", "pas", "refuse"][..]),

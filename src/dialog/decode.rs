@@ -11,11 +11,11 @@ use super::flow::{
 };
 use super::transfer::{TransferMode, TransferTo};
 use super::values::{
-    DIGIT, barge_in, bounded, digit, identifier, is_identifier, language, millis, no_input_ms, one_digit, phrase_list,
-    phrases, prompt, recording_key, short_text, wait_ms,
+    DIGIT, barge_in, bounded, digit, endpoint, identifier, is_identifier, language, millis, no_input_ms, one_digit,
+    phrase_list, phrases, prompt, recording_key, short_text, wait_ms,
 };
 use super::yaml::{At, Fields, FlowError, Node};
-use super::{BargeIn, sound, yaml};
+use super::{BargeIn, Endpoint, Expected, sound, yaml};
 use crate::providers::Language;
 use crate::safety::said::clear;
 
@@ -99,7 +99,10 @@ fn names(entries: &[(String, Node)]) -> Result<HashMap<String, usize>, FlowError
 #[derive(Default)]
 struct Defaults {
     barge_in: Option<BargeIn>,
-    endpoint: Option<Duration>,
+    endpoint: Option<Endpoint>,
+    stop_words: Option<Arc<[String]>>,
+    backchannels: Option<Arc<[String]>>,
+    finish: Option<bool>,
     language: Option<Language>,
     voice: Option<Arc<str>>,
     rate: Option<f32>,
@@ -115,14 +118,17 @@ impl Defaults {
         let mut defaults = Self::settings(&mut fields)?;
         defaults.no_input = fields.take("no_input_ms").map(|n| no_input_ms(&n)).transpose()?;
         defaults.max_tries = fields.take("max_tries").map(|n| n.whole(1, 10)).transpose()?;
-        fields.finish("barge_in, endpoint_ms, language, voice, rate, temperature, no_input_ms, max_tries")?;
+        fields.finish(&format!("{SETTINGS}, no_input_ms, max_tries"))?;
         Ok(defaults)
     }
 
     fn settings(fields: &mut Fields) -> Result<Self, FlowError> {
         Ok(Self {
             barge_in: fields.take("barge_in").map(|n| barge_in(&n)).transpose()?,
-            endpoint: fields.take("endpoint_ms").map(|n| millis(&n, 100, 3000)).transpose()?,
+            endpoint: endpoint(fields)?,
+            stop_words: fields.take("stop_words").map(|n| phrase_list(&n).map(Arc::from)).transpose()?,
+            backchannels: fields.take("backchannels").map(|n| phrase_list(&n).map(Arc::from)).transpose()?,
+            finish: fields.take("finish").map(|n| n.truth()).transpose()?,
             language: fields.take("language").map(|n| language(&n)).transpose()?,
             voice: fields.take("voice").map(|n| short_text(&n)).transpose()?,
             rate: fields.take("rate").map(|n| n.number(0.5, 2.0)).transpose()?,
@@ -161,29 +167,32 @@ impl Reader<'_> {
             }
         };
         match kinds.as_slice() {
-            ["goto"] => fields.finish(&format!("{}, {COMMON}", KINDS.join(", ")))?,
-            _ => fields.finish(COMMON)?,
+            ["goto"] => fields.finish(&format!("{}, {SETTINGS}, recording", KINDS.join(", ")))?,
+            _ => fields.finish(&format!("goto, wait_ms, {SETTINGS}, recording"))?,
         }
         Ok(Step { name: name.unwrap_or_default().into(), settings, kind, recording, sensitive: false })
     }
 
     fn settings(&self, own: Defaults, kind: &str) -> Settings {
         let flow = self.defaults;
-        let (barge_in, endpoint_ms) = match kind {
-            "menu" => (BargeIn::Speech, 400),
-            "collect" => (BargeIn::Speech, 1200),
-            "transfer" | "hangup" => (BargeIn::Off, 700),
-            _ => (BargeIn::Speech, 700),
+        let (barge_in, expected) = match kind {
+            "menu" => (BargeIn::Speech, Expected::Choice),
+            "collect" => (BargeIn::Speech, Expected::Digits),
+            "transfer" | "hangup" => (BargeIn::Off, Expected::Open),
+            _ => (BargeIn::Speech, Expected::Open),
         };
         // The last words of a call are not cut short by a default that is meant for its conversation.
         let flow_barge_in = flow.barge_in.filter(|_| !matches!(kind, "transfer" | "hangup"));
         Settings {
             barge_in: own.barge_in.or(flow_barge_in).unwrap_or(barge_in),
-            endpoint: own.endpoint.or(flow.endpoint).unwrap_or(Duration::from_millis(endpoint_ms)),
+            endpoint: own.endpoint.or(flow.endpoint).unwrap_or(Endpoint::Answer(expected)),
             language: own.language.or_else(|| flow.language.clone()).unwrap_or_default(),
             voice: own.voice.or_else(|| flow.voice.clone()),
             rate: own.rate.or(flow.rate).unwrap_or(1.0),
             temperature: own.temperature.or(flow.temperature).unwrap_or(0.6),
+            stop_words: own.stop_words.or_else(|| flow.stop_words.clone()),
+            backchannels: own.backchannels.or_else(|| flow.backchannels.clone()),
+            finish: own.finish.or(flow.finish).unwrap_or(false),
         }
     }
 
@@ -444,7 +453,8 @@ fn address(node: &Node) -> Result<Arc<str>, FlowError> {
 }
 
 const KINDS: [&str; 8] = ["say", "menu", "ask", "collect", "play", "transfer", "hangup", "goto"];
-const COMMON: &str = "goto, wait_ms, barge_in, endpoint_ms, language, voice, rate, temperature, recording";
+const SETTINGS: &str =
+    "barge_in, endpoint_ms, listen, stop_words, backchannels, finish, language, voice, rate, temperature";
 const RETRY: &str = "no_input, no_match, no_input_ms, max_tries, give_up";
 const MAX_STEPS: usize = 200;
 const MAX_SYSTEM: usize = 20_000;

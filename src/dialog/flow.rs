@@ -12,7 +12,7 @@ use offhook_media::dtmf::Digit;
 use super::speakable::speakable;
 use super::transfer::{TransferMode, TransferTo};
 use super::yaml::FlowError;
-use super::{BargeIn, Listening, check, decode, sentence};
+use super::{BargeIn, Endpoint, Listening, check, decode, sentence};
 use crate::providers::Language;
 use crate::safety::said::{Cleared, clear};
 
@@ -105,11 +105,14 @@ impl Flow {
     pub fn briefing(words: Vec<Cleared>, language: Language) -> Self {
         let settings = Settings {
             barge_in: BargeIn::Off,
-            endpoint: Duration::from_millis(700),
+            endpoint: Endpoint::Silence(Duration::from_millis(700)),
             language,
             voice: None,
             rate: 1.0,
             temperature: 0.6,
+            stop_words: None,
+            backchannels: None,
+            finish: false,
         };
         let sensitive = words.iter().any(Cleared::is_private);
         let speakable = |text: &Cleared| {
@@ -192,8 +195,7 @@ pub(super) enum RecordingKey {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     pub barge_in: BargeIn,
-    /// Silence that ends the caller's turn.
-    pub endpoint: Duration,
+    pub endpoint: Endpoint,
     pub language: Language,
     /// The vendor's name of the voice; none takes the configured one.
     pub voice: Option<Arc<str>>,
@@ -201,6 +203,10 @@ pub struct Settings {
     pub rate: f32,
     /// Of the language model, 0.0 to 2.0.
     pub temperature: f32,
+    /// As in [`Listening`].
+    pub stop_words: Option<Arc<[String]>>,
+    pub backchannels: Option<Arc<[String]>>,
+    pub finish: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -450,6 +456,9 @@ impl Step {
             endpoint: self.settings.endpoint,
             language: self.settings.language.clone(),
             hints: hints.into(),
+            stop_words: self.settings.stop_words.clone(),
+            backchannels: self.settings.backchannels.clone(),
+            finish: self.settings.finish,
             private: self.sensitive,
         }
     }

@@ -9,6 +9,7 @@ mod decode;
 pub mod flow;
 pub mod lines;
 mod menu;
+mod progress;
 mod promise;
 mod prompt;
 pub mod runner;
@@ -37,6 +38,7 @@ pub use announcement::Announcement;
 pub use consent::RecordingPlan;
 pub use flow::Flow;
 pub use lines::Catalogue;
+pub use progress::Progress;
 pub use runner::{CallFacts, Dialog};
 pub use transfer::{TransferFailure, TransferMode, TransferPlan, TransferTo, waiting_tone};
 pub use usual::{LastWords, Usual};
@@ -52,10 +54,34 @@ pub enum BargeIn {
     Speech,
     /// Recognised words or any key.
     Words,
+    /// Words that ask for quiet (see [`Listening::stop_words`]) or any key.
+    StopWords,
     /// Keys only.
     Digits,
     /// Nothing; keys are kept and used when the prompt has ended.
     Off,
+}
+
+/// When the caller's turn at a step is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// After this much silence, whatever was said.
+    Silence(Duration),
+    /// After the silence that such an answer calls for, by what was said and how this caller speaks.
+    Answer(Expected),
+}
+
+/// What kind of answer a step waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    Open,
+    YesNo,
+    /// One of a few known words.
+    Choice,
+    Digits,
+    /// Letters, one by one.
+    Spelling,
+    Address,
 }
 
 /// How the call listens at a step.
@@ -63,11 +89,18 @@ pub enum BargeIn {
 pub struct Listening {
     pub step: Arc<str>,
     pub barge_in: BargeIn,
-    /// Silence that ends the caller's turn.
-    pub endpoint: Duration,
+    pub endpoint: Endpoint,
     pub language: Language,
     /// Words worth expecting.
     pub hints: Arc<[String]>,
+    /// Words that stop the bot at once, in place of those usual in the language. Lower case, letters and digits only,
+    /// single spaces; so are the next ones.
+    pub stop_words: Option<Arc<[String]>>,
+    /// Words that say no more than that the caller listens, in place of those usual in the language.
+    pub backchannels: Option<Arc<[String]>>,
+    /// What is said shall be heard to its end if possible: a caller who begins to speak makes it quieter, and only
+    /// one who goes on stops it.
+    pub finish: bool,
     /// What the caller says here is kept nowhere.
     pub private: bool,
 }

@@ -10,13 +10,13 @@ use super::usual::Usual;
 use super::{Moment, Utterance};
 
 /// What the caller still has to be told.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Promise {
     state: State,
     tries: u32,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 enum State {
     /// Nothing was promised that was not kept.
     #[default]

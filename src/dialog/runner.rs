@@ -31,7 +31,8 @@ pub struct CallFacts {
     pub has_model: bool,
 }
 
-/// One call's conversation.
+/// One call's conversation. A clone goes its own way from there: what a turn would lead to can be tried on it.
+#[derive(Clone)]
 pub struct Dialog {
     pub(super) flow: Arc<Flow>,
     pub(super) facts: CallFacts,
@@ -75,7 +76,7 @@ impl fmt::Debug for Dialog {
 }
 
 /// What the dialog waits for. Each has its deadline.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Phase {
     /// For the call to be answered.
     Idle,
@@ -449,6 +450,26 @@ impl Dialog {
             Kind::Transfer(transfer) => self.begin_transfer(transfer, now),
             Kind::Goto(_) | Kind::HangUp { .. } => {}
         }
+    }
+
+    /// Whether a turn that ends now can be taken back if it goes on after all; see [`Dialog::goes_on`].
+    pub fn can_be_taken_back(&self) -> bool {
+        !self.is_speaking() && !self.recording.is_asking()
+    }
+
+    /// A turn that was taken to be over goes on: this dialog, as it was before, listens on. `heard` is what the caller heard
+    /// of the answer that was withdrawn, `elsewhere` that the call listens at another step by now.
+    pub fn goes_on(&mut self, heard: &str, elsewhere: bool, now: Moment) {
+        self.outputs.clear();
+        self.heard(heard);
+        if elsewhere && let Some(step) = self.flow.steps.get(self.step) {
+            let listening = step.listening();
+            self.push(DialogOutput::Listen(listening));
+        }
+        self.phase = hearing(now);
+        // Whatever it is to be woken for now, the call has forgotten.
+        self.wake = None;
+        self.rearm();
     }
 
     fn deadline(&self) -> Option<Moment> {

@@ -7,7 +7,7 @@ use offhook_media::dtmf::Digit;
 
 use super::flow::{Phrases, Piece, Prompt, RecordingKey, Template};
 use super::yaml::{At, Fields, FlowError, Node};
-use super::{BargeIn, sentence, words};
+use super::{BargeIn, Endpoint, Expected, sentence, words};
 use crate::providers::Language;
 
 pub(super) fn phrases(fields: &mut Fields, language: &Language) -> Result<Phrases, FlowError> {
@@ -128,9 +128,32 @@ pub(super) fn barge_in(node: &Node) -> Result<BargeIn, FlowError> {
     match node.text()? {
         "speech" => Ok(BargeIn::Speech),
         "words" => Ok(BargeIn::Words),
+        "stop_words" => Ok(BargeIn::StopWords),
         "digits" => Ok(BargeIn::Digits),
         "off" => Ok(BargeIn::Off),
-        other => Err(node.at.error(format!("speech, words, digits or off, found `{other}`"))),
+        other => Err(node.at.error(format!("speech, words, stop_words, digits or off, found `{other}`"))),
+    }
+}
+
+/// `endpoint_ms` or `listen`: the one is a silence, the other says by what it is found.
+pub(super) fn endpoint(fields: &mut Fields) -> Result<Option<Endpoint>, FlowError> {
+    match (fields.take("endpoint_ms"), fields.take("listen")) {
+        (None, None) => Ok(None),
+        (Some(node), None) => millis(&node, 100, 3000).map(|silence| Some(Endpoint::Silence(silence))),
+        (None, Some(node)) => expected(&node).map(|answer| Some(Endpoint::Answer(answer))),
+        (Some(_), Some(node)) => Err(node.at.error("either `endpoint_ms` or `listen`")),
+    }
+}
+
+fn expected(node: &Node) -> Result<Expected, FlowError> {
+    match node.text()? {
+        "open" => Ok(Expected::Open),
+        "yes_no" => Ok(Expected::YesNo),
+        "choice" => Ok(Expected::Choice),
+        "digits" => Ok(Expected::Digits),
+        "spelling" => Ok(Expected::Spelling),
+        "address" => Ok(Expected::Address),
+        other => Err(node.at.error(format!("open, yes_no, choice, digits, spelling or address, found `{other}`"))),
     }
 }
 

@@ -58,6 +58,12 @@ pub(super) fn spoken_digits(words: &str, language: &Language) -> String {
     normal(words).split(' ').flat_map(|word| digits_of(word, language)).collect()
 }
 
+/// How many digits the words end in.
+pub(super) fn trailing_digits(words: &str, language: &Language) -> usize {
+    let digits = |word: &str| digits_of(word, language).len();
+    normal(words).rsplit(' ').map(digits).take_while(|digits| *digits > 0).sum()
+}
+
 fn by_spoken_key(choices: &[Choice], said: &str, language: &Language) -> Option<Target> {
     let digits = spoken_digits(said, language);
     let mut keys = digits.chars();
@@ -76,6 +82,9 @@ fn digits_of(word: &str, language: &Language) -> Vec<char> {
     let names: &[(&str, char)] = match language.primary() {
         "en" => &ENGLISH,
         "fr" => &FRENCH,
+        "es" => &SPANISH,
+        "sw" => &SWAHILI,
+        "rw" => &KINYARWANDA,
         _ => &[],
     };
     names.iter().filter(|(name, _)| *name == word).map(|(_, digit)| *digit).collect()
@@ -110,6 +119,46 @@ const FRENCH: [(&str, char); 11] = [
     ("sept", '7'),
     ("huit", '8'),
     ("neuf", '9'),
+];
+
+const SPANISH: [(&str, char); 11] = [
+    ("cero", '0'),
+    ("uno", '1'),
+    ("una", '1'),
+    ("dos", '2'),
+    ("tres", '3'),
+    ("cuatro", '4'),
+    ("cinco", '5'),
+    ("seis", '6'),
+    ("siete", '7'),
+    ("ocho", '8'),
+    ("nueve", '9'),
+];
+
+const SWAHILI: [(&str, char); 10] = [
+    ("sifuri", '0'),
+    ("moja", '1'),
+    ("mbili", '2'),
+    ("tatu", '3'),
+    ("nne", '4'),
+    ("tano", '5'),
+    ("sita", '6'),
+    ("saba", '7'),
+    ("nane", '8'),
+    ("tisa", '9'),
+];
+
+const KINYARWANDA: [(&str, char); 10] = [
+    ("zeru", '0'),
+    ("rimwe", '1'),
+    ("kabiri", '2'),
+    ("gatatu", '3'),
+    ("kane", '4'),
+    ("gatanu", '5'),
+    ("gatandatu", '6'),
+    ("karindwi", '7'),
+    ("umunani", '8'),
+    ("icyenda", '9'),
 ];
 
 #[cfg(test)]
@@ -162,5 +211,10 @@ mod tests {
     fn digits_are_found_in_words() {
         assert_eq!(spoken_digits("oh seven eight, 12", &Language::default()), "07812");
         assert_eq!(spoken_digits("hello", &Language::default()), "");
+        for (tag, words) in [("es", "cero siete ocho"), ("sw", "sifuri saba nane"), ("rw", "zeru karindwi umunani")] {
+            assert_eq!(spoken_digits(words, &Language::parse(tag).unwrap()), "078");
+        }
+        assert_eq!(trailing_digits("my number is 0 78 five", &Language::default()), 4);
+        assert_eq!(trailing_digits("five of them", &Language::default()), 0);
     }
 }

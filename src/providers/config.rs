@@ -210,7 +210,14 @@ pub struct DeepgramConfig {
     pub plain_http: bool,
     pub api_key: Option<ApiKey>,
     pub tts_model: String,
+    /// `nova-..`, or `flux-..`: the latter hears from the words when a turn is over.
     pub stt_model: String,
+    /// How sure Flux must be that a turn is over, 0.5 to 0.9.
+    pub eot_threshold: f32,
+    /// How sure it must be to say that a turn may be over, from 0.3 to `eot_threshold`.
+    pub eager_eot_threshold: f32,
+    /// Silence after which Flux takes a turn to be over, 500 to 10000.
+    pub eot_timeout_ms: u32,
     pub connect_timeout_ms: u64,
 }
 
@@ -222,6 +229,9 @@ impl Default for DeepgramConfig {
             api_key: None,
             tts_model: "aura-2-aries-en".to_owned(),
             stt_model: "nova-3".to_owned(),
+            eot_threshold: 0.7,
+            eager_eot_threshold: 0.5,
+            eot_timeout_ms: 5000,
             connect_timeout_ms: 2000,
         }
     }
@@ -415,6 +425,14 @@ mod tests {
             (r#"{"flite":{"voice":"/tmp/x"}}"#, "flite.voice"),
             (r#"{"llm":{"provider":"openai"},"openai":{"base_url":"http://example.com"}}"#, "openai.base_url"),
             (r#"{"llm":{"provider":"openai","temperature":9},"openai":{"api_key":"k"}}"#, "llm.temperature"),
+            (
+                r#"{"stt":{"provider":"deepgram"},"deepgram":{"api_key":"k","stt_model":"flux-general-en","eot_threshold":1.0}}"#,
+                "deepgram.eot_threshold",
+            ),
+            (
+                r#"{"stt":{"provider":"deepgram"},"deepgram":{"api_key":"k","stt_model":"flux-general-en","eager_eot_threshold":0.8}}"#,
+                "deepgram.eager_eot_threshold",
+            ),
             (r#"{"stt":{"provider":"deepgram","replay_ms":60000},"deepgram":{"api_key":"k"}}"#, "stt.replay_ms"),
         ] {
             let error = build(&from(json).unwrap()).err().unwrap_or_default();

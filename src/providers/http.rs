@@ -37,12 +37,12 @@ impl BaseUrl {
 
     /// `path` below the base, for HTTP.
     pub(crate) fn http(&self, path: &str) -> Result<Url, String> {
-        self.with(if self.is_clear() { "http" } else { "https" }, path)
+        self.with(if self.is_clear() { "http" } else { "https" }, "v1", path)
     }
 
-    /// `path` below the base, for a WebSocket.
-    pub(crate) fn websocket(&self, path: &str) -> Result<Url, String> {
-        self.with(if self.is_clear() { "ws" } else { "wss" }, path)
+    /// `path` below the base in a version of the vendor's interface such as `v1`, for a WebSocket.
+    pub(crate) fn websocket(&self, version: &str, path: &str) -> Result<Url, String> {
+        self.with(if self.is_clear() { "ws" } else { "wss" }, version, path)
     }
 
     fn is_clear(&self) -> bool {
@@ -50,12 +50,12 @@ impl BaseUrl {
     }
 
     /// A base with or without `/v1` at its end means the same.
-    fn with(&self, scheme: &str, path: &str) -> Result<Url, String> {
+    fn with(&self, scheme: &str, version: &str, path: &str) -> Result<Url, String> {
         let whole = self.0.as_str();
         let after = whole.split_once("://").map_or(whole, |(_, after)| after).trim_end_matches('/');
         let root = if after.contains('/') { after.strip_suffix("/v1").unwrap_or(after) } else { after };
         let versioned = root.len() < after.len() || !after.contains('/');
-        let version = if versioned { "/v1" } else { "" };
+        let version = if versioned { format!("/{version}") } else { String::new() };
         Url::parse(&format!("{scheme}://{root}{version}/{path}")).map_err(|e| format!("base URL: {e}"))
     }
 }
@@ -174,8 +174,12 @@ mod tests {
         ] {
             assert_eq!(parse(base).unwrap().http("chat").unwrap().as_str(), expected);
         }
-        assert_eq!(parse("http://[::1]:9").unwrap().websocket("listen").unwrap().as_str(), "ws://[::1]:9/v1/listen");
-        assert_eq!(parse("https://a.b").unwrap().websocket("listen").unwrap().as_str(), "wss://a.b/v1/listen");
+        assert_eq!(
+            parse("http://[::1]:9").unwrap().websocket("v1", "listen").unwrap().as_str(),
+            "ws://[::1]:9/v1/listen"
+        );
+        assert_eq!(parse("https://a.b").unwrap().websocket("v1", "listen").unwrap().as_str(), "wss://a.b/v1/listen");
+        assert_eq!(parse("https://a.b/v1").unwrap().websocket("v2", "listen").unwrap().as_str(), "wss://a.b/v2/listen");
     }
 
     #[test]

@@ -155,7 +155,13 @@ pub enum SttEvent {
     Interim(Recognised),
     /// Will not change.
     Final(Recognised),
-    /// The vendor believes that the caller's turn has ended.
+    /// There is silence behind the words. Whether more will come is not said.
+    SpeechEnded,
+    /// The vendor half believes that the turn is over: worth thinking of an answer.
+    EagerTurnEnd,
+    /// The turn of [`SttEvent::EagerTurnEnd`] goes on after all.
+    TurnResumed,
+    /// The vendor believes from what was said that the caller's turn has ended.
     TurnEnded,
     /// The session was lost and is being opened again with the last seconds of audio.
     Reconnecting,
@@ -180,14 +186,14 @@ pub enum Role {
 }
 
 /// One message of the conversation as a language model is told it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Message {
     pub role: Role,
     pub content: Pii<String>,
 }
 
 /// What a language model is asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ReplyRequest {
     pub messages: Vec<Message>,
     /// 0.0 to 2.0.

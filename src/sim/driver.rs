@@ -15,15 +15,16 @@ use thread_priority::{
 };
 
 use super::audio::{FRAME, SILENCE, ulaw};
-use super::caller::{Action, Caller, Outcome};
+use super::caller::{Action, Outcome};
 use super::clock::{Moment, RunClock, ms_between};
 use super::leg::{Dialled, Leg, LegEvent, Ready, Slot};
+use super::party::{Heard, Notes, Party};
 use super::timeline::{MarkKind, Timeline};
 
 /// A call that may begin.
 pub struct Plan {
     pub call: usize,
-    pub caller: Caller,
+    pub caller: Box<dyn Party>,
     /// The slot of the frame, 0 to 19 ms, in which it sends.
     pub phase_ms: u8,
     /// When it may be placed, since the run's start.
@@ -102,7 +103,7 @@ struct Driver {
 
 struct Live {
     call: usize,
-    caller: Caller,
+    caller: Box<dyn Party>,
     leg: Box<dyn Leg>,
     ready: Ready,
     /// When the leg wants to be served though nothing has arrived.
@@ -205,11 +206,12 @@ impl Live {
                 self.next_frame = Some(first_slot(at, self.phase_ms));
             }
             LegEvent::Arrived(arrival) => self.timeline.arrivals.push(arrival),
-            LegEvent::Heard { at, octets } if self.hung_up.is_none() => {
-                self.caller.hear(at, &octets);
+            LegEvent::Heard { at, timestamp, octets } if self.hung_up.is_none() => {
+                self.caller.hear(Heard { at, timestamp, octets: &octets });
                 self.timeline.heard.push(at, &octets);
             }
-            LegEvent::Heard { .. } => {}
+            LegEvent::Delivered { at, octets } if self.hung_up.is_none() => self.timeline.delivered.push(at, &octets),
+            LegEvent::Heard { .. } | LegEvent::Delivered { .. } => {}
             LegEvent::Cleared(at) => self.caller.mark(at, MarkKind::Cleared),
             LegEvent::Played { at, name } => self.caller.mark(at, MarkKind::Played(name)),
             LegEvent::Underrun { ms, .. } => self.timeline.underrun_ms += ms,
@@ -264,8 +266,8 @@ impl Live {
                 });
             }
         }
-        let (marks, trials) = self.caller.into_notes();
-        Finished { call: self.call, outcome, timeline: Timeline { marks, trials, ..self.timeline } }
+        let Notes { marks, trials, bouts } = self.caller.into_notes();
+        Finished { call: self.call, outcome, timeline: Timeline { marks, trials, bouts, ..self.timeline } }
     }
 }
 

@@ -17,6 +17,7 @@ use super::records::RecordSource;
 use super::run::{self, Target};
 use super::scenario::{Scenario, Vendor};
 use super::shipped;
+use super::turns::session::{lexicon, write_flows};
 use super::twilio_leg::TwilioTarget;
 use super::vendors::VendorStandIns;
 use super::vendors::recogniser::Utterance;
@@ -49,6 +50,7 @@ impl Embedded {
         let vendors = elsewhere.block_on(VendorStandIns::start(utterances()?)).map_err(failed)?;
         set_delays(&vendors);
         let mut config = configuration(options, &data, &token);
+        speak_the_script(options, scenarios, &mut config, &vendors)?;
         let wanted: Vec<Vendor> = scenarios.iter().flat_map(|s| s.vendors.iter().copied()).collect();
         use_vendors(&mut config, &vendors.base_url(), &wanted)?;
         let server = runtime.block_on(Server::start(&config)).map_err(|e| format!("--embedded: {e:#}"))?;
@@ -91,6 +93,22 @@ fn configuration(options: &Options, data: &Path, token: &str) -> Config {
     config.limits.max_calls = config.limits.max_calls.max(options.concurrency.unwrap_or(options.calls) as usize + 10);
     config.limits.drain_timeout_s = 2;
     config
+}
+
+/// Where trials of turn-taking are made, the server says their script, in the voice that they know, without delay.
+fn speak_the_script(
+    options: &Options,
+    scenarios: &[Arc<Scenario>],
+    config: &mut Config,
+    vendors: &VendorStandIns,
+) -> Result<(), String> {
+    for scenario in scenarios {
+        let Some(wanted) = &scenario.turn_taking else { continue };
+        write_flows(&config.flows.dir, scenario, wanted, options.seed)?;
+        let words = Arc::new(lexicon(&options.voices));
+        vendors.tts.set(|tts| (tts.first_byte, tts.words) = (Duration::ZERO, Some(words)));
+    }
+    Ok(())
 }
 
 /// What the stand-in for a recogniser knows: every shipped recording.

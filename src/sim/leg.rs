@@ -52,6 +52,13 @@ pub enum LegEvent {
     /// Audio reaches the caller's ear: G.711 mu-law, the first sample at `at`.
     Heard {
         at: Moment,
+        /// Media time of the first sample, in samples modulo 2^32, where the transport has one.
+        timestamp: Option<u32>,
+        octets: Vec<u8>,
+    },
+    /// The same audio as the server's side of an emulated network delivered it; told only where there is such a network.
+    Delivered {
+        at: Moment,
         octets: Vec<u8>,
     },
     /// The server emptied the far side's play-out buffer.

@@ -36,11 +36,37 @@ pub enum Metric {
     UnderrunMs,
     /// Calls that did not go as the scenario says.
     Failures,
+    /// Turn-taking, core: onset of the caller to the end of the bot's last audible packet, or to the arrival of `clear`.
+    StopMs,
+    /// The same to the end of what the far side played.
+    StopHeardMs,
+    /// Core: share of onsets after which the bot was not silent within 250 ms, misses included.
+    LatePercent,
+    /// Core: share of onsets after which the bot was still heard a second later.
+    MissedPercent,
+    /// The same at an SNR of 5 dB.
+    MissedNoisyPercent,
+    /// Core: holds without a reason per minute of the bot's speech.
+    FalseHoldsPerMin,
+    /// The same on clean lines.
+    FalseHoldsCleanPerMin,
+    /// Core: times that the floor was given up without a reason, per minute of the bot's speech.
+    FalseCommitsPerMin,
+    /// Holds per minute while the echo's path jumps.
+    JumpHoldsPerMin,
+    /// Holds per minute for another voice 20 dB below a caller.
+    SecondVoiceFaintHoldsPerMin,
+    /// Holds per minute for another voice 12 dB below a caller.
+    SecondVoiceHoldsPerMin,
+    /// Share of false holds after which more than one word was lost or said again.
+    ResumeWrongPercent,
+    /// Words by which the server's record of what a caller heard is wrong.
+    HeardErrorWords,
 }
 
 impl Metric {
     /// In the order in which they are shown.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 27] = [
         Self::BargeInMs,
         Self::ResponseGapMs,
         Self::ResponseOverheadMs,
@@ -55,7 +81,42 @@ impl Metric {
         Self::FalseStops,
         Self::UnderrunMs,
         Self::Failures,
+        Self::StopMs,
+        Self::StopHeardMs,
+        Self::LatePercent,
+        Self::MissedPercent,
+        Self::MissedNoisyPercent,
+        Self::FalseHoldsPerMin,
+        Self::FalseHoldsCleanPerMin,
+        Self::FalseCommitsPerMin,
+        Self::JumpHoldsPerMin,
+        Self::SecondVoiceFaintHoldsPerMin,
+        Self::SecondVoiceHoldsPerMin,
+        Self::ResumeWrongPercent,
+        Self::HeardErrorWords,
     ];
+
+    /// Whether only trials of turn-taking have it.
+    pub const fn is_of_turns(self) -> bool {
+        (self as u8) > (Self::Failures as u8)
+    }
+
+    /// Whether it is one number for the run and no distribution.
+    pub const fn is_single(self) -> bool {
+        matches!(
+            self,
+            Self::LatePercent
+                | Self::MissedPercent
+                | Self::MissedNoisyPercent
+                | Self::FalseHoldsPerMin
+                | Self::FalseHoldsCleanPerMin
+                | Self::FalseCommitsPerMin
+                | Self::JumpHoldsPerMin
+                | Self::SecondVoiceFaintHoldsPerMin
+                | Self::SecondVoiceHoldsPerMin
+                | Self::ResumeWrongPercent
+        )
+    }
 
     /// The name in scenarios and reports.
     pub const fn name(self) -> &'static str {
@@ -74,6 +135,19 @@ impl Metric {
             Self::FalseStops => "false_stops",
             Self::UnderrunMs => "underrun_ms",
             Self::Failures => "failures",
+            Self::StopMs => "stop_ms",
+            Self::StopHeardMs => "stop_heard_ms",
+            Self::LatePercent => "late_percent",
+            Self::MissedPercent => "missed_percent",
+            Self::MissedNoisyPercent => "missed_noisy_percent",
+            Self::FalseHoldsPerMin => "false_holds_per_min",
+            Self::FalseHoldsCleanPerMin => "false_holds_clean_per_min",
+            Self::FalseCommitsPerMin => "false_commits_per_min",
+            Self::JumpHoldsPerMin => "jump_holds_per_min",
+            Self::SecondVoiceFaintHoldsPerMin => "second_voice_faint_holds_per_min",
+            Self::SecondVoiceHoldsPerMin => "second_voice_holds_per_min",
+            Self::ResumeWrongPercent => "resume_wrong_percent",
+            Self::HeardErrorWords => "heard_error_words",
         }
     }
 }
@@ -166,16 +240,11 @@ impl Samples {
     /// `None` where nothing was measured. Percentiles by nearest rank; for [`Metric::Failures`] `max` is the number of
     /// failed calls.
     pub fn summary(&self, metric: Metric) -> Option<Summary> {
-        let mut sorted = self.values(metric).to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let max = if metric == Metric::Failures { sorted.iter().sum() } else { *sorted.last()? };
-        Some(Summary {
-            n: sorted.len(),
-            p50: rank(&sorted, 0.50),
-            p95: rank(&sorted, 0.95),
-            p99: rank(&sorted, 0.99),
-            max,
-        })
+        let values = self.values(metric);
+        match metric {
+            Metric::Failures => Some(Summary { max: values.iter().sum(), ..summary(values).unwrap_or_default() }),
+            _ => summary(values),
+        }
     }
 
     /// Holds the lines against the values; of several limits on the same figure the strictest counts.
@@ -193,6 +262,14 @@ impl Samples {
         };
         strictest.into_iter().map(verdict).collect()
     }
+}
+
+/// `None` for no values; percentiles by nearest rank.
+pub fn summary(values: &[f64]) -> Option<Summary> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let [p50, p95, p99] = [0.50, 0.95, 0.99].map(|q| rank(&sorted, q));
+    Some(Summary { n: sorted.len(), p50, p95, p99, max: *sorted.last()? })
 }
 
 fn rank(sorted: &[f64], q: f64) -> f64 {

@@ -35,9 +35,10 @@ impl Profile {
 impl FromStr for Profile {
     type Err = String;
 
-    /// Reads `loss=2%,jitter=30ms,reorder=1%,duplicate=1%,delay=40ms`.
+    /// Reads `loss=2%,jitter=30ms,reorder=1%,duplicate=1%,delay=40ms`, or the name of a profile.
     fn from_str(text: &str) -> Result<Self, String> {
         let mut profile = Self::default();
+        let text = NAMED.iter().find(|(name, _)| *name == text.trim()).map_or(text, |(_, keys)| keys);
         for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
             let (key, value) = part.split_once('=').ok_or_else(|| format!("network `{part}`: expected key=value"))?;
             match key.trim() {
@@ -143,6 +144,9 @@ fn millis(key: &str, value: &str) -> Result<f64, String> {
     if (0.0..=5000.0).contains(&ms) { Ok(ms) } else { Err(bad()) }
 }
 
+/// The profiles that turn-taking is published for.
+const NAMED: [(&str, &str); 3] = [("clean", ""), ("jitter20", "jitter=20ms"), ("loss3", "loss=3%,delay=40ms")];
+
 fn millis_of(ms: f64) -> Duration {
     Duration::from_secs_f64(ms / 1000.0)
 }
@@ -195,6 +199,8 @@ mod tests {
         assert!("los=2%".parse::<Profile>().unwrap_err().contains("`los`"));
         assert!("loss=2".parse::<Profile>().unwrap_err().contains("percentage"));
         assert!("jitter=30".parse::<Profile>().unwrap_err().contains("30ms"));
+        assert_eq!("loss3".parse::<Profile>(), "loss=3%,delay=40ms".parse());
+        assert_eq!("clean".parse(), Ok(Profile::default()));
         assert!("loss".parse::<Profile>().unwrap_err().contains("key=value"));
     }
 

@@ -27,13 +27,14 @@ pub struct Options {
     /// How many of them at once; all when absent.
     #[arg(long, value_name = "M", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub concurrency: Option<u32>,
-    /// A scenario to play; may be given several times. Without it, a mix of all shipped ones.
+    /// A scenario to play: a file, or the name of a shipped one. May be given several times. Without it, a mix of the shipped
+    /// ones.
     #[arg(long, value_name = "FILE")]
     pub scenario: Vec<PathBuf>,
     /// Chooses phrases, moments, phases and the network's dice.
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub seed: u64,
-    /// What the network does, e.g. loss=2%,jitter=30ms,reorder=1%,duplicate=1%,delay=40ms.
+    /// What the network does, e.g. loss=2%,jitter=30ms,reorder=1%,duplicate=1%,delay=40ms; or clean, jitter20, loss3.
     #[arg(long, value_name = "PROFILE", default_value = "")]
     pub network: Profile,
     /// Write report.json and report.html into this directory.
@@ -50,6 +51,9 @@ pub struct Options {
     /// that signs is taken from TWILIO_AUTH_TOKEN.
     #[arg(long, value_name = "URL")]
     pub public_url: Option<String>,
+    /// Recorded people for trials of turn-taking: a directory for each reader.
+    #[arg(long, value_name = "DIR", default_value = "fixtures/audio/human")]
+    pub voices: PathBuf,
     /// Keep quiet while the calls go on.
     #[arg(long, short)]
     pub quiet: bool,

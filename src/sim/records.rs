@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::clock::Moment;
 use super::http::{Answer, Request};
 
 /// Where records are read.
@@ -25,6 +26,8 @@ pub struct ServerCall {
     started_at: Timestamp,
     #[serde(skip)]
     pub turns: Vec<ServerTurn>,
+    #[serde(skip)]
+    pub interruptions: Vec<ServerInterruption>,
 }
 
 /// One turn as the server keeps it, in ms.
@@ -38,6 +41,37 @@ pub struct ServerTurn {
     pub tts_ms: Option<f64>,
     pub total_ms: Option<f64>,
     pub barge_in_ms: Option<f64>,
+}
+
+/// One interruption as the server keeps it; times in ms since the answer.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+pub struct ServerInterruption {
+    pub onset_ms: f64,
+    pub held_ms: f64,
+    pub decided_ms: Option<f64>,
+    /// committed, resumed, recovered or undecided.
+    pub outcome: String,
+    #[serde(default, alias = "by")]
+    pub why: Option<String>,
+    #[serde(default)]
+    pub ducked: bool,
+    pub stop_ms: Option<f64>,
+    #[serde(default)]
+    pub heard: Option<String>,
+    #[serde(default)]
+    pub unheard: Option<String>,
+}
+
+impl ServerInterruption {
+    /// When the bot was held, in the time in which the call was answered at `answered`.
+    pub fn held(&self, answered: Moment) -> Moment {
+        answered + Duration::from_secs_f64(self.held_ms.max(0.0) / 1000.0)
+    }
+
+    /// When it was known what it was, in that time.
+    pub fn decided(&self, answered: Moment) -> Option<Moment> {
+        self.decided_ms.map(|ms| answered + Duration::from_secs_f64(ms.max(0.0) / 1000.0))
+    }
 }
 
 impl RecordSource {
@@ -61,6 +95,7 @@ impl RecordSource {
         for call in &mut found {
             let detail: Detail = self.get(&format!("/v1/calls/{}", call.id))?;
             call.turns = detail.turns;
+            call.interruptions = detail.interruptions;
         }
         Ok(found)
     }
@@ -93,6 +128,8 @@ struct Page {
 #[derive(Deserialize)]
 struct Detail {
     turns: Vec<ServerTurn>,
+    #[serde(default)]
+    interruptions: Vec<ServerInterruption>,
 }
 
 const PAGE: usize = 200;

@@ -21,9 +21,10 @@ use super::network::Profile;
 use super::options::{Options, Via};
 use super::records::{RecordSource, ServerCall, match_call};
 use super::report::{CallReport, Report, Setting};
-use super::scenario::Scenario;
+use super::scenario::{Scenario, ScenarioError};
 use super::shipped;
 use super::sip_leg::SipLeg;
+use super::turns::session::Session;
 use super::twilio_leg::{TwilioLeg, TwilioTarget};
 
 /// Where the calls go.
@@ -74,9 +75,15 @@ impl Server {
 pub fn scenarios(files: &[impl AsRef<Path>]) -> Result<Vec<Arc<Scenario>>, String> {
     let parsed: Result<Vec<_>, _> = match files {
         [] => shipped::SCENARIOS.iter().map(|(name, yaml)| Scenario::parse(name, yaml)).collect(),
-        files => files.iter().map(|file| Scenario::load(file.as_ref())).collect(),
+        files => files.iter().map(|file| load(file.as_ref())).collect(),
     };
     Ok(parsed.map_err(|e| e.to_string())?.into_iter().map(Arc::new).collect())
+}
+
+/// A scenario by its file, or a shipped one by its name.
+fn load(file: &Path) -> Result<Scenario, ScenarioError> {
+    let shipped = file.to_str().filter(|_| !file.is_file()).and_then(shipped::scenario);
+    shipped.map_or_else(|| Scenario::load(file), |(name, yaml)| Scenario::parse(name, yaml))
 }
 
 /// Every recording that the scenarios may play.
@@ -101,13 +108,14 @@ pub fn recordings(scenarios: &[Arc<Scenario>]) -> Result<Recordings, String> {
 /// Says what could not be had from the system or the scenarios.
 pub fn run(options: &Options, server: &Server, scenarios: &[Arc<Scenario>]) -> Result<Report, String> {
     let recordings = recordings(scenarios)?;
+    let session = Session::new(options, scenarios)?;
     let clock = RunClock::start();
     let began = Timestamp::now();
     let mix = mix(scenarios, options.calls as usize);
-    let plans = plans(options, &mix, &recordings);
+    let plans = plans(options, &mix, &recordings, session.as_ref());
     // Room for every call, so that the paced thread never waits for analysis.
     let (done, finished) = sync_channel(options.calls as usize);
-    let collector = Collector::new(options, &mix, began);
+    let collector = Collector::new(options, &mix, began, session.is_some());
     let (lateness, mut calls) = std::thread::scope(|scope| {
         let collecting = scope.spawn(move || collector.collect(&finished));
         let lateness = carry(options, server, clock, plans, &done);
@@ -116,12 +124,18 @@ pub fn run(options: &Options, server: &Server, scenarios: &[Arc<Scenario>]) -> R
         Ok::<_, String>((lateness?, calls))
     })?;
     calls.sort_by_key(|call| call.call);
-    let (server_samples, note) = read_records(options, server, began, &mut calls);
-    let mut samples = server_samples;
+    let (records, note) = read_records(options, server, began, calls.len());
+    let mut samples = of_records(&records, &mut calls);
     calls.iter().for_each(|call| samples.merge(&call.samples));
+    let turns = session.as_ref().map(|session| {
+        let matched = calls.iter().filter_map(|c| Some((c.call, match_call(&records, &c.caller, c.placed_at)?)));
+        let (report, figures) = session.report(&calls, &matched.collect::<Vec<_>>());
+        samples.merge(&figures);
+        report
+    });
     let lines = pass_lines(options, scenarios);
     let setting = Setting::new(options, server, scenarios, began, ms(clock.now()), lateness, note);
-    Ok(Report { setting, verdicts: samples.judge(&lines), samples, calls })
+    Ok(Report { setting, verdicts: samples.judge(&lines), samples, calls, turns })
 }
 
 /// What the scenarios demand. Loss at the socket stays demanded on an emulated network, because it is measured before
@@ -138,11 +152,17 @@ fn mix(scenarios: &[Arc<Scenario>], calls: usize) -> Vec<Arc<Scenario>> {
     hand.into_iter().cycle().take(calls).cloned().collect()
 }
 
-fn plans(options: &Options, mix: &[Arc<Scenario>], recordings: &Recordings) -> Vec<Plan> {
+fn plans(options: &Options, mix: &[Arc<Scenario>], recordings: &Recordings, session: Option<&Session>) -> Vec<Plan> {
     let every = Duration::from_secs_f64(1.0 / options.rate);
     let plan = |(call, scenario): (usize, &Arc<Scenario>)| Plan {
         call,
-        caller: Caller::new(Arc::clone(scenario), Arc::clone(recordings), Dice::new(options.seed, call as u64, 1)),
+        caller: match session {
+            Some(session) => Box::new(session.caller(call)),
+            None => {
+                let dice = Dice::new(options.seed, call as u64, 1);
+                Box::new(Caller::new(Arc::clone(scenario), Arc::clone(recordings), dice))
+            }
+        },
         // Neighbours are seven slots apart, so that any twenty calls in a row fill all twenty slots.
         phase_ms: ((call * 7) % 20) as u8,
         not_before: every * u32::try_from(call).unwrap_or(u32::MAX),
@@ -222,18 +242,21 @@ struct Collector {
     mix: Vec<Arc<Scenario>>,
     began: Timestamp,
     show: bool,
+    /// Keep every call's audio: all of it is judged.
+    keep: bool,
     failures: usize,
     drawn: Vec<Arc<str>>,
     worst: Option<(usize, f64)>,
 }
 
 impl Collector {
-    fn new(options: &Options, mix: &[Arc<Scenario>], began: Timestamp) -> Self {
+    fn new(options: &Options, mix: &[Arc<Scenario>], began: Timestamp, keep: bool) -> Self {
         Self {
             total: mix.len(),
             mix: mix.to_vec(),
             began,
             show: !options.quiet,
+            keep,
             failures: 0,
             drawn: Vec::new(),
             worst: None,
@@ -264,8 +287,8 @@ impl Collector {
         let worst_here = samples.values(Metric::BargeInMs).iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let is_worst = worst_here > self.worst.map_or(0.0, |(_, ms)| ms);
         let first_of_its_kind = !self.drawn.contains(&scenario);
-        let draw = first_of_its_kind || is_worst || (failed && self.failures <= MOST_FAILURES_DRAWN);
-        if is_worst {
+        let draw = self.keep || first_of_its_kind || is_worst || (failed && self.failures <= MOST_FAILURES_DRAWN);
+        if is_worst && !self.keep {
             self.forget_worst(before);
             self.worst = Some((call.call, worst_here));
         }
@@ -327,14 +350,18 @@ fn read_records(
     options: &Options,
     server: &Server,
     began: Timestamp,
-    calls: &mut [CallReport],
-) -> (Samples, Option<String>) {
+    calls: usize,
+) -> (Vec<ServerCall>, Option<String>) {
+    let Some(source) = &server.records else { return (Vec::new(), None) };
+    match read_when_written(source, options.via.name(), began, calls) {
+        Ok(found) => (found, None),
+        Err(why) => (Vec::new(), Some(format!("the server's records could not be read: {why}"))),
+    }
+}
+
+/// The figures that only the server knows; the calls that are drawn get their turns.
+fn of_records(found: &[ServerCall], calls: &mut [CallReport]) -> Samples {
     let mut samples = Samples::default();
-    let Some(source) = &server.records else { return (samples, None) };
-    let found = match read_when_written(source, options.via.name(), began, calls.len()) {
-        Ok(found) => found,
-        Err(why) => return (samples, Some(format!("the server's records could not be read: {why}"))),
-    };
     for turn in found.iter().flat_map(|call| &call.turns) {
         let figures = [
             (Metric::AsrMs, turn.asr_ms),
@@ -345,9 +372,9 @@ fn read_records(
         figures.iter().for_each(|&(metric, value)| value.into_iter().for_each(|v| samples.add(metric, v)));
     }
     for call in calls.iter_mut().filter(|c| c.timeline.is_some()) {
-        call.turns = match_call(&found, &call.caller, call.placed_at).map(|c| c.turns.clone()).unwrap_or_default();
+        call.turns = match_call(found, &call.caller, call.placed_at).map(|c| c.turns.clone()).unwrap_or_default();
     }
-    (samples, None)
+    samples
 }
 
 /// A server writes its records behind its calls, so the last ones are waited for a little.
@@ -411,7 +438,7 @@ mod tests {
         let all = scenarios(&[] as &[&str]).unwrap();
         let options =
             <Options as clap::Parser>::parse_from(["sim_call", "--via", "sip", "--embedded", "--calls", "20"]);
-        let plans = plans(&options, &mix(&all, 20), &recordings(&all).unwrap());
+        let plans = plans(&options, &mix(&all, 20), &recordings(&all).unwrap(), None);
         let mut phases: Vec<u8> = plans.iter().map(|p| p.phase_ms).collect();
         phases.sort_unstable();
         assert_eq!(phases, (0..20).collect::<Vec<u8>>());

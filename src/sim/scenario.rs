@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_saphyr::{Location, Spanned};
 
 use super::metrics::{Limit, Metric, PassLine, Stat};
+use super::turns::session::TurnTaking;
 
 /// One scenario, ready to be played.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct Scenario {
     /// The vendors that it needs besides a voice.
     pub vendors: Vec<Vendor>,
     pub steps: Arc<[Step]>,
+    /// Trials of turn-taking in place of steps.
+    pub turn_taking: Option<TurnTaking>,
     pub pass: Vec<PassLine>,
     /// Where `audio:` names are looked up first: `../audio` beside the scenario's own directory.
     pub audio_dir: Option<PathBuf>,
@@ -42,8 +45,9 @@ impl Scenario {
         for step in &raw.steps {
             flatten(file, step, &mut steps, 0)?;
         }
-        if steps.is_empty() {
-            return Err(ScenarioError::at(file, raw.name.referenced, "steps: expected at least one step"));
+        if steps.is_empty() == raw.turn_taking.is_none() {
+            let what = "steps: expected at least one step, or turn_taking in place of them";
+            return Err(ScenarioError::at(file, raw.name.referenced, what));
         }
         let mut pass = Vec::new();
         for line in &raw.pass {
@@ -62,6 +66,7 @@ impl Scenario {
             patience_ms: raw.patience_ms,
             vendors: raw.vendors,
             steps: steps.into(),
+            turn_taking: raw.turn_taking,
             pass,
             audio_dir: None,
         })
@@ -316,7 +321,9 @@ struct Raw {
     patience_ms: u32,
     #[serde(default)]
     vendors: Vec<Vendor>,
+    #[serde(default)]
     steps: Vec<Spanned<RawStep>>,
+    turn_taking: Option<TurnTaking>,
     #[serde(default)]
     pass: Vec<Spanned<RawPass>>,
 }

@@ -10,8 +10,17 @@ pub const SCENARIOS: &[(&str, &str)] = &[
 ];
 
 /// Shipped scenarios that are no part of the mix.
-pub const BY_NAME: &[(&str, &str)] =
-    &[("open_question.yaml", include_str!("../../fixtures/scenarios/open_question.yaml"))];
+pub const BY_NAME: &[(&str, &str)] = &[
+    ("open_question.yaml", include_str!("../../fixtures/scenarios/open_question.yaml")),
+    ("turn-taking.yaml", include_str!("../../fixtures/scenarios/turn-taking.yaml")),
+    ("turn-taking-short.yaml", include_str!("../../fixtures/scenarios/turn-taking-short.yaml")),
+];
+
+/// The text of a shipped scenario by its file's name, with or without the extension.
+pub fn scenario(name: &str) -> Option<(&'static str, &'static str)> {
+    let all = SCENARIOS.iter().chain(BY_NAME).copied();
+    all.into_iter().find(|(file, _)| *file == name || file.strip_suffix(".yaml") == Some(name))
+}
 
 /// A recording of a human voice that comes with the program.
 pub struct ShippedRecording {

@@ -31,7 +31,8 @@ pub struct SipLeg {
     remote_media: Option<SocketAddr>,
     sender: Sender,
     to_server: Network<Vec<u8>>,
-    to_ear: Network<Vec<u8>>,
+    to_ear: Network<(u32, Vec<u8>)>,
+    emulated: bool,
     hung_up: Option<Moment>,
     /// How the other side ended the call.
     ended: Option<(Moment, String)>,
@@ -87,6 +88,7 @@ impl SipLeg {
             sender: Sender::new(dice.bits()),
             to_server: Network::new(network, Dice::new(dice.bits(), 0, 1)),
             to_ear: Network::new(network, Dice::new(dice.bits(), 0, 2)),
+            emulated: !network.is_clean(),
             hung_up: None,
             ended: None,
             told: false,
@@ -113,7 +115,10 @@ impl SipLeg {
         let (sequence, stream, timestamp) = (Some(packet.sequence), packet.ssrc, packet.timestamp);
         events.push(LegEvent::Arrived(Arrival { at, sequence, stream, timestamp }));
         if packet.payload_type == PCMU {
-            self.to_ear.push(at, packet.payload.to_vec());
+            if self.emulated {
+                events.push(LegEvent::Delivered { at, octets: packet.payload.to_vec() });
+            }
+            self.to_ear.push(at, (timestamp, packet.payload.to_vec()));
         }
     }
 
@@ -188,8 +193,8 @@ impl Leg for SipLeg {
             self.endpoint.handle(Input::Timeout, now);
             self.drain_endpoint(now, events);
         }
-        while let Some((at, octets)) = self.to_ear.pop(now) {
-            events.push(LegEvent::Heard { at, octets });
+        while let Some((at, (timestamp, octets))) = self.to_ear.pop(now) {
+            events.push(LegEvent::Heard { at, timestamp: Some(timestamp), octets });
         }
         self.pump(now);
         self.tell_end(now, events);

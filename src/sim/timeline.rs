@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::clock::{Moment, samples};
+use super::turns::Bout;
 
 /// One direction's audio as G.711 mu-law, in pieces of which each has its own time.
 #[derive(Clone, Debug, Default)]
@@ -114,9 +115,12 @@ pub struct Timeline {
     pub sent: Track,
     /// What the caller heard.
     pub heard: Track,
+    /// The same ahead of the emulated network; empty where there is none.
+    pub delivered: Track,
     pub arrivals: Vec<Arrival>,
     pub marks: Vec<Mark>,
     pub trials: Vec<Trial>,
+    pub bouts: Vec<Bout>,
     /// Silence heard because audio came too late (play-out at the far side of a buffer), in ms.
     pub underrun_ms: f64,
 }

@@ -35,6 +35,7 @@ pub struct TwilioLeg {
     playout: Playout,
     to_server: Network<[u8; FRAME]>,
     to_ear: Network<Vec<u8>>,
+    emulated: bool,
     opened: Moment,
     answered: bool,
     over: bool,
@@ -66,6 +67,7 @@ impl TwilioLeg {
             playout: Playout::default(),
             to_server: Network::new(network, Dice::new(dice.bits(), 0, 1)),
             to_ear: Network::new(network, Dice::new(dice.bits(), 0, 2)),
+            emulated: !network.is_clean(),
             opened: clock.now(),
             answered: false,
             over: false,
@@ -116,7 +118,12 @@ impl TwilioLeg {
         self.playout.advance(now);
         while let Some(played) = self.playout.pop() {
             match played {
-                Played::Audio { at, octets } => self.to_ear.push(at, octets),
+                Played::Audio { at, octets } => {
+                    if self.emulated {
+                        events.push(LegEvent::Delivered { at, octets: octets.clone() });
+                    }
+                    self.to_ear.push(at, octets);
+                }
                 Played::Underrun { at, ms } => events.push(LegEvent::Underrun { at, ms }),
                 Played::Mark { at, name } => {
                     let mark = self.writer.mark(&name);
@@ -126,7 +133,7 @@ impl TwilioLeg {
             }
         }
         while let Some((at, octets)) = self.to_ear.pop(now) {
-            events.push(LegEvent::Heard { at, octets });
+            events.push(LegEvent::Heard { at, timestamp: None, octets });
         }
     }
 

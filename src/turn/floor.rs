@@ -12,7 +12,7 @@ use super::backchannel::Said;
 use super::doubt::{Context, Doubt, Verdict, Windows};
 pub use super::doubt::{Mistake, Sign};
 use super::end::Endpointer;
-use super::{Interrupt, Moment, Rules};
+use super::{Interrupt, Moment, Rules, Wording};
 
 /// Who has the floor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,22 +53,23 @@ pub struct Floor {
 }
 
 impl Floor {
-    pub const fn new(rules: Rules, longest_turn: Duration, has_ears: bool) -> Self {
+    /// Words are waited for by `patience`; none on a line without a recogniser.
+    pub fn new(rules: Rules, patience: Option<Duration>, longest_turn: Duration) -> Self {
         Self {
             rules,
             bot: Bot::Silent,
-            end: Endpointer::new(rules.endpoint, longest_turn),
+            end: Endpointer::new(rules.endpoint, patience.unwrap_or_default(), longest_turn),
             windows: Windows::none(),
             mistakes: Mistakes([None; WEAK_AFTER]),
             asked: false,
-            has_ears,
+            has_ears: patience.is_some(),
         }
     }
 
     /// The rules of the step that begins; they hold for what the caller is already saying too.
     pub const fn set_rules(&mut self, rules: Rules) {
         self.rules = rules;
-        self.end.set_silence(rules.endpoint);
+        self.end.set(rules.endpoint);
     }
 
     pub const fn rules(&self) -> Rules {
@@ -78,6 +79,7 @@ impl Floor {
     /// The recogniser is gone: sound alone decides.
     pub const fn deaf(&mut self) {
         self.has_ears = false;
+        self.end.deaf();
     }
 
     /// Whether what the bot says asks for an answer: then every word of the caller counts.
@@ -137,7 +139,7 @@ impl Floor {
     pub fn speech(&mut self, edge: SpeechEdge, now: Moment) {
         match edge {
             SpeechEdge::Onset { began, .. } => {
-                self.end.speech_began(now);
+                self.end.speech_began(began, now);
                 if let Bot::Ducked(doubt) | Bot::Held(doubt) = &mut self.bot {
                     doubt.began(began);
                 }
@@ -164,6 +166,34 @@ impl Floor {
         };
         // As far as is known: of speech that the ear missed.
         Some(self.commit(now, by, now))
+    }
+
+    /// What the words of the caller's turn say, whenever they come or change; none when they were nothing.
+    pub fn wording(&mut self, wording: Option<Wording>, now: Moment) {
+        self.end.said(wording, now);
+    }
+
+    /// A model that hears the voice believes so much that the turn is over.
+    pub const fn voted(&mut self, over: f32) {
+        self.end.voted(over);
+    }
+
+    /// The recogniser hears that the turn is over: so it is if the caller is silent and has the floor.
+    pub fn told_ended(&mut self) -> Option<Decision> {
+        if !matches!(self.bot, Bot::Silent) {
+            return None;
+        }
+        self.end.take_told().map(|speech_ended| Decision::TurnEnded { speech_ended })
+    }
+
+    /// We began to answer a caller who had only paused, for so long.
+    pub fn cut_in(&mut self, pause: Duration) {
+        self.end.cut_in(pause);
+    }
+
+    /// Since when the caller pauses, while the floor is theirs.
+    pub fn pause(&self) -> Option<Moment> {
+        self.end.pause().filter(|_| matches!(self.bot, Bot::Silent))
     }
 
     /// A key was pressed. It ends what the caller was saying: keys and speech are not mixed in one answer.
@@ -299,6 +329,7 @@ const WINDOW: Duration = Duration::from_millis(32);
 mod tests {
     use offhook_media::barge::Weakness;
 
+    use super::super::Endpoint;
     use super::*;
     use crate::turn::backchannel::Lexicon;
 
@@ -307,8 +338,8 @@ mod tests {
     }
 
     fn floor(interrupt: Interrupt, has_ears: bool) -> Floor {
-        let rules = Rules { interrupt, endpoint: ms(200), finish: false };
-        let mut floor = Floor::new(rules, ms(60_000), has_ears);
+        let rules = Rules { interrupt, endpoint: Endpoint::Silence(ms(200)), finish: false };
+        let mut floor = Floor::new(rules, has_ears.then_some(ms(0)), ms(60_000));
         floor.bot_starts();
         floor
     }

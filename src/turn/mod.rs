@@ -4,12 +4,18 @@ pub mod backchannel;
 mod doubt;
 mod end;
 pub mod floor;
+mod rhythm;
+mod text;
+pub mod vote;
 
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::config::bounded;
+
+pub use end::{Endpoint, Expected, Progress, Wording};
+pub use text::{Form, form};
 
 /// Time since an arbitrary origin; handed in by whoever has a clock.
 pub type Moment = Duration;
@@ -33,8 +39,7 @@ pub enum Interrupt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
     pub interrupt: Interrupt,
-    /// Silence after the caller's speech that ends their turn.
-    pub endpoint: Duration,
+    pub endpoint: Endpoint,
     /// What is being said is better heard to its end: the bot is made quieter in doubt, not held.
     pub finish: bool,
 }
@@ -57,14 +62,25 @@ pub struct TurnConfig {
     /// A turn longer than this ends although sound goes on (hold music, a television).
     #[serde(deserialize_with = "bounded::<_, _, 1_000, 600_000>")]
     pub longest_turn_ms: u64,
-    /// How long final words are waited for once the turn has ended.
+    /// How long words are waited for once the silence that ends a turn has passed.
     #[serde(deserialize_with = "bounded::<_, _, 0, 10_000>")]
     pub final_words_ms: u64,
     pub detector: Detector,
+    /// The language model is asked while the caller may still go on, and its answer used if they do not.
+    pub speculate: bool,
+    /// At most so many times in a turn.
+    #[serde(deserialize_with = "bounded::<_, _, 1, 10>")]
+    pub speculations: u32,
 }
 
 impl Default for TurnConfig {
     fn default() -> Self {
-        Self { longest_turn_ms: 60_000, final_words_ms: 1_500, detector: Detector::Silero }
+        Self {
+            longest_turn_ms: 60_000,
+            final_words_ms: 1_500,
+            detector: Detector::Silero,
+            speculate: true,
+            speculations: 3,
+        }
     }
 }

@@ -15,6 +15,7 @@ steps:
       keys: {\"0\": bye}
       unheard: Press zero.
       without_model: Press zero.
+    endpoint_ms: 700
     goto: bye
   bye:
     hangup: Goodbye then.
@@ -55,7 +56,8 @@ fn a_question_after_a_stall_is_answered() {
 
 #[test]
 fn a_model_that_fails_is_covered_at_once() {
-    let call = asked(Model::fails()).run(at(9.0));
+    // It is asked once while the turn may go on and once when it has ended.
+    let call = asked(Model::fails()).model(Model::fails()).run(at(9.0));
     assert!(call.asked_for("can not answer").unwrap().at <= at(3.6), "{}", call.story());
     let turn = call.turn_with("When are you open?").unwrap();
     assert_eq!(turn.error.as_deref(), Some("model: HTTP 503"));
@@ -74,7 +76,7 @@ fn a_model_that_breaks_off_after_a_sentence_is_covered() {
         Model::SaysAndStalls(vec![(ms(300), "We open at eight.")]),
         Model::SaysAndFails(vec![(ms(300), "We open at eight.")]),
     ] {
-        let call = asked(model).run(at(14.0));
+        let call = asked(model.clone()).model(model).run(at(14.0));
         assert!(call.asked_for("can not answer").is_some(), "{}", call.story());
         let (silence, since) = call.longest_silence(at(2.6), at(10.0));
         assert!(silence <= ms(4000), "{silence:?} from {since:?}\n{}", call.story());

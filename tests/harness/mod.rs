@@ -17,7 +17,8 @@ pub use outcome::Outcome;
 pub use script::{Script, script};
 pub use vendors::{Model, Voice};
 
-/// A flow that asks openly: a short prompt, then whatever the model answers.
+/// A flow that asks openly: a short prompt, then whatever the model answers. The silence that ends a turn is fixed, so that
+/// times can be reckoned.
 pub const ASK: &str = "
 name: ask
 steps:
@@ -28,6 +29,7 @@ steps:
       keys: {\"0\": hangup}
       unheard: Press zero.
       without_model: Press zero.
+    endpoint_ms: 700
     goto: hangup
 ";
 

@@ -17,6 +17,7 @@ use offhook::sim::network::Profile;
 use offhook::store::record::EndReason;
 use offhook::telemetry::pii::Pii;
 use offhook::turn::TurnConfig;
+use offhook::turn::vote::TurnVote;
 use offhook_media::dtmf::Digit;
 use offhook_media::playout::SentenceId;
 use offhook_media::silero::Network;
@@ -49,6 +50,8 @@ pub fn script(name: &'static str) -> Script {
         longest: Duration::from_secs(1800),
         no_media: Duration::from_secs(60),
         longest_hold: Duration::from_secs(300),
+        turn: TurnConfig::default(),
+        vote: None,
         opening: Opening::Inbound,
         recorded: None,
         ring_timeout: None,
@@ -81,6 +84,8 @@ pub struct Script {
     longest: Duration,
     no_media: Duration,
     longest_hold: Duration,
+    turn: TurnConfig,
+    vote: Option<Box<dyn TurnVote>>,
     opening: Opening,
     recorded: Option<Consent>,
     ring_timeout: Option<Duration>,
@@ -212,6 +217,16 @@ impl Script {
         self
     }
 
+    pub fn vote(mut self, vote: Box<dyn TurnVote>) -> Self {
+        self.vote = Some(vote);
+        self
+    }
+
+    pub fn turn(mut self, turn: TurnConfig) -> Self {
+        self.turn = turn;
+        self
+    }
+
     pub const fn longest_hold(mut self, longest: Duration) -> Self {
         self.longest_hold = longest;
         self
@@ -284,16 +299,19 @@ impl Stage {
         if let Some(consent) = script.recorded {
             dialog = dialog.recorded(RecordingPlan { consent, announcement: None, failure: None });
         }
-        let call = Call::new(CallSetup {
+        let mut call = Call::new(CallSetup {
             dialog,
             hearing: Hearing::neural(Network::shared().expect("the network")),
-            turn: TurnConfig::default(),
+            turn: script.turn,
             longest: script.longest,
             no_media: script.no_media,
             longest_hold: script.longest_hold,
             has_ears: script.has_ears,
             opening: script.opening,
         });
+        if let Some(vote) = script.vote {
+            call = call.with_vote(vote);
+        }
         let mut line = Line::new(ORIGIN, script.network, script.seed);
         if script.far_buffer {
             line.keeps_a_lead();

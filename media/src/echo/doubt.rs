@@ -25,6 +25,18 @@ impl Doubt {
         self.variances.fill([FIRST_VARIANCE; WIDTH]);
     }
 
+    /// The filter is moved by so many partitions, later ones if positive.
+    pub(super) fn move_by(&mut self, partitions: i32) {
+        let by = (partitions.unsigned_abs() as usize).min(PARTITIONS);
+        if partitions > 0 {
+            self.variances.rotate_right(by);
+            self.variances[..by].fill([FIRST_VARIANCE; WIDTH]);
+        } else {
+            self.variances.rotate_left(by);
+            self.variances[PARTITIONS - by..].fill([FIRST_VARIANCE; WIDTH]);
+        }
+    }
+
     /// Moves a filter by an error's spectrum, and notes the energy of each partition.
     #[inline(always)]
     pub(super) fn learn<S: Simd>(

@@ -13,6 +13,9 @@ pub(super) struct PathWatch {
     /// Over 1 s in which echo is most of what is heard.
     heard_echo: f32,
     left_echo: f32,
+    judged: u32,
+    /// The most that the filter has taken away since it began to learn, dB.
+    best_erle_db: f32,
     /// Over 2 s in which something is sent: sent, predicted.
     sent: f32,
     returned: f32,
@@ -20,7 +23,15 @@ pub(super) struct PathWatch {
 
 impl PathWatch {
     pub(super) fn new() -> Self {
-        Self { without: Contest::default(), heard_echo: 0.0, left_echo: 0.0, sent: 0.0, returned: 0.0 }
+        Self {
+            without: Contest::default(),
+            heard_echo: 0.0,
+            left_echo: 0.0,
+            judged: 0,
+            best_erle_db: 0.0,
+            sent: 0.0,
+            returned: 0.0,
+        }
     }
 
     /// Looks at a block; true when the prediction has failed and what it came from should be forgotten.
@@ -40,16 +51,34 @@ impl PathWatch {
             return false;
         }
         let useless = self.without.surely_better(heard, left, predicted);
-        if useless && self.erle_db() > SURE_DB {
-            *self = Self::new();
+        if useless && self.best_erle_db > SURE_DB {
             return true;
         }
         let heard = energy(heard);
         if echo > 0.5 * heard {
             self.heard_echo += JUDGED * (heard - self.heard_echo);
             self.left_echo += JUDGED * (energy(left) - self.left_echo);
+            self.judged = self.judged.saturating_add(1);
+            if self.judged > SOON {
+                self.best_erle_db = self.best_erle_db.max(self.erle_db());
+            }
         }
         false
+    }
+
+    /// All that is known of the path is forgotten.
+    pub(super) fn forget(&mut self) {
+        *self = Self::new();
+    }
+
+    /// The most by which echo was lower behind the filter since it began to learn, dB.
+    pub(super) fn best_erle_db(&self) -> f32 {
+        self.best_erle_db
+    }
+
+    /// The filter was moved to where the echo comes from.
+    pub(super) fn followed(&mut self) {
+        self.without = Contest::default();
     }
 
     /// How much lower echo is behind the filter, dB; 0 when that is not known.
@@ -71,6 +100,8 @@ const JUDGED: f32 = 0.01;
 const LEVELS: f32 = 0.005;
 /// Energy of a block at -60 dBFS.
 const AUDIBLE: f32 = BLOCK as f32 * 1000.0;
+/// Blocks before the first judgement.
+const SOON: u32 = 20;
 const FOUND_DB: f32 = 3.0;
 /// A filter that has not learned this much yet goes astray by itself.
 const SURE_DB: f32 = 6.0;

@@ -102,6 +102,24 @@ impl Sent {
         newer.iter().chain(wrapped)
     }
 
+    /// What a filter makes of it so many blocks from now, as far as it is known today.
+    #[inline(always)]
+    pub(super) fn ahead<S: Simd>(&self, simd: S, filter: &Filter, blocks: usize) -> Spectrum {
+        let load = |group: [f32; 8]| f32x8::simd_from(simd, group);
+        let mut out = Spectrum::ZERO;
+        for group in 0..GROUPS {
+            let mut sums = [f32x8::simd_from(simd, 0.0); 2];
+            for (sent, partition) in self.newest_first().zip(&filter.0[blocks..]) {
+                let (re, im) = (load(sent.re[group]), load(sent.im[group]));
+                let (to_re, to_im) = (load(partition.re[group]), load(partition.im[group]));
+                sums[0] = re.mul_add(to_re, sums[0]) - im * to_im;
+                sums[1] = im.mul_add(to_re, re.mul_add(to_im, sums[1]));
+            }
+            (out.re[group], out.im[group]) = (sums[0].into(), sums[1].into());
+        }
+        out
+    }
+
     /// What two filters make of it.
     #[inline(always)]
     pub(super) fn through<S: Simd>(&self, simd: S, one: &Filter, other: &Filter) -> [Spectrum; 2] {

@@ -35,6 +35,7 @@ impl Call {
             self.speech_edge(edge, now);
             self.settle(now);
         }
+        self.hear_vote(frame, told.edge);
     }
 
     /// What 32 ms say about a caller while the bot has the floor.
@@ -53,10 +54,6 @@ impl Call {
 
     fn speech_edge(&mut self, edge: SpeechEdge, now: Moment) {
         let was_free = self.floor.holder() == Holder::Nobody;
-        if matches!(edge, SpeechEdge::Onset { .. }) {
-            // The caller goes on: their turn has not ended after all.
-            self.timers.set(Timer::FinalWords, None);
-        }
         self.floor.speech(edge, now);
         if was_free && self.floor.holder() == Holder::Caller {
             self.tell(DialogInput::CallerSpeaking, now);
@@ -66,7 +63,7 @@ impl Call {
     pub(super) fn digit(&mut self, digit: Digit, now: Moment) {
         let decision = self.floor.key(now);
         self.decided(decision, now);
-        self.timers.set(Timer::FinalWords, None);
+        self.taken = None;
         self.words.drop_for_key(now);
         self.exchange.key(digit, now);
         self.event("digit", None, now);
@@ -82,12 +79,19 @@ impl Call {
             SttEvent::Final(words) => {
                 self.words.settle(&words, now);
                 self.some_words(now);
-                let turn_over = self.timers.is_set(Timer::FinalWords) || self.floor.holder() == Holder::Nobody;
-                if turn_over && self.words.settled() {
+                // Speech that the ear missed altogether.
+                if self.floor.holder() == Holder::Nobody && self.words.settled() {
+                    self.taken = None;
                     self.turn_ended(now);
                 }
             }
-            SttEvent::TurnEnded => {}
+            SttEvent::SpeechEnded => {}
+            SttEvent::EagerTurnEnd => self.speculate(now),
+            SttEvent::TurnResumed => self.drop_guess(),
+            SttEvent::TurnEnded => {
+                let decision = self.floor.told_ended();
+                self.decided(decision, now);
+            }
             SttEvent::Reconnecting => self.event("stt_reconnecting", None, now),
             SttEvent::Failed(error) => {
                 self.has_ears = false;
@@ -99,6 +103,7 @@ impl Call {
     }
 
     fn some_words(&mut self, now: Moment) {
+        self.tell_wording(now);
         let Some(words) = self.words.so_far() else { return };
         self.ears.words_came(now);
         let said = self.lexicon.judge(words.expose());
@@ -115,11 +120,12 @@ impl Call {
 
     /// The caller's turn is over, with the words that came of it.
     pub(super) fn turn_ended(&mut self, now: Moment) {
-        self.timers.set(Timer::FinalWords, None);
         if let Some(at) = self.words.final_at() {
             self.exchange.clock.words_final(at);
         }
         let words = self.words.take(now);
+        self.floor.wording(None, now);
+        self.speculation.turn_ended();
         self.counts.turns += 1;
         self.exchange.words(self.ears.keep(words.clone(), now));
         let said = words.as_ref().map_or_else(Said::default, |words| self.lexicon.judge(words.expose()));

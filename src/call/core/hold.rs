@@ -109,6 +109,7 @@ impl Call {
         self.floor.caller_leaves();
         self.hearing.begin_again();
         if self.phase == Phase::Talking && was_theirs {
+            self.taken = None;
             self.turn_ended(now);
             self.settle(now);
         }

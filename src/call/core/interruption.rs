@@ -53,11 +53,8 @@ impl Call {
             Some(Decision::Resume(mistake)) => self.go_on(mistake, now),
             Some(Decision::TurnEnded { speech_ended }) => {
                 self.exchange.clock.caller_ended(speech_ended);
-                if self.has_ears && !self.words.settled() {
-                    self.timers.set(Timer::FinalWords, Some(now + self.final_words));
-                } else {
-                    self.turn_ended(now);
-                }
+                self.may_be_taken_back(speech_ended);
+                self.turn_ended(now);
             }
         }
     }
@@ -127,6 +124,7 @@ impl Call {
     /// flight where nobody is there to hear it.
     pub(super) fn drop_speech(&mut self, lost: Duration) -> Cut {
         self.timers.set(Timer::HeardOut, None);
+        self.drop_guess();
         self.outputs.push_back(CallOutput::Clear);
         self.outputs.push_back(CallOutput::Abandon(self.turn));
         self.turn = self.turn.next();
@@ -188,6 +186,9 @@ impl Call {
         let stopped = held.as_ref().map(|held| held.at + FADE);
         let held = held.unwrap_or(Held { onset, at: now, ducked });
         let cut = self.drop_speech(self.in_flight.ahead);
+        if !by_key && self.take_back(onset, &cut, now) {
+            return self.hearing.confirm_caller();
+        }
         let exchange = self.close_exchange(&cut);
         if by_key {
             self.hearing.begin_again();

@@ -12,7 +12,7 @@ use crate::call::timers::Timer;
 use crate::dialog::{DialogInput, LastWords, Utterance};
 use crate::store::record::EndReason;
 use crate::telemetry::pii::Pii;
-use crate::turn::{Interrupt, Rules};
+use crate::turn::{Endpoint, Interrupt, Rules};
 
 /// Who called whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +114,7 @@ impl Call {
         self.settle(now);
         self.floor.set_rules(Rules {
             interrupt: Interrupt::Never,
-            endpoint: Duration::from_millis(700),
+            endpoint: Endpoint::Silence(Duration::from_millis(700)),
             finish: false,
         });
         self.ears.language = language;

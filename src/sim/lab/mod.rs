@@ -3,6 +3,7 @@
 //! The benchmark `turn_taking` judges by them offline, and `sim_call` sends them over the wire, where the caller adds the echo
 //! live. Recordings are read from a directory; fetching them is for scripts.
 
+pub mod call;
 pub mod condition;
 pub mod ear;
 pub mod echo;

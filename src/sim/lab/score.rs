@@ -3,18 +3,17 @@
 //! A stop is held against the labelled onset; what is already on within 300 ms before it is early and excluded; a miss is no
 //! hold within 1 s. Where nobody speaks every hold is false, and is counted again every 2 s for as long as it stays on.
 
-use offhook_media::FRAME;
-
 use super::condition::Condition;
-use super::signal::{RATE, between};
+use super::signal::RATE;
 use super::trial::Trial;
-use crate::sim::clock::Dice;
 
 /// What the floor did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
-    /// Fell silent for the moment.
+    /// Decided to fall silent for the moment.
     Held,
+    /// The last sample of the bot that can be heard has gone out.
+    Silent,
     /// Gave up the floor.
     Committed,
     /// Went on speaking, or would have.
@@ -88,6 +87,11 @@ impl Acts {
         self.0.iter().copied()
     }
 
+    /// When the last hold was decided.
+    pub fn last_held(&self) -> Option<usize> {
+        self.0.iter().rfind(|(_, act)| *act == Act::Held).map(|(at, _)| *at)
+    }
+
     /// Stretches from a hold to its end; the last may last to the end of the trial.
     fn holds(&self, length: usize) -> Vec<(usize, usize)> {
         let mut stretches: Vec<(usize, usize)> = Vec::new();
@@ -118,7 +122,10 @@ impl Onset {
         let decided = holds.iter().map(|(from, _)| *from).find(|from| after(*from));
         let met = match decided {
             _ if early => Met::Early,
-            Some(at) => Met::Stopped { decided_ms: ms(at), stop_ms: ms(at) + phase_ms(trial) },
+            Some(at) => {
+                let silent = acts.iter().find(|(silent, act)| *act == Act::Silent && *silent >= at);
+                Met::Stopped { decided_ms: ms(at), stop_ms: silent.map_or(MISSED_MS, |(silent, _)| ms(silent)) }
+            }
             None => Met::Missed,
         };
         let commit = acts.iter().find(|(at, act)| *act == Act::Committed && *at > onset);
@@ -218,12 +225,6 @@ const EARLY: usize = RATE * 3 / 10;
 /// 2 s.
 const AGAIN: usize = 2 * RATE;
 const MISSED_MS: f32 = 1000.0;
-
-/// A decision takes effect at the next tick of the call's clock, whose phase has nothing to do with the caller's packets: the
-/// last packet of the bot ends up to 20 ms after it.
-fn phase_ms(trial: &Trial) -> f32 {
-    between(&mut Dice::new(trial.id, 2, 2), 0.0, FRAME as f32 * 1000.0 / RATE as f32)
-}
 
 #[cfg(test)]
 mod tests {

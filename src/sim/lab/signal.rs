@@ -107,22 +107,40 @@ impl Filter {
 
 /// What a mobile telephone's full-rate codec does to a voice, roughly: 300 to 3400 Hz, and in every 5 ms the difference from
 /// sample to sample in eight steps. It is a stand-in for GSM 06.10, of like distortion and no other likeness.
-pub fn mobile_coding(wave: &mut [f32]) {
-    Filter::band(300.0, 3400.0).run(wave);
-    let mut before = 0.0;
-    for block in wave.chunks_mut(BLOCK) {
-        let mut predicted = before;
-        let mut most = 1.0f32;
-        for sample in block.iter() {
-            most = most.max((sample - PREDICTION * predicted).abs());
-            predicted = *sample;
+#[derive(Clone, Debug)]
+pub struct MobileCoding {
+    band: Filter,
+    before: f32,
+}
+
+impl MobileCoding {
+    pub fn new() -> Self {
+        Self { band: Filter::band(300.0, 3400.0), before: 0.0 }
+    }
+
+    /// Codes and decodes in place, whole blocks of 5 ms.
+    pub fn run(&mut self, wave: &mut [f32]) {
+        self.band.run(wave);
+        for block in wave.chunks_mut(BLOCK) {
+            let mut predicted = self.before;
+            let mut most = 1.0f32;
+            for sample in block.iter() {
+                most = most.max((sample - PREDICTION * predicted).abs());
+                predicted = *sample;
+            }
+            let step = most / 4.0;
+            for sample in block.iter_mut() {
+                let difference = *sample - PREDICTION * self.before;
+                self.before = PREDICTION * self.before + ((difference / step).floor() + 0.5).clamp(-3.5, 3.5) * step;
+                *sample = self.before;
+            }
         }
-        let step = most / 4.0;
-        for sample in block.iter_mut() {
-            let difference = *sample - PREDICTION * before;
-            before = PREDICTION * before + ((difference / step).floor() + 0.5).clamp(-3.5, 3.5) * step;
-            *sample = before;
-        }
+    }
+}
+
+impl Default for MobileCoding {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -212,7 +230,7 @@ mod tests {
         Filter::resonance(700.0, 150.0).run(&mut wave);
         Filter::band(300.0, 3400.0).run(&mut wave);
         let mut coded = wave.clone();
-        mobile_coding(&mut coded);
+        MobileCoding::new().run(&mut coded);
         let mut clean = wave;
         Filter::band(300.0, 3400.0).run(&mut clean);
         let error: Vec<f32> = coded.iter().zip(&clean).map(|(a, b)| a - b).collect();

@@ -93,7 +93,7 @@ impl Report {
             command,
             seed,
             machine,
-            promises: promises(found),
+            promises: promises(found).into_iter().chain(on_the_wire()).collect(),
             onsets: ONSETS.iter().map(|condition| onset_row(condition, found)).collect(),
             quiets: QUIET.iter().map(|condition| quiet_row(condition, found)).collect(),
             failures: failures(found),
@@ -254,6 +254,31 @@ fn promises(found: &Found) -> Vec<Promise> {
             "second voice at -20 / -12 dB: false holds per minute",
             format!("{}; {}", minutes(far), minutes(near)),
             vec![Figure::at_most(holds(far), 1.0, 0.0, 2), Figure::reported(holds(near), 1.0, 2)],
+        ),
+    ]
+}
+
+/// What only a conversation shows: `sim_call` measures it.
+fn on_the_wire() -> Vec<Promise> {
+    let row = |metric, figures| Promise::new(metric, "`sim_call --scenario turn-taking`".into(), figures);
+    vec![
+        row("false hold resumed with more than one word lost or repeated, %", vec![Figure::at_most(None, 2.0, 0.0, 1)]),
+        row("short answers accepted while a question is open, %", vec![Figure::at_least(None, 98.0, 99.5, 1)]),
+        row(
+            "heard text, words off: p50 / p95",
+            vec![Figure::at_most(None, 0.0, 0.0, 0), Figure::at_most(None, 1.0, 0.0, 0)],
+        ),
+        row(
+            "end of turn: median / p95, ms; cut-ins, %",
+            vec![
+                Figure::at_most(None, 450.0, 300.0, 0),
+                Figure::at_most(None, 1200.0, 700.0, 0),
+                Figure::at_most(None, 5.0, 1.0, 1),
+            ],
+        ),
+        row(
+            "response gap added by the engine: p50 / p99, ms",
+            vec![Figure::at_most(None, 15.0, 10.0, 0), Figure::at_most(None, 40.0, 20.0, 0)],
         ),
     ]
 }

@@ -10,7 +10,7 @@ use offhook_media::level::amplitude;
 use super::condition::{Condition, Echo, Network, Speech};
 use super::echo::{EchoPath, EchoWish};
 use super::signal::{
-    RATE, active_dbfs, add, between, choose, gain, mobile_coding, normal, ratio, seconds, through_mu_law, to_pcm,
+    MobileCoding, RATE, active_dbfs, add, between, choose, gain, normal, ratio, seconds, through_mu_law, to_pcm,
 };
 use super::voices::{Split, Utterance, Voices};
 use crate::sim::clock::Dice;
@@ -197,7 +197,7 @@ impl Trial {
             add(&mut wave, &echo);
         }
         if self.mobile {
-            mobile_coding(&mut wave);
+            MobileCoding::new().run(&mut wave);
         }
         let mut heard = through_mu_law(&to_pcm(&wave));
         for (packet, arrival) in heard.chunks_mut(FRAME).zip(self.arrivals()) {

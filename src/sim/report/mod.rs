@@ -22,6 +22,8 @@ use super::records::ServerTurn;
 use super::run::{Server, Target};
 use super::scenario::Scenario;
 use super::timeline::{Timeline, Trial};
+use super::turns::page as trials;
+use super::turns::session::TurnReport;
 use super::voice::Span;
 
 /// A whole run.
@@ -30,6 +32,8 @@ pub struct Report {
     pub samples: Samples,
     pub verdicts: Vec<Verdict>,
     pub calls: Vec<CallReport>,
+    /// Where trials of turn-taking were made.
+    pub turns: Option<TurnReport>,
 }
 
 /// What was run, and on what.
@@ -131,11 +135,12 @@ impl Report {
             "metrics": metrics,
             "pass": self.verdicts,
             "failures": self.calls.iter().filter_map(failure).collect::<Vec<_>>(),
+            "turn_taking": self.turns.as_ref().map(|turns| &turns.rows),
             "calls": self.calls.iter().map(call_json).collect::<Vec<_>>(),
         })
     }
 
-    /// Writes `report.json` and `report.html`.
+    /// Writes `report.json` and `report.html`, and where trials were made `trials.html` with its directory.
     ///
     /// # Errors
     /// Names the file that could not be written.
@@ -147,7 +152,7 @@ impl Report {
             let file = dir.join(name);
             std::fs::write(&file, text).map_err(|e| named(&file, e))?;
         }
-        Ok(())
+        self.turns.as_ref().map_or(Ok(()), |turns| trials::write(dir, self, turns))
     }
 
     fn metric(&self, metric: Metric) -> Value {

@@ -63,6 +63,9 @@ fn head(report: &Report, out: &mut String) -> std::fmt::Result {
         write!(out, "<div><dt>{name}</dt><dd>{}</dd></div>", escape(&value))?;
     }
     out.push_str("</dl>");
+    if report.turns.is_some() {
+        out.push_str("<p><a href=\"trials.html\">Every trial, to be looked at and heard</a></p>");
+    }
     s.note.iter().try_for_each(|note| write!(out, "<p class=\"note\">{}</p>", escape(note)))?;
     out.push_str("</header>");
     Ok(())
@@ -89,6 +92,9 @@ fn figures(report: &Report, out: &mut String) -> std::fmt::Result {
     out.push_str("<section><h2>Figures</h2><table><thead><tr><th></th><th>n</th><th>p50</th><th>p95</th><th>p99</th><th>max</th></tr></thead><tbody>");
     for metric in Metric::ALL {
         let Some(Summary { n, p50, p95, p99, max }) = report.samples.summary(metric) else {
+            if metric.is_of_turns() {
+                continue;
+            }
             write!(
                 out,
                 "<tr class=\"none\"><th>{}</th><td>0</td><td colspan=\"4\">not measured</td></tr>",
@@ -140,7 +146,8 @@ fn distributions(report: &Report, out: &mut String) -> std::fmt::Result {
     out.push_str("<section><h2>Distributions</h2><p>Bars count values; the curve is their cumulative share; solid lines are p50 and p95, dashed lines the limits.</p><div class=\"plots\">");
     for metric in Metric::ALL {
         let values = report.samples.values(metric);
-        let counted = matches!(metric, Metric::Failures | Metric::LostFrames | Metric::FalseStops | Metric::UnderrunMs);
+        let counted = matches!(metric, Metric::Failures | Metric::LostFrames | Metric::FalseStops | Metric::UnderrunMs)
+            || metric.is_single();
         let Some(summary) = report.samples.summary(metric).filter(|_| !counted && values.len() > 1) else { continue };
         let own = [Stat::P50, Stat::P95]
             .map(|stat| (format!("{} {}", stat.name(), number(summary.stat(stat))), summary.stat(stat), "stat"));
@@ -164,7 +171,7 @@ fn distributions(report: &Report, out: &mut String) -> std::fmt::Result {
 fn calls(report: &Report, out: &mut String) -> std::fmt::Result {
     out.push_str("<section><h2>Calls</h2><p>The first call of each scenario, the slowest barge-in, and the first failures. Time counts from the placing of the call.</p>");
     for call in &report.calls {
-        let Some(timeline) = &call.timeline else { continue };
+        let Some(timeline) = call.timeline.as_ref().filter(|_| drawn(report, call)) else { continue };
         let state = if call.failed() { "bad" } else { "ok" };
         write!(out, "<article><h3>Call {} <span class=\"{state}\">{}</span></h3>", call.call, escape(&call.scenario))?;
         if let Outcome::Failed(f) = &call.outcome {
@@ -178,6 +185,11 @@ fn calls(report: &Report, out: &mut String) -> std::fmt::Result {
     }
     out.push_str("</section>");
     Ok(())
+}
+
+/// Calls of trials have a page of their own; one of them shows what a call is.
+fn drawn(report: &Report, call: &CallReport) -> bool {
+    report.turns.is_none() || call.failed() || call.first_of_its_kind
 }
 
 fn number(value: f64) -> String {

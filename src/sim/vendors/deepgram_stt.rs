@@ -62,7 +62,7 @@ pub enum SttFault {
 }
 
 impl SttFault {
-    const fn strikes_at(self, frames: u64) -> bool {
+    pub(super) const fn strikes_at(self, frames: u64) -> bool {
         match self {
             Self::None => false,
             Self::CutAfter(most) | Self::CloseAfter(most) | Self::StallAfter(most) | Self::MalformedAfter(most) => {
@@ -112,7 +112,7 @@ async fn listen(
 }
 
 /// The fault of the next connection.
-fn struck(desk: &Desk<SttBehaviour>) -> SttFault {
+pub(super) fn struck(desk: &Desk<SttBehaviour>) -> SttFault {
     let mut fault = SttFault::None;
     desk.set(|behaviour| match &mut behaviour.strikes {
         Some(0) => {}

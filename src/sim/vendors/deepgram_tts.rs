@@ -2,6 +2,7 @@
 //! with a body of 16-bit PCM.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -11,12 +12,14 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use futures_util::stream;
+use offhook_media::resample::Rate;
 use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
 
 use super::desk::OpenGuard;
 use super::speech::{Speech, length};
 use super::{DelayKind, Desk, Refusal};
+use crate::sim::turns::script::Lexicon;
 
 /// How the voice behaves. The default answers at once and at full speed.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,6 +32,8 @@ pub struct TtsBehaviour {
     pub pace: Option<f32>,
     pub refusal: Option<Refusal>,
     pub fault: TtsFault,
+    /// Recorded words to say what is asked for; formants where there are none.
+    pub words: Option<Arc<Lexicon>>,
 }
 
 /// What goes wrong in the body; numbers are bytes of audio that still come.
@@ -99,14 +104,27 @@ async fn answer(
         return axum::Json(serde_json::json!({ "err_code": "stand-in" })).into_response();
     }
     let guard = desk.open();
-    let voice = Voice { desk, speech: Speech::new(&text, rate), sent: 0, chunks: 0, begun: None, rate, _guard: guard };
+    let speech: Box<dyn Iterator<Item = Vec<i16>> + Send> = match (&behaviour.words, Rate::from_hz(rate)) {
+        (Some(words), Ok(known)) => Box::new(in_chunks(words.say_at(&text, known), rate)),
+        _ => Box::new(Speech::new(&text, rate)),
+    };
+    let voice = Voice { desk, speech, sent: 0, chunks: 0, begun: None, rate, _guard: guard };
     tracing::debug!(length = ?length(&text), "stand-in speaks");
     ([("content-type", "audio/l16")], Body::from_stream(stream::unfold(voice, Voice::next))).into_response()
 }
 
+/// 60 ms at a time.
+fn in_chunks(samples: Vec<i16>, rate: u32) -> impl Iterator<Item = Vec<i16>> + Send {
+    let length = rate as usize * 60 / 1000;
+    (0..samples.len())
+        .step_by(length.max(1))
+        .map(move |from| samples.get(from..(from + length).min(samples.len())).unwrap_or_default().to_vec())
+}
+
 struct Voice {
     desk: Desk<TtsBehaviour>,
-    speech: Speech,
+    /// 60 ms at a time.
+    speech: Box<dyn Iterator<Item = Vec<i16>> + Send>,
     /// Bytes so far.
     sent: usize,
     chunks: u32,

@@ -2,6 +2,7 @@
 //! that can be changed while they run. They measure the delays that they really add, so that a harness can tell the
 //! vendor's time from the server's. One listener serves all; the paths of the vendors do not overlap.
 
+mod deepgram_flux;
 pub mod deepgram_stt;
 pub mod deepgram_tts;
 mod delays;
@@ -28,7 +29,7 @@ pub use desk::{Counters, Desk, Refusal};
 /// All stand-ins, serving until this is dropped.
 pub struct VendorStandIns {
     address: SocketAddr,
-    /// `WS /v1/listen`.
+    /// `WS /v1/listen` and `WS /v2/listen`.
     pub stt: Desk<SttBehaviour>,
     /// `POST /v1/speak` and `POST /v1/audio/speech`.
     pub tts: Desk<TtsBehaviour>,
@@ -50,8 +51,10 @@ impl VendorStandIns {
         let address = listener.local_addr()?;
         let delays = DelayLog::default();
         let (stt, tts, llm) = (Desk::new(delays.clone()), Desk::new(delays.clone()), Desk::new(delays.clone()));
+        let dictionary = Arc::new(Dictionary::new(utterances));
         let routes = Router::new()
-            .merge(deepgram_stt::routes(stt.clone(), Arc::new(Dictionary::new(utterances))))
+            .merge(deepgram_stt::routes(stt.clone(), Arc::clone(&dictionary)))
+            .merge(deepgram_flux::routes(stt.clone(), dictionary))
             .merge(deepgram_tts::routes(tts.clone()))
             .merge(openai_llm::routes(llm.clone()));
         let server = tokio::spawn(async move {

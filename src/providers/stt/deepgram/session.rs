@@ -14,10 +14,11 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message as Raw};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
+use super::flux::Turns;
 use super::replay::{Octets, Replay};
 use super::transcript::Transcript;
 use super::wire::{CLOSE_STREAM, KEEP_ALIVE, Message, handshake};
-use super::{Settings, VENDOR};
+use super::{Protocol, Settings, VENDOR};
 use crate::providers::http::{in_time, protocol, refusal};
 use crate::providers::{FrameReceiver, Language, ListenRequest, ProviderError, SttEvent};
 
@@ -29,16 +30,8 @@ pub(super) async fn open(
     let ListenRequest { language, hints, audio } = request;
     let (events, receiver) = mpsc::channel(MOST_EVENTS);
     let replay = Replay::new(settings.replay);
-    let mut session = Session {
-        settings,
-        language,
-        hints,
-        audio,
-        audio_over: false,
-        replay,
-        transcript: Transcript::default(),
-        events,
-    };
+    let words = Words::new(&settings.protocol);
+    let mut session = Session { settings, language, hints, audio, audio_over: false, replay, words, events };
     let socket = session.connect().await?;
     tokio::spawn(session.run(socket));
     Ok(receiver)
@@ -51,7 +44,7 @@ struct Session {
     audio: FrameReceiver,
     audio_over: bool,
     replay: Replay,
-    transcript: Transcript,
+    words: Words,
     events: mpsc::Sender<SttEvent>,
 }
 
@@ -152,11 +145,11 @@ impl Session {
     }
 
     async fn serve_until_lost(&mut self, line: &mut Line) -> Result<(), ProviderError> {
-        let (base, frames) = self.replay.since(self.transcript.resume_at());
+        let (base, frames) = self.replay.since(self.words.resume_at());
         for octets in frames {
             line.send_audio(octets).await?;
         }
-        self.transcript.rebase(base);
+        self.words.rebase(base);
         if self.audio_over {
             line.close_stream().await?;
         }
@@ -171,7 +164,11 @@ impl Session {
                         return Ok(());
                     }
                 }
-                _ = line.checks.tick() => line.check(&self.settings).await?,
+                _ = line.checks.tick() => {
+                    if line.check(&self.settings)? {
+                        self.keep_alive(line).await?;
+                    }
+                }
             }
         }
     }
@@ -203,12 +200,23 @@ impl Session {
         };
         let message = Message::parse(&text).map_err(|what| protocol(VENDOR, what))?;
         line.heard();
+        if let Message::Error(code) = message {
+            return Err(lost(&format!("given up by the vendor with {code}")));
+        }
         let last = line.closing && message == Message::Metadata;
-        line.was_useful |= matches!(message, Message::Results(_));
-        for event in self.transcript.take(message) {
+        line.was_useful |= matches!(message, Message::Results(_) | Message::Turn(_));
+        for event in self.words.take(message) {
             self.tell(event).await;
         }
         Ok(last)
+    }
+
+    /// Where a message would be an error, silence keeps a session alive; it counts as audio of the caller.
+    async fn keep_alive(&mut self, line: &mut Line) -> Result<(), ProviderError> {
+        match self.settings.protocol {
+            Protocol::Results { .. } => line.send(Raw::text(KEEP_ALIVE)).await,
+            Protocol::Turns { .. } => self.send(line, Some(offhook_media::SILENCE)).await,
+        }
     }
 
     /// Interim words give way when the reader is slow; everything else waits for it.
@@ -275,8 +283,8 @@ impl Line {
         self.unanswered = 0;
     }
 
-    /// Keeps an idle session alive; ends one to which audio goes and from which nothing comes.
-    async fn check(&mut self, settings: &Settings) -> Result<(), ProviderError> {
+    /// Whether an idle session has to be kept alive; ends one to which audio goes and from which nothing comes.
+    fn check(&self, settings: &Settings) -> Result<bool, ProviderError> {
         let silent = self.last_heard.elapsed();
         if self.closing && silent >= settings.last_words {
             return Err(ProviderError::Timeout { vendor: VENDOR, what: "last words", after: settings.last_words });
@@ -288,10 +296,44 @@ impl Line {
                 after: settings.watchdog,
             });
         }
-        if !self.closing && self.last_sent.elapsed() >= settings.keep_alive {
-            self.send(Raw::text(KEEP_ALIVE)).await?;
+        Ok(!self.closing && self.last_sent.elapsed() >= settings.keep_alive)
+    }
+}
+
+/// What was recognised, as the protocol tells it.
+enum Words {
+    Results(Transcript),
+    Turns(Turns),
+}
+
+impl Words {
+    fn new(protocol: &Protocol) -> Self {
+        match protocol {
+            Protocol::Results { .. } => Self::Results(Transcript::default()),
+            Protocol::Turns { .. } => Self::Turns(Turns::default()),
         }
-        Ok(())
+    }
+
+    fn resume_at(&self) -> Duration {
+        match self {
+            Self::Results(transcript) => transcript.resume_at(),
+            Self::Turns(turns) => turns.resume_at(),
+        }
+    }
+
+    fn rebase(&mut self, base: Duration) {
+        match self {
+            Self::Results(transcript) => transcript.rebase(base),
+            Self::Turns(turns) => turns.rebase(base),
+        }
+    }
+
+    fn take(&mut self, message: Message) -> Vec<SttEvent> {
+        match (self, message) {
+            (Self::Results(transcript), message) => transcript.take(message),
+            (Self::Turns(turns), Message::Turn(info)) => turns.take(info),
+            (Self::Turns(_), _) => Vec::new(),
+        }
     }
 }
 

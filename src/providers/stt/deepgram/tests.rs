@@ -31,7 +31,12 @@ async fn stand_in(change: impl FnOnce(&mut SttBehaviour)) -> VendorStandIns {
 const PATIENT: u64 = 30_000;
 
 fn recogniser(vendors: &VendorStandIns, connect_timeout_ms: u64, watchdog_ms: u64) -> DeepgramStt {
+    recogniser_of("nova-3", vendors, connect_timeout_ms, watchdog_ms)
+}
+
+fn recogniser_of(model: &str, vendors: &VendorStandIns, connect_timeout_ms: u64, watchdog_ms: u64) -> DeepgramStt {
     let deepgram = DeepgramConfig {
+        stt_model: model.to_owned(),
         base_url: vendors.base_url(),
         api_key: Some(ApiKey::new("hunter2".into()).unwrap()),
         connect_timeout_ms,
@@ -90,7 +95,7 @@ async fn words_come_interim_then_final_then_the_turn_ends() {
     let told = all(events).await;
     assert_eq!(finals(&told), TEXT);
     assert!(matches!(told[0], SttEvent::Interim(_)), "{told:?}");
-    assert_eq!(told.iter().filter(|e| **e == SttEvent::TurnEnded).count(), 1);
+    assert_eq!(told.iter().filter(|e| **e == SttEvent::SpeechEnded).count(), 1);
     let counters = vendors.stt.counters();
     assert!(counters.authorized);
     for part in ["model=nova-3", "encoding=mulaw", "sample_rate=8000", "interim_results=true", "keyterm=appointment"] {
@@ -189,6 +194,70 @@ async fn dropping_the_receiver_closes_the_connection() {
     vendors.stt.until(|c| c.open == 1).await;
     drop(events);
     vendors.stt.until(|c| c.open == 0).await;
+}
+
+#[tokio::test]
+async fn flux_tells_where_a_turn_is() {
+    let vendors = stand_in(|b| b.final_delay = Duration::from_millis(400)).await;
+    let stt = recogniser_of("flux-general-en", &vendors, PATIENT, PATIENT);
+    let (mut audio, events) = listen(&stt).await.unwrap();
+    spoken_then_silence().iter().for_each(|frame| audio.push_or_drop(*frame));
+    drop(audio);
+    let told = all(events).await;
+    assert_eq!(finals(&told), TEXT);
+    assert!(matches!(told[0], SttEvent::Interim(_)), "{told:?}");
+    let at = |event: &SttEvent| told.iter().position(|e| e == event).unwrap_or_else(|| panic!("{event:?}: {told:?}"));
+    assert!(at(&SttEvent::EagerTurnEnd) < at(&SttEvent::TurnEnded));
+    let query = vendors.stt.counters().query;
+    for part in ["model=flux-general-en", "encoding=mulaw", "eager_eot_threshold=0.5", "keyterm=appointment"] {
+        assert!(query.split('&').any(|p| p == part), "{part} in {query}");
+    }
+    assert!(!query.contains("endpointing") && !query.contains("language"), "{query}");
+}
+
+#[tokio::test]
+async fn flux_takes_a_pause_for_an_end_that_may_be_taken_back() {
+    let vendors = stand_in(|b| b.final_delay = Duration::from_millis(2000)).await;
+    let (mut audio, events) = listen(&recogniser_of("flux-general-en", &vendors, PATIENT, PATIENT)).await.unwrap();
+    let mut samples = Speech::whole(TEXT, 8000);
+    samples.resize(samples.len() + 6_400, 0);
+    samples.extend(Speech::whole(TEXT, 8000));
+    samples.resize(samples.len() + 24_000, 0);
+    frames(&samples).iter().for_each(|frame| audio.push_or_drop(*frame));
+    drop(audio);
+    let told = all(events).await;
+    assert_eq!(finals(&told), format!("{TEXT} {TEXT}"));
+    assert!(told.contains(&SttEvent::TurnResumed), "{told:?}");
+    assert_eq!(told.iter().filter(|e| **e == SttEvent::TurnEnded).count(), 1);
+}
+
+#[tokio::test]
+async fn a_flux_connection_lost_in_the_middle_of_a_turn_hears_it_again() {
+    for fault in [SttFault::CutAfter(60), SttFault::CloseAfter(60), SttFault::MalformedAfter(60)] {
+        let vendors = stand_in(|b| (b.fault, b.strikes) = (fault, Some(1))).await;
+        let (mut audio, mut events) =
+            listen(&recogniser_of("flux-general-en", &vendors, PATIENT, PATIENT)).await.unwrap();
+        let frames = spoken_then_silence();
+        let (before, after) = frames.split_at(70);
+        before.iter().for_each(|frame| audio.push_or_drop(*frame));
+        while events.recv().await.unwrap() != SttEvent::Reconnecting {}
+        after.iter().for_each(|frame| audio.push_or_drop(*frame));
+        drop(audio);
+        let told = all(events).await;
+        assert_eq!(finals(&told), TEXT, "{fault:?}: {told:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_flux_session_without_audio_is_kept_alive_by_silence() {
+    let vendors = stand_in(|_| {}).await;
+    let mut stt = recogniser_of("flux-general-en", &vendors, PATIENT, PATIENT);
+    stt.0.keep_alive = Duration::from_millis(20);
+    let (audio, events) = listen(&stt).await.unwrap();
+    vendors.stt.until(|c| c.units >= 3).await;
+    drop(audio);
+    assert_eq!(all(events).await, []);
+    assert_eq!(vendors.stt.counters().requests, 1);
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub(super) struct Transcript {
     settled: Duration,
     /// End of the last final word.
     last_word: Duration,
-    /// Words were heard since the last end of turn.
+    /// Words were heard since the last end of speech.
     turn_open: bool,
 }
 
@@ -36,7 +36,7 @@ impl Transcript {
         match message {
             Message::Results(results) => self.results(results),
             Message::UtteranceEnd => self.end_turn().into_iter().collect(),
-            Message::Metadata | Message::Other => Vec::new(),
+            Message::Turn(_) | Message::Error(_) | Message::Metadata | Message::Other => Vec::new(),
         }
     }
 
@@ -86,7 +86,7 @@ impl Transcript {
     }
 
     fn end_turn(&mut self) -> Option<SttEvent> {
-        std::mem::take(&mut self.turn_open).then_some(SttEvent::TurnEnded)
+        std::mem::take(&mut self.turn_open).then_some(SttEvent::SpeechEnded)
     }
 }
 
@@ -122,7 +122,7 @@ mod tests {
         let told = |event: &SttEvent| match event {
             SttEvent::Interim(r) => format!("~{}", word(r)),
             SttEvent::Final(r) => word(r),
-            SttEvent::TurnEnded => "|".to_owned(),
+            SttEvent::SpeechEnded => "|".to_owned(),
             other => format!("{other:?}"),
         };
         events.iter().map(told).collect()

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 
-use super::{ProviderError, Settings, VENDOR};
+use super::{Protocol, ProviderError, Settings, VENDOR};
 use crate::providers::Language;
 
 /// What the vendor said.
@@ -16,6 +16,10 @@ pub(super) enum Message {
     Results(Results),
     /// No word for the configured time.
     UtteranceEnd,
+    /// Where a turn is (Flux).
+    Turn(TurnInfo),
+    /// The vendor gives up this connection, with its code for why (Flux).
+    Error(String),
     /// All audio is worked off; the last message of a closed session.
     Metadata,
     /// Nothing that matters here; still a sign of life.
@@ -42,6 +46,31 @@ pub(super) struct Word {
     pub end: Duration,
 }
 
+/// A turn as far as it goes; times count from the first audio of this connection.
+#[derive(Debug, PartialEq)]
+pub(super) struct TurnInfo {
+    pub event: TurnEvent,
+    pub window_start: Duration,
+    pub window_end: Duration,
+    /// All words of the turn.
+    pub transcript: String,
+    /// Of the least certain word; 0 without words.
+    pub confidence: f32,
+    /// Start of the first word and end of the last one, where the vendor tells.
+    pub first_word: Option<Duration>,
+    pub last_word: Option<Duration>,
+}
+
+/// What has become of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(super) enum TurnEvent {
+    Update,
+    StartOfTurn,
+    EagerEndOfTurn,
+    TurnResumed,
+    EndOfTurn,
+}
+
 impl Message {
     /// # Errors
     /// Says where the JSON is wrong, or which time or confidence is; never quotes it.
@@ -50,13 +79,15 @@ impl Message {
         Ok(match kind.kind.as_str() {
             "Results" => Self::Results(results(read(text)?)?),
             "UtteranceEnd" => Self::UtteranceEnd,
+            "TurnInfo" => Self::Turn(turn(read(text)?)?),
+            "Error" => Self::Error(code(read::<RawError>(text)?.code)),
             "Metadata" => Self::Metadata,
             _ => Self::Other,
         })
     }
 }
 
-/// Asks the vendor to keep an idle session (it closes one after 10 s without audio).
+/// Asks the vendor to keep an idle session (it closes one after 10 s without audio). Flux takes it for an error.
 pub(super) const KEEP_ALIVE: &str = r#"{"type":"KeepAlive"}"#;
 /// Asks the vendor to work off what it has and to close.
 pub(super) const CLOSE_STREAM: &str = r#"{"type":"CloseStream"}"#;
@@ -66,22 +97,36 @@ pub(super) fn handshake(settings: &Settings, language: &Language, hints: &[Strin
     let mut url = settings.url.clone();
     {
         let mut query = url.query_pairs_mut();
-        for (name, value) in [
-            ("model", settings.model.as_str()),
-            ("language", language.tag()),
-            ("encoding", "mulaw"),
-            ("sample_rate", "8000"),
-            ("channels", "1"),
-            ("interim_results", "true"),
-            ("punctuate", "true"),
-            ("vad_events", "true"),
-            ("endpointing", &settings.endpointing_ms.to_string()),
-            ("utterance_end_ms", &settings.utterance_end_ms.to_string()),
-        ] {
+        for (name, value) in [("model", settings.model.as_str()), ("encoding", "mulaw"), ("sample_rate", "8000")] {
             query.append_pair(name, value);
         }
-        // Nova-3 has key terms where older models have keywords.
-        let hint = if settings.model.starts_with("nova-3") { "keyterm" } else { "keywords" };
+        for (name, value) in match &settings.protocol {
+            Protocol::Results { endpointing_ms, utterance_end_ms } => vec![
+                ("language", language.tag().to_owned()),
+                ("channels", "1".to_owned()),
+                ("interim_results", "true".to_owned()),
+                ("punctuate", "true".to_owned()),
+                ("vad_events", "true".to_owned()),
+                ("endpointing", endpointing_ms.to_string()),
+                ("utterance_end_ms", utterance_end_ms.to_string()),
+            ],
+            Protocol::Turns { eot_threshold, eager_eot_threshold, eot_timeout_ms } => {
+                let mut turns = vec![
+                    ("eot_threshold", eot_threshold.to_string()),
+                    ("eager_eot_threshold", eager_eot_threshold.to_string()),
+                    ("eot_timeout_ms", eot_timeout_ms.to_string()),
+                ];
+                if settings.model.ends_with("-multi") {
+                    turns.push(("language_hint", language.primary().to_owned()));
+                }
+                turns
+            }
+        } {
+            query.append_pair(name, &value);
+        }
+        // Newer models have key terms where older ones have keywords.
+        let newer = ["nova-3", "flux"].iter().any(|model| settings.model.starts_with(model));
+        let hint = if newer { "keyterm" } else { "keywords" };
         for word in hints.iter().filter(|w| !w.is_empty() && w.len() <= LONGEST_HINT).take(MOST_HINTS) {
             query.append_pair(hint, word);
         }
@@ -102,7 +147,7 @@ fn results(raw: RawResults) -> Result<Results, String> {
         return Err(format!("confidence {}", best.confidence));
     }
     let words = best.words.into_iter().map(word).collect::<Result<_, _>>()?;
-    let transcript: String = best.transcript.chars().filter(|c| !c.is_control()).take(LONGEST_TRANSCRIPT).collect();
+    let transcript = printable(&best.transcript);
     Ok(Results {
         start,
         end,
@@ -117,6 +162,33 @@ fn results(raw: RawResults) -> Result<Results, String> {
 fn word(raw: RawWord) -> Result<Word, String> {
     let text = raw.punctuated_word.unwrap_or(raw.word);
     Ok(Word { text, start: time("word start", raw.start)?, end: time("word end", raw.end)? })
+}
+
+fn turn(raw: RawTurn) -> Result<TurnInfo, String> {
+    if let Some(word) = raw.words.iter().find(|word| !(0.0..=1.0).contains(&word.confidence)) {
+        return Err(format!("confidence {}", word.confidence));
+    }
+    let confidence = raw.words.iter().map(|word| word.confidence).reduce(f32::min).unwrap_or(0.0);
+    let at = |what, seconds: Option<f64>| seconds.map(|seconds| time(what, seconds)).transpose();
+    Ok(TurnInfo {
+        event: raw.event,
+        window_start: time("audio_window_start", raw.audio_window_start)?,
+        window_end: time("audio_window_end", raw.audio_window_end)?,
+        transcript: printable(&raw.transcript),
+        confidence,
+        first_word: at("word start", raw.words.first().and_then(|word| word.start))?,
+        last_word: at("word end", raw.words.last().and_then(|word| word.end))?,
+    })
+}
+
+/// A vendor's code, as far as it is one: what else it may hold is not for a log.
+fn code(code: String) -> String {
+    let sound = code.len() <= 64 && code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    if sound { code } else { "unreadable".to_owned() }
+}
+
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(LONGEST_TRANSCRIPT).collect()
 }
 
 /// Seconds of a session that lasts at most a day.
@@ -169,6 +241,27 @@ struct RawWord {
     punctuated_word: Option<String>,
 }
 
+#[derive(Deserialize)]
+struct RawTurn {
+    event: TurnEvent,
+    audio_window_start: f64,
+    audio_window_end: f64,
+    transcript: String,
+    words: Vec<RawTurnWord>,
+}
+
+#[derive(Deserialize)]
+struct RawTurnWord {
+    confidence: f32,
+    start: Option<f64>,
+    end: Option<f64>,
+}
+
+#[derive(Deserialize)]
+struct RawError {
+    code: String,
+}
+
 const MOST_HINTS: usize = 50;
 const LONGEST_HINT: usize = 100;
 /// Characters of one stretch; a caller says far less in one breath.
@@ -201,6 +294,27 @@ mod tests {
         assert_eq!(Message::parse(r#"{"type":"Metadata","request_id":"x"}"#), Ok(Message::Metadata));
         assert_eq!(Message::parse(r#"{"type":"SpeechStarted","timestamp":1}"#), Ok(Message::Other));
         assert_eq!(Message::parse(r#"{"type":"New","x":[]}"#), Ok(Message::Other));
+    }
+
+    const TURN: &str = r#"{"type":"TurnInfo","request_id":"x","sequence_id":7,"event":"EagerEndOfTurn","turn_index":0,
+        "audio_window_start":0.5,"audio_window_end":1.75,"transcript":"Yes, please.","words":[
+        {"word":"Yes,","confidence":0.9,"start":0.75,"end":1.0},{"word":"please.","confidence":0.7}],
+        "end_of_turn_confidence":0.55}"#;
+
+    #[test]
+    fn turns_are_read() {
+        let Ok(Message::Turn(turn)) = Message::parse(TURN) else { panic!("{:?}", Message::parse(TURN)) };
+        assert_eq!((turn.event, turn.transcript.as_str()), (TurnEvent::EagerEndOfTurn, "Yes, please."));
+        assert_eq!((turn.window_start, turn.window_end), (Duration::from_millis(500), Duration::from_millis(1750)));
+        assert_eq!((turn.first_word, turn.last_word), (Some(Duration::from_millis(750)), None));
+        assert!((turn.confidence - 0.7).abs() < 1e-6);
+        for (from, to) in [("Eager", "Later"), ("1.75", "-1"), ("0.9", "9"), ("0.75", "1e300")] {
+            let error = Message::parse(&TURN.replace(from, to)).unwrap_err();
+            assert!(!error.contains("please"), "{error}");
+        }
+        let error = |code: &str| format!(r#"{{"type":"Error","sequence_id":3,"code":"{code}","description":"so"}}"#);
+        assert_eq!(Message::parse(&error("NET-0001")), Ok(Message::Error("NET-0001".into())));
+        assert_eq!(Message::parse(&error("call 0788 now")), Ok(Message::Error("unreadable".into())));
     }
 
     #[test]
