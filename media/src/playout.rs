@@ -411,7 +411,10 @@ impl Playout {
 
     /// Item and offset of a sample of a sentence that is still held.
     fn find(&self, sentence: SentenceId, offset: u64) -> Option<(usize, usize)> {
-        let mut left = usize::try_from(offset).ok()?;
+        let of = |item: &Item| matches!(item, Item::Chunk { sentence: held, .. } if *held == sentence);
+        let held: u64 = self.items.iter().filter(|item| of(item)).map(Item::length).sum();
+        let pushed = self.ledger.iter().find(|entry| entry.sentence == sentence)?.pushed;
+        let mut left = usize::try_from(offset.checked_sub(pushed - held.min(pushed))?).ok()?;
         for (index, item) in self.items.iter().enumerate() {
             if let Item::Chunk { sentence: held, chunk, .. } = item
                 && *held == sentence

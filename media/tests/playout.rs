@@ -165,7 +165,7 @@ fn a_sentence_resumes_at_any_sample_that_was_pushed() {
         pull(&mut playout);
     }
     playout.pause();
-    assert_eq!(playout.resume_at(A, 0), Err(CannotResume { sentence: A, offset: 0 }));
+    assert_eq!(playout.resume_at(C, 0), Err(CannotResume { sentence: C, offset: 0 }));
     assert_eq!(playout.resume_at(B, 2000), Err(CannotResume { sentence: B, offset: 2000 }));
     assert!(playout.is_paused());
     playout.resume_at(B, 850).unwrap();
@@ -216,4 +216,108 @@ proptest! {
             prop_assert_eq!(playout.played(SentenceId(id as u32)), chunks.iter().sum::<usize>() as u64);
         }
     }
+}
+
+/// A ramp, so that every sample says where it comes from.
+fn ramp(from: i16, length: usize) -> Arc<[i16]> {
+    (0..length).map(|n| from + n as i16).collect()
+}
+
+#[test]
+fn what_did_not_arrive_is_played_again_over_the_end_of_a_sentence() {
+    let mut playout = playout();
+    playout.push(A, ramp(1, 400), true).unwrap();
+    playout.push_silence(10).unwrap();
+    playout.push(B, ramp(1001, 400), true).unwrap();
+    for _ in 0..4 {
+        pull(&mut playout);
+    }
+    assert_eq!((playout.played(A), playout.played(B)), (400, 160));
+    playout.pause();
+    playout.rewind(160 + 80 + 50);
+    assert_eq!((playout.played(A), playout.played(B)), (350, 0), "the fade of 10 ms was never heard either");
+    assert_eq!(playout.current(), Some(A));
+    assert_eq!(pull(&mut playout).1, SILENCE, "it still rests");
+    playout.resume();
+    let (pulled, frame) = pull(&mut playout);
+    assert_eq!((pulled.voiced, pulled.finished), (80, Some(A)));
+    assert!((frame[49] - 122).abs() <= 1, "fades in: {}", frame[49]);
+    assert_eq!(frame[50..130], [0; 80]);
+    let (_, frame) = pull(&mut playout);
+    assert_eq!(frame, *ramp(1031, 160));
+}
+
+#[test]
+fn going_back_ends_where_nothing_is_held_any_more() {
+    let mut playout = playout();
+    for id in 0..40 {
+        playout.push(SentenceId(id), chunk(5, 1600), true).unwrap();
+    }
+    (0..390).for_each(|_| {
+        pull(&mut playout);
+    });
+    playout.pause();
+    playout.rewind(100_000);
+    let back = (0..40).map(|id| 1600 - playout.played(SentenceId(id))).take_while(|left| *left == 0).count();
+    let gone = SentenceId(20);
+    assert_eq!(playout.resume_at(gone, 0), Err(CannotResume { sentence: gone, offset: 0 }));
+    assert!((33..=34).contains(&back), "{back} sentences of 200 ms stay said, the last second of 39 does not");
+}
+
+#[test]
+fn being_quieter_is_12_db_and_makes_no_click() {
+    let mut playout = playout();
+    playout.push(A, chunk(8000, 16_000), true).unwrap();
+    let mut heard = Vec::new();
+    for frame in 0..30 {
+        match frame {
+            10 => playout.duck(true),
+            20 => playout.duck(false),
+            _ => {}
+        }
+        heard.extend(pull(&mut playout).1);
+    }
+    assert_eq!((heard[1599], heard[12 * FRAME], heard[25 * FRAME]), (8000, 2000, 8000));
+    let step = heard.windows(2).map(|pair| (pair[1] - pair[0]).abs()).max().unwrap();
+    assert!(step <= 40, "{step}");
+}
+
+#[test]
+fn a_queue_that_rests_is_stopped_without_a_sound() {
+    let mut playout = playout();
+    playout.push(A, chunk(8000, 1600), true).unwrap();
+    pull(&mut playout);
+    playout.pause();
+    pull(&mut playout);
+    assert_eq!(playout.stop().count(), 1);
+    assert_eq!(pull(&mut playout).1, SILENCE);
+}
+
+#[test]
+fn the_quietest_place_is_found_across_chunks() {
+    let mut playout = playout();
+    playout.push(A, chunk(900, 400), false).unwrap();
+    playout.push(A, chunk(3, 160), false).unwrap();
+    playout.push(A, chunk(900, 400), true).unwrap();
+    assert_eq!(playout.quietest(A, 0, 900), Some(440));
+    assert_eq!(playout.quietest(A, 2000, 2100), None);
+    assert_eq!(playout.quietest(B, 0, 100), None);
+}
+
+#[test]
+fn of_a_sentence_that_is_held_in_part_the_rest_is_found() {
+    let mut playout = playout();
+    for part in 0..10 {
+        playout.push(A, ramp(part * 1600, 1600), part == 9).unwrap();
+    }
+    playout.push(B, chunk(5, 1600), true).unwrap();
+    (0..105).for_each(|_| {
+        pull(&mut playout);
+    });
+    playout.pause();
+    pull(&mut playout);
+    assert!(playout.resume_at(A, 100).is_err(), "more than a second before the end of it");
+    playout.resume_at(A, 15_000).unwrap();
+    pull(&mut playout);
+    assert_eq!(pull(&mut playout).1[0], 15_160);
 }

@@ -257,7 +257,7 @@ struct InterruptionJson {
     decided_ms: Option<f64>,
     /// `committed`, `resumed`, `recovered` or `undecided`.
     outcome: String,
-    /// `speech`, `words`, `stop_word`, `key`, `cap`, `silence`, `backchannel`, `no_words` or `call_ended`.
+    /// `speech`, `words`, `stop_word`, `key`, `cap`, `silence`, `backchannel`, `no_words`, `nothing_said` or `ended`.
     why: String,
     /// The bot was made quieter before it was held.
     ducked: bool,

@@ -364,6 +364,7 @@ impl Call {
 
     fn heard_out(&mut self, now: Moment) {
         let cut = self.mouth.heard_out();
+        self.unduck();
         if self.answering {
             // More of the answer may come: the bot keeps the floor.
             self.exchange.heard(&cut.heard, &cut.unheard);
@@ -420,6 +421,7 @@ impl Call {
                 }
             }
             DialogOutput::Abandon => {
+                self.leave_doubt(now);
                 let cut = self.drop_speech(self.in_flight.ahead);
                 self.unreported = self.report(&cut.heard);
                 let exchange = self.close_exchange(&cut);

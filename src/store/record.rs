@@ -194,7 +194,7 @@ pub struct Interruption {
     pub onset_ms: f64,
     /// When the bot was held, ducked or stopped for it.
     pub held_ms: f64,
-    /// When it was known what it was; `None` where the call ended before.
+    /// When it was known what it was; `None` where it never was.
     pub decided_ms: Option<f64>,
     pub outcome: InterruptionOutcome,
     /// The bot was made quieter before it was held.
@@ -215,7 +215,7 @@ pub enum InterruptionOutcome {
     Resumed(ResumedFor),
     /// The caller was given the floor, and nothing came of it: what was left was said after all.
     Recovered,
-    /// The call ended before it was known.
+    /// The call, or what was being said, ended before it was known.
     Undecided,
 }
 
@@ -267,7 +267,7 @@ impl InterruptionOutcome {
             Self::Resumed(ResumedFor::Backchannel) => "backchannel",
             Self::Resumed(ResumedFor::NoWords) => "no_words",
             Self::Recovered => "nothing_said",
-            Self::Undecided => "call_ended",
+            Self::Undecided => "ended",
         }
     }
 }

@@ -491,6 +491,49 @@ mod tests {
         assert_eq!(hear(&mut floor, "xxxxxx", 1000), [(1000, Decision::Duck), (1160, commit(Sign::Speech))]);
     }
 
+    /// Whatever is heard, the clock alone ends every doubt within a second, and nothing is decided twice.
+    #[test]
+    fn every_doubt_leaves_by_the_clock() {
+        let mut state = 1_u32;
+        let mut dice = |sides: u32| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 16) % sides
+        };
+        for _ in 0..20_000 {
+            let interrupt = [Interrupt::Speech, Interrupt::Words, Interrupt::StopWords][dice(3) as usize];
+            let mut floor = floor(interrupt, dice(2) == 0);
+            floor.set_rules(Rules { finish: dice(4) == 0, ..floor.rules() });
+            floor.asks(dice(2) == 0);
+            let mut now = 1000;
+            for _ in 0..dice(40) {
+                now += 32;
+                let evidence = window(dice(2) == 0, dice(3) == 0);
+                floor.evidence(&evidence, ms(now), ms(now));
+                match dice(12) {
+                    0 => {
+                        let _ = floor.words(said(["yeah", "when", "stop"][dice(3) as usize]), ms(now));
+                    }
+                    1 => floor.speech(onset(now), ms(now)),
+                    2 => floor.speech(offset(now), ms(now)),
+                    3 => {
+                        let _ = floor.timeout(ms(now));
+                    }
+                    _ => {}
+                }
+            }
+            let begins = ms(now);
+            let doubted = |floor: &Floor| matches!(floor.bot, Bot::Ducked(_) | Bot::Held(_));
+            let mut rounds = 0;
+            while doubted(&floor) {
+                let due = floor.deadline().expect("a doubt has a deadline");
+                assert!(due <= begins + ms(1000), "{floor:?}");
+                floor.timeout(due.max(begins));
+                rounds += 1;
+                assert!(rounds <= 3, "{floor:?}");
+            }
+        }
+    }
+
     #[test]
     fn only_what_the_step_allows_interrupts() {
         for (interrupt, by_speech, by_word, by_stop_word, by_key) in [

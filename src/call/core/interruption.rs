@@ -112,11 +112,23 @@ impl Call {
 
     /// The call ends: nothing will be known of what was in doubt.
     pub(super) fn leave_interruptions(&mut self, now: Moment) {
-        if let Some(held) = self.held.take() {
-            let told = self.interruption(&held, InterruptionOutcome::Undecided, &self.mouth.so_far(), now);
+        self.leave_doubt(now);
+        self.prove(Said::default());
+    }
+
+    /// What the bot was held in ends otherwise.
+    pub(super) fn leave_doubt(&mut self, now: Moment) {
+        self.unduck();
+        if let Some(held) = &self.held {
+            let told = self.interruption(held, InterruptionOutcome::Undecided, &self.mouth.so_far(), now);
             self.outputs.push_back(CallOutput::Interruption(Box::new(told)));
         }
-        self.prove(Said::default());
+    }
+
+    /// What comes next is as loud as ever.
+    pub(super) fn unduck(&mut self) {
+        self.mouth.duck(false);
+        self.ducked = false;
     }
 
     /// Silences the bot and drops whatever is being made for it.
@@ -152,8 +164,7 @@ impl Call {
     }
 
     fn go_on(&mut self, mistake: Mistake, now: Moment) {
-        self.mouth.duck(false);
-        self.ducked = false;
+        self.unduck();
         let (why, words) = match mistake {
             Mistake::Silence => (ResumedFor::Silence, None),
             Mistake::NoWords => (ResumedFor::NoWords, None),
