@@ -49,6 +49,9 @@ impl Call {
             CallInput::Speech { turn, sentence, samples } if turn == self.turn => {
                 self.speech_made(sentence, samples, now);
             }
+            CallInput::WordTimes { turn, sentence, words } if turn == self.turn => {
+                self.mouth.word_times(sentence, words);
+            }
             CallInput::SpeechEnded { turn, sentence } if turn == self.turn => {
                 self.mouth.audio_ended(sentence);
             }
