@@ -67,7 +67,8 @@ const CALL_DOORS: &[&str] = &[
 const RECORDING_ORDERS: &[&str] = &["RecordingOrder", "RecordingPlan", "PauseReason"];
 
 /// Audio as vendors give and take it: 20 ms frames, and what turns their rates into ours.
-const FRAME_ITEMS: &[&str] = &["Frame", "FRAME", "FRAME_MS", "RATE_HZ", "SILENCE", "resample", "g711", "wav"];
+const FRAME_ITEMS: &[&str] =
+    &["Frame", "FRAME", "FRAME_MS", "RATE_HZ", "SILENCE", "resample", "g711", "wav", "denoise"];
 
 const EVERYTHING: &[Arrow] = &[
     To("api"),

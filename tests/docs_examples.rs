@@ -26,7 +26,7 @@ fn every_example_of_the_documentation_is_accepted() {
         let kind = if keys.iter().all(|key| sections.contains(key)) {
             configuration(&place, &text);
             0
-        } else if has("steps") && has("call") {
+        } else if has("call") && (has("steps") || has("turn_taking")) {
             Scenario::parse(&place, &text).unwrap_or_else(|error| panic!("{place}: {error}"));
             1
         } else if has("steps") {

@@ -82,6 +82,8 @@ pub struct Ear {
     caller: CallerLevel,
     /// While nothing was sent: there is no echo then, and who speaks to a silent bot is the caller.
     alone: CallerLevel,
+    /// The last window is a voice, however loud.
+    voice: bool,
     edges: EdgeWatch,
     reference: SentReference,
     /// What was heard so far; the time of those who have no other.
@@ -112,6 +114,7 @@ impl Ear {
             caller: CallerLevel::default(),
             alone: CallerLevel::default(),
             confirmed: false,
+            voice: false,
             edges: EdgeWatch::new(),
             reference: SentReference::new(),
             heard: Moment::ZERO,
@@ -208,7 +211,7 @@ impl Ear {
         self.edges.levels(halves.as_flattened(), at);
         if let Some(evidence) = &mut evidence {
             let residue = if self.filter.is_active() { self.gate.residue_dbfs() } else { QUIETEST_DBFS };
-            evidence.edge = self.edges.window(evidence.speech, residue.max(evidence.floor_dbfs), at);
+            evidence.edge = self.edges.window(self.voice, residue.max(evidence.floor_dbfs), at);
         }
         evidence
     }
@@ -242,6 +245,8 @@ impl Ear {
         if voice && alone && !loud_enough {
             self.gate.doubt_caller();
         }
+        // Whose turn ends is asked of the caller alone: how loud they usually are does not say when they cease.
+        self.voice = voice && (reading.open || (!self.filter.is_active() && self.awake > 0));
         let speech = voice && gate_open && !self.is_something_else();
         self.windows = self.windows << 1 | u32::from(speech);
         let first = speech && !self.holding;

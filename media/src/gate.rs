@@ -92,8 +92,7 @@ impl EchoGate {
         }
         let above = if self.armed > 0 { above.min(above_raw) } else { above };
         self.armed = self.armed.saturating_sub(1);
-        let least = self.caller_dbfs.map_or(ASSUMED_LEAST_DBFS, |caller| caller - BELOW_CALLER_DB);
-        let above = above.min(level - least);
+        let above = self.caller_dbfs.map_or(above, |caller| above.min(level - (caller - BELOW_CALLER_DB)));
         self.since_open = if above >= 0.0 { 0 } else { self.since_open.saturating_add(1) };
         let halves_dbfs = halves.map(power_dbfs);
         GateReading { level_dbfs: level, halves_dbfs, above_db: above, open: self.since_open < HOLD_BLOCKS }
@@ -214,8 +213,6 @@ const AUDIBLE_DBFS: f32 = -45.0;
 const LEAST_DBFS: f32 = -50.0;
 const MARGIN_DB: f32 = 3.0;
 const RAW_MARGIN_DB: f32 = 2.0;
-/// Before the caller's level is known, dBFS.
-const ASSUMED_LEAST_DBFS: f32 = -40.0;
 pub(crate) const BELOW_CALLER_DB: f32 = 12.0;
 /// For each window: 3 dB in 10 s.
 const DOUBT_DB: f32 = 0.01;

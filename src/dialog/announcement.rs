@@ -73,8 +73,11 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Announcement, String> {
-        let flow =
-            Flow::parse("f", "name: f\nsteps:\n  a:\n    say: Hello.\n    language: fr\n    rate: 1.2\n", &NoAssets);
+        let flow = Flow::parse(
+            "f",
+            "name: f\nsteps:\n  a:\n    say: Hello.\n    goto: hangup\n    language: fr\n    rate: 1.2\n",
+            &NoAssets,
+        );
         let node = yaml::parse("l", text).and_then(|node| node.fields()).and_then(|mut all| all.need("early", "it"));
         Announcement::read(&node.unwrap(), &flow.unwrap(), &NoAssets).map_err(|error| error.to_string())
     }

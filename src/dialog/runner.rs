@@ -528,17 +528,6 @@ impl Dialog {
         }
     }
 
-    pub(super) fn end(&mut self) {
-        self.push(DialogOutput::HangUp);
-        self.phase = Phase::Over;
-    }
-
-    /// The last words are somebody else's.
-    fn close(&mut self) {
-        self.push(DialogOutput::Abandon);
-        self.phase = Phase::Over;
-    }
-
     /// Whoever was briefed may be joined to the caller now.
     pub(super) fn briefed(&mut self, now: Moment) {
         self.event("briefed", None);

@@ -9,6 +9,17 @@ use super::runner::{Dialog, Phase};
 use super::{BargeIn, DialogOutput, Moment, Utterance};
 
 impl Dialog {
+    pub(super) fn end(&mut self) {
+        self.push(DialogOutput::HangUp);
+        self.phase = Phase::Over;
+    }
+
+    /// The last words are somebody else's.
+    pub(super) fn close(&mut self) {
+        self.push(DialogOutput::Abandon);
+        self.phase = Phase::Over;
+    }
+
     pub(super) fn go(&mut self, target: Target, now: Moment) {
         let mut target = target;
         for _ in 0..=self.flow.steps.len() {

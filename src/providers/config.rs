@@ -59,8 +59,8 @@ pub fn build(config: &ProvidersConfig) -> Result<Providers, String> {
         SttProvider::Deepgram => Some(Arc::new(DeepgramStt::new(&config.deepgram, &config.stt)?) as Arc<dyn Stt>),
     };
     let stt = stt.map(|stt| match config.stt.noise_suppression {
-        NoiseSuppression::Off => stt,
-        NoiseSuppression::On => Arc::new(DenoisedStt(stt)) as Arc<dyn Stt>,
+        false => stt,
+        true => Arc::new(DenoisedStt(stt)) as Arc<dyn Stt>,
     });
     let llm = match config.llm.provider {
         LlmProvider::None => None,
@@ -157,7 +157,7 @@ pub struct SttConfig {
     /// Audio kept to be sent again after a lost connection, 10 s at most.
     pub replay_ms: u32,
     /// Whether the recogniser hears the caller with less noise.
-    pub noise_suppression: NoiseSuppression,
+    pub noise_suppression: bool,
 }
 
 impl Default for SttConfig {
@@ -168,17 +168,9 @@ impl Default for SttConfig {
             utterance_end_ms: 1000,
             watchdog_ms: 5000,
             replay_ms: 10_000,
-            noise_suppression: NoiseSuppression::default(),
+            noise_suppression: false,
         }
     }
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum NoiseSuppression {
-    #[default]
-    Off,
-    On,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

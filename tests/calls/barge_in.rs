@@ -26,8 +26,8 @@ fn every_phrase_stops_the_bot_within_250_ms() {
         // Another part of the frame, the hop and the sentence each time.
         for shift in [0.0, 0.009, 0.391] {
             let onset = 6.0 + shift;
-            // In a statement words decide, and are waited for over 700 ms.
-            let call = answered().caller_says(at(onset), phrase).run(at(7.5));
+            // In a statement words decide.
+            let call = answered().caller_says(at(onset), phrase).interim(at(onset + 0.5), "Please wait").run(at(7.5));
             call.expect_speaking(at(5.0), at(onset));
             let took = stop_ms(&call, onset);
             assert!(took <= 250.0, "{phrase} at {onset}: {took} ms\n{}", call.story());

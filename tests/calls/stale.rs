@@ -15,7 +15,7 @@ fn answered(model: Model) -> Script {
 
 #[test]
 fn audio_of_a_sentence_that_was_cut_off_is_not_heard() {
-    let call = answered(Model::says(ms(300), ANSWER)).caller_says(at(4.2), "one").run(at(6.3));
+    let call = answered(Model::says(ms(300), ANSWER)).caller_says(at(4.2), "one").interim(at(4.6), "one").run(at(6.3));
     call.expect_speaking(at(3.9), at(4.2)).expect_silence(at(4.45), at(6.3));
 }
 
