@@ -165,11 +165,6 @@ impl Ear {
         }
     }
 
-    /// The caller's level is known from elsewhere, dBFS.
-    pub fn assume_caller(&mut self, dbfs: f32) {
-        self.gate.set_caller(dbfs);
-    }
-
     /// The caller's level, once confirmed, dBFS.
     pub fn caller_dbfs(&self) -> Option<f32> {
         self.gate.caller_dbfs()
