@@ -3,13 +3,14 @@
 //! It says what is heard in each 32 ms and how sure that is. Whether to hold, duck, stop or resume is deliberately absent: that
 //! is a matter of the dialog and belongs to whoever has the floor.
 
+use crate::caller::CallerLevel;
 use crate::echo::{BLOCK, Cleaned, EchoFilter};
 use crate::edge::EdgeWatch;
-use crate::gate::{BELOW_CALLER_DB, EchoGate, GateBlock, GateReading};
+use crate::gate::{EchoGate, GateBlock, GateReading};
 use crate::inband;
 use crate::level::{NoiseFloor, QUIETEST_DBFS};
 use crate::reference::SentReference;
-use crate::silero::{Network, State, WINDOW};
+use crate::silero::{CONTEXT, Network, State, WINDOW};
 use crate::speech::SpeechEdge;
 use crate::{FRAME_MS, Frame, Moment};
 
@@ -18,7 +19,7 @@ use crate::{FRAME_MS, Frame, Moment};
 pub struct Weakness {
     /// Less than a second of sent audio has been learned from.
     pub untrained: bool,
-    /// Echo comes back at less than 20 dB below what is sent.
+    /// Echo comes back at less than 20 dB below what is sent, and the filter leaves more of it than 30 dB below.
     pub loud_echo: bool,
     /// The path of the echo has changed within the last 2 s.
     pub path_changed: bool,
@@ -42,7 +43,7 @@ pub struct Evidence {
     pub level_dbfs: f32,
     /// Noise floor behind the echo filter, dBFS.
     pub floor_dbfs: f32,
-    /// Probability of at least one half with the gate open: a window of speech.
+    /// Probable speech with the gate open: a window of speech.
     pub speech: bool,
     /// The first such window: reason to fall silent for the moment.
     pub first: bool,
@@ -66,12 +67,15 @@ pub struct Ear {
     network: State,
     window: [f32; WINDOW],
     filled: usize,
-    /// The windows before, which the network has not heard yet if it was asleep.
+    /// The windows before.
     lookback: [[f32; WINDOW]; LOOKBACK],
+    /// How many windows the network has not heard, because it was asleep.
     missed: usize,
     /// Windows for which the network still listens.
     awake: u32,
+    /// Of this window: its loudest block, and by how much the gate was exceeded.
     loudest_dbfs: f32,
+    above_db: f32,
     last: Option<Cleaned>,
     /// The last windows, the newest lowest: 1 is speech.
     windows: u32,
@@ -84,6 +88,8 @@ pub struct Ear {
     alone: CallerLevel,
     /// The last window is a voice, however loud.
     voice: bool,
+    /// Windows for which a key still sounds like a voice to the network.
+    after_key: u8,
     edges: EdgeWatch,
     reference: SentReference,
     /// What was heard so far; the time of those who have no other.
@@ -107,6 +113,7 @@ impl Ear {
             missed: 0,
             awake: 0,
             loudest_dbfs: QUIETEST_DBFS,
+            above_db: QUIETEST_DBFS,
             last: None,
             windows: 0,
             holding: false,
@@ -115,6 +122,7 @@ impl Ear {
             alone: CallerLevel::default(),
             confirmed: false,
             voice: false,
+            after_key: 0,
             edges: EdgeWatch::new(),
             reference: SentReference::new(),
             heard: Moment::ZERO,
@@ -159,7 +167,7 @@ impl Ear {
         self.confirmed = true;
         if let Some(dbfs) = self.caller.dbfs() {
             let known = self.gate.caller_dbfs().unwrap_or(dbfs);
-            self.gate.set_caller(0.5 * (known + dbfs));
+            self.gate.set_caller((0.5 * (known + dbfs)).max(known - MOST_LOWERED_DB));
             self.caller = CallerLevel::default();
             self.confirmed = false;
         }
@@ -187,20 +195,23 @@ impl Ear {
         let mut halves = [[QUIETEST_DBFS; 2]; 2];
         let (heard, sent) = (heard.map(f32::from), sent.map(f32::from));
         let blocks = heard.as_chunks::<BLOCK>().0.iter().zip(sent.as_chunks::<BLOCK>().0);
-        let mut loudest = QUIETEST_DBFS;
+        let (mut loudest, mut above) = (QUIETEST_DBFS, QUIETEST_DBFS);
         for ((heard, sent), halves) in blocks.zip(&mut halves) {
             let cleaned = self.filter.process(heard, sent);
-            let error = &cleaned.error;
-            let path_changed = cleaned.path_changed;
-            let reading = self.gate.push(&GateBlock { heard, error, sent, path_changed });
+            let Cleaned { error, path_changed, .. } = cleaned;
+            self.last = Some(cleaned);
+            let error = &error;
+            let floor_dbfs = self.floor.dbfs();
+            let reading = self.gate.push(&GateBlock { heard, error, sent, path_changed, floor_dbfs });
             *halves = reading.halves_dbfs;
             loudest = loudest.max(reading.level_dbfs);
+            above = above.max(reading.above_db);
             self.loudest_dbfs = self.loudest_dbfs.max(reading.level_dbfs);
+            self.above_db = self.above_db.max(reading.above_db);
             if reading.level_dbfs > self.floor.dbfs().max(QUIETEST_ASKED_DBFS) + ASKED_ABOVE_DB {
                 self.awake = AWAKE_WINDOWS;
             }
-            evidence = self.collect(error, reading, &cleaned).or(evidence);
-            self.last = Some(cleaned);
+            evidence = self.collect(error, reading).or(evidence);
         }
         self.floor.push(loudest);
         self.edges.levels(halves.as_flattened(), at);
@@ -208,10 +219,10 @@ impl Ear {
             let residue = if self.filter.is_active() { self.gate.residue_dbfs() } else { QUIETEST_DBFS };
             evidence.edge = self.edges.window(self.voice, residue.max(evidence.floor_dbfs), at);
         }
-        evidence
+        if evidence.is_none() && above >= 0.0 { self.look_early(loudest, above) } else { evidence }
     }
 
-    fn collect(&mut self, error: &[f32; BLOCK], reading: GateReading, cleaned: &Cleaned) -> Option<Evidence> {
+    fn collect(&mut self, error: &[f32; BLOCK], reading: GateReading) -> Option<Evidence> {
         let mut evidence = None;
         let mut rest = &error[..];
         while !rest.is_empty() {
@@ -223,26 +234,59 @@ impl Ear {
             rest = after;
             if self.filled == WINDOW {
                 self.filled = 0;
-                evidence = Some(self.judge(reading, cleaned));
+                evidence = Some(self.judge(reading));
             }
         }
         evidence
     }
 
-    fn judge(&mut self, reading: GateReading, cleaned: &Cleaned) -> Evidence {
+    /// A packet may complete no window: where somebody may just have begun, its end is looked at all the same, with what it overlaps
+    /// of the window before. Only what needs no doubt counts.
+    fn look_early(&mut self, level_dbfs: f32, above_db: f32) -> Option<Evidence> {
+        let weakness = self.weakness();
+        let asleep = self.awake == 0 || self.missed > 0 || self.filled < CONTEXT;
+        if self.holding || self.after_key > 0 || asleep || !self.filter.is_active() || weakness.any() {
+            return None;
+        }
+        let before = &self.lookback[LOOKBACK - 1];
+        let mut window = self.window;
+        window.rotate_left(self.filled);
+        let context = before[..self.filled].last_chunk()?;
+        let probability = self.network.probe(context, &window);
+        if probability < self.threshold(level_dbfs, above_db) || is_key(&window) || self.is_bot() {
+            return None;
+        }
+        (self.windows, self.holding) = (self.windows << 1 | 1, true);
+        Some(Evidence { level_dbfs, first: true, ..self.evidence(probability, true, true) })
+    }
+
+    /// What is clearly louder than anything that is explained is more likely speech before the network is asked.
+    fn threshold(&self, level_dbfs: f32, above_db: f32) -> f32 {
+        let clear = level_dbfs > self.floor.dbfs() + CLEAR_OF_NOISE_DB && above_db > CLEAR_OF_GATE_DB;
+        if clear { CLEAR_THRESHOLD } else { THRESHOLD }
+    }
+
+    fn judge(&mut self, reading: GateReading) -> Evidence {
         let probability = self.probability();
+        let level_dbfs = core::mem::replace(&mut self.loudest_dbfs, QUIETEST_DBFS);
+        let above_db = core::mem::replace(&mut self.above_db, QUIETEST_DBFS);
         // Where nothing was sent of late, nothing has to be told from echo, nor a bystander from a caller; a caller whose level is
         // known has it all the same.
-        let loud_enough = self.caller_dbfs().is_none_or(|caller| self.loudest_dbfs >= caller - BELOW_CALLER_DB);
+        let loud_enough = self.caller_dbfs().is_none() || level_dbfs >= self.gate.least_of_caller();
         let alone = self.filter.silent_ms() > ALONE_MS;
         let gate_open = reading.open || (alone && self.awake > 0 && loud_enough);
-        let voice = probability >= THRESHOLD;
+        let voice = probability >= self.threshold(level_dbfs, above_db);
         if voice && alone && !loud_enough {
             self.gate.doubt_caller();
         }
         // Whose turn ends is asked of the caller alone: how loud they usually are does not say when they cease.
         self.voice = voice && (reading.open || (!self.filter.is_active() && self.awake > 0));
-        let speech = voice && gate_open && !self.is_something_else();
+        let key = gate_open && is_key(&self.window);
+        self.after_key = if key { AFTER_KEY } else { self.after_key.saturating_sub(1) };
+        let speech = voice && gate_open && self.after_key == 0 && !self.is_bot();
+        if speech {
+            self.learn_level(level_dbfs, alone);
+        }
         self.windows = self.windows << 1 | u32::from(speech);
         let first = speech && !self.holding;
         self.holding |= first;
@@ -252,59 +296,71 @@ impl Ear {
         if released {
             (self.holding, self.committed, self.confirmed) = (false, false, false);
         }
-        let level_dbfs = core::mem::replace(&mut self.loudest_dbfs, QUIETEST_DBFS);
-        if speech {
-            self.caller.hear(level_dbfs);
-            if self.confirmed {
-                self.confirm_caller();
-            }
+        Evidence { level_dbfs, first, commit, released, ..self.evidence(probability, gate_open, speech) }
+    }
+
+    /// What this window says by itself.
+    fn evidence(&self, probability: f32, gate_open: bool, speech: bool) -> Evidence {
+        Evidence {
+            probability,
+            gate_open,
+            level_dbfs: QUIETEST_DBFS,
+            floor_dbfs: self.floor.dbfs(),
+            speech,
+            first: false,
+            commit: false,
+            released: false,
+            in_a_row: self.windows.trailing_ones() as u8,
+            edge: None,
+            weakness: self.weakness(),
         }
-        if speech && alone {
-            self.alone.hear(level_dbfs);
+    }
+
+    /// A window of speech at this level.
+    fn learn_level(&mut self, dbfs: f32, alone: bool) {
+        self.caller.hear(dbfs);
+        if self.confirmed {
+            self.confirm_caller();
+        }
+        if alone {
+            self.alone.hear(dbfs);
             if let Some(dbfs) = self.alone.dbfs() {
                 self.gate.set_caller(dbfs);
             }
         }
-        Evidence {
-            probability,
-            gate_open,
-            level_dbfs,
-            floor_dbfs: self.floor.dbfs(),
-            speech,
-            first,
-            commit,
-            released,
-            in_a_row: self.windows.trailing_ones() as u8,
-            edge: None,
-            weakness: Weakness {
-                untrained: self.filter.is_active() && !self.gate.is_trained(),
-                loud_echo: cleaned.erl_db.is_some_and(|erl| erl < LOUD_ECHO_DB),
-                path_changed: self.gate.is_armed(),
-            },
+    }
+
+    fn weakness(&self) -> Weakness {
+        let erl_db = self.last.as_ref().and_then(|cleaned| cleaned.erl_db);
+        Weakness {
+            untrained: self.filter.is_active() && !self.gate.is_trained(),
+            loud_echo: erl_db.is_some_and(|erl| erl < LOUD_ECHO_DB) && self.gate.residue_db() > LOUD_RESIDUE_DB,
+            path_changed: self.gate.is_armed(),
         }
     }
 
-    /// Whether what sounds like a voice is a key, or the bot itself: by another path than before, or distorted. Of a voice that
-    /// is held for a caller's already, distortion is not suspected.
-    fn is_something_else(&mut self) -> bool {
-        inband::may_be_key(&self.window.map(|sample| sample * FULL_SCALE))
-            || (!self.committed && self.filter.follow().is_some_and(|fit| fit.moved || !self.holding))
+    /// Whether what sounds like a voice is the bot itself: by another path than before, or distorted. Of a voice that is held for
+    /// a caller's already, distortion is not suspected.
+    fn is_bot(&mut self) -> bool {
+        !self.committed && self.filter.follow().is_some_and(|fit| fit.moved || !self.holding)
     }
 
     /// Asks the network, unless it has been quiet. When it wakes it hears the last windows first.
     fn probability(&mut self) -> f32 {
-        if self.awake == 0 {
-            self.lookback.rotate_left(1);
-            self.lookback[LOOKBACK - 1] = self.window;
+        let probability = if self.awake == 0 {
             self.missed = self.missed.saturating_add(1);
-            return 0.0;
-        }
-        self.awake -= 1;
-        let missed = core::mem::take(&mut self.missed).min(LOOKBACK);
-        for window in &self.lookback[LOOKBACK - missed..] {
-            self.network.probability(window);
-        }
-        self.network.probability(&self.window)
+            0.0
+        } else {
+            self.awake -= 1;
+            let missed = core::mem::take(&mut self.missed).min(LOOKBACK);
+            for window in &self.lookback[LOOKBACK - missed..] {
+                self.network.probability(window);
+            }
+            self.network.probability(&self.window)
+        };
+        self.lookback.rotate_left(1);
+        self.lookback[LOOKBACK - 1] = self.window;
+        probability
     }
 }
 
@@ -314,33 +370,27 @@ impl core::fmt::Debug for Ear {
     }
 }
 
-/// Mean power of the windows of speech.
-#[derive(Clone, Copy, Debug, Default)]
-struct CallerLevel {
-    power: f32,
-    windows: u32,
-}
-
-impl CallerLevel {
-    fn hear(&mut self, dbfs: f32) {
-        self.windows = (self.windows + 1).min(LONGEST_MEAN);
-        self.power += (10f32.powf(dbfs / 10.0) - self.power) / self.windows as f32;
-    }
-
-    /// The level in dBFS, if enough was heard.
-    fn dbfs(self) -> Option<f32> {
-        (self.windows >= LEAST_MEAN && self.power > 0.0).then(|| 10.0 * self.power.log10())
-    }
+fn is_key(window: &[f32; WINDOW]) -> bool {
+    inband::may_be_key(&window.map(|sample| sample * FULL_SCALE))
 }
 
 const FULL_SCALE: f32 = 32768.0;
+/// Probability from which a window is speech: of any sound, and of one that is this far above noise and gate, dB.
 const THRESHOLD: f32 = 0.5;
+const CLEAR_THRESHOLD: f32 = 0.2;
+const CLEAR_OF_NOISE_DB: f32 = 15.0;
+const CLEAR_OF_GATE_DB: f32 = 6.0;
+/// 128 ms.
+const AFTER_KEY: u8 = 4;
 const TEN: u32 = (1 << 10) - 1;
 const SIX: u32 = 6;
 const EIGHT: u32 = (1 << 8) - 1;
 /// Longer than the pauses between sentences.
 const ALONE_MS: u32 = 1000;
 const LOUD_ECHO_DB: f32 = 20.0;
+const LOUD_RESIDUE_DB: f32 = -30.0;
+/// A confirmed interruption may raise the caller's level to any other and lower it by so much, dB: it may have been a bystander's.
+const MOST_LOWERED_DB: f32 = 1.5;
 const ASSUMED_FLOOR_DBFS: f32 = -60.0;
 /// The network is asked about sound this far above the noise floor, dB, and never below this level, dBFS.
 const ASKED_ABOVE_DB: f32 = 3.0;
@@ -348,6 +398,3 @@ const QUIETEST_ASKED_DBFS: f32 = -66.0;
 /// 320 ms.
 const AWAKE_WINDOWS: u32 = 10;
 const LOOKBACK: usize = 2;
-const LONGEST_MEAN: u32 = 200;
-/// A third of a second.
-const LEAST_MEAN: u32 = 10;

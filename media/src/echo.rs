@@ -6,6 +6,8 @@
 //! 2014), a foreground filter answers for what is heard. Nothing is suppressed: a caller who speaks through the echo stays
 //! whole. Deciding what is a caller is deliberately absent (`gate.rs`).
 
+use std::sync::LazyLock;
+
 use fearless_simd::{Level, Simd, dispatch};
 
 use crate::fft::{Point, RealFft};
@@ -49,7 +51,7 @@ pub struct Cleaned {
 /// Follows the echo of one call. Samples are in sample units (full scale is 32768).
 pub struct EchoFilter {
     level: Level,
-    fft: RealFft<BLOCK>,
+    fft: &'static RealFft<BLOCK>,
     /// The last block sent.
     previous: [f32; BLOCK],
     sent: Sent,
@@ -73,7 +75,7 @@ impl EchoFilter {
     pub fn new() -> Self {
         Self {
             level: Level::new(),
-            fft: RealFft::new(),
+            fft: tables(),
             previous: [0.0; BLOCK],
             sent: Sent::new(),
             background: Filter::new(),
@@ -152,10 +154,13 @@ impl EchoFilter {
         }
         self.doubt.learn(simd, &self.sent, &mut self.background, &error_spectrum, &mut self.energies);
         self.history.push(heard, &result, &echo);
-        let changed = self.path.look(heard, &echo, &result, energy(sent));
+        let failed = self.path.look(heard, &echo, &result, energy(sent));
+        // That the filter fails where it was moved to is the same alarm, which has been told.
+        let changed = failed && !self.path.is_on_trial();
         if changed && self.look_around(simd, moved::LIKELY).is_some_and(|fit| fit.moved) {
             // The next block is already heard through the filter as it was moved.
-        } else if changed {
+            self.path.try_out();
+        } else if failed {
             self.path.forget();
             self.forget();
             (result, echo) = (*heard, [0.0; BLOCK]);
@@ -236,6 +241,12 @@ impl core::fmt::Debug for EchoFilter {
     fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         out.debug_struct("EchoFilter").field("path", &self.path).finish_non_exhaustive()
     }
+}
+
+/// All calls share them.
+fn tables() -> &'static RealFft<BLOCK> {
+    static TABLES: LazyLock<RealFft<BLOCK>> = LazyLock::new(RealFft::new);
+    &TABLES
 }
 
 fn strongest(energies: &[f32; PARTITIONS]) -> usize {

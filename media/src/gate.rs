@@ -18,6 +18,8 @@ pub struct GateBlock<'a> {
     pub sent: &'a [f32; BLOCK],
     /// The path of the echo has changed in this block.
     pub path_changed: bool,
+    /// The line's own noise, dBFS.
+    pub floor_dbfs: f32,
 }
 
 /// What the gate says about a block.
@@ -87,12 +89,16 @@ impl EchoGate {
         if sent > AUDIBLE_DBFS {
             self.practised = self.practised.saturating_add(1);
             let step = if self.practised < QUICK_BLOCKS { QUICK_DB } else { SLOW_DB };
-            self.residue.learn(level - sent, step, above >= 0.0, WORST_DB);
+            // Noise says nothing of echo but that it is no louder.
+            let heard_echo = if level < block.floor_dbfs + NOISE_DB { LEAST_RESIDUE_DB } else { level - sent };
+            if self.practised > REACH as u32 {
+                self.residue.learn(heard_echo, step, above >= 0.0, WORST_DB);
+            }
             self.unfiltered.learn(raw - sent, step, above_raw >= 0.0, 0.0);
         }
         let above = if self.armed > 0 { above.min(above_raw) } else { above };
         self.armed = self.armed.saturating_sub(1);
-        let above = self.caller_dbfs.map_or(above, |caller| above.min(level - (caller - BELOW_CALLER_DB)));
+        let above = above.min(level - self.least_of_caller());
         self.since_open = if above >= 0.0 { 0 } else { self.since_open.saturating_add(1) };
         let halves_dbfs = halves.map(power_dbfs);
         GateReading { level_dbfs: level, halves_dbfs, above_db: above, open: self.since_open < HOLD_BLOCKS }
@@ -118,7 +124,7 @@ impl EchoGate {
         self.armed > 0
     }
 
-    /// From now on a caller is at least as loud as this less 12 dB, dBFS.
+    /// From now on a caller is at least as loud as this less 11 dB, dBFS.
     pub fn set_caller(&mut self, dbfs: f32) {
         self.caller_dbfs = Some(dbfs.clamp(QUIETEST_DBFS, 0.0));
     }
@@ -141,6 +147,11 @@ impl EchoGate {
     /// The level that residual echo reaches by itself, dBFS.
     pub(crate) fn residue_dbfs(&self) -> f32 {
         self.sent_dbfs() + self.residue.db
+    }
+
+    /// The level below which nobody is taken for the caller, dBFS.
+    pub(crate) fn least_of_caller(&self) -> f32 {
+        self.caller_dbfs.map_or(LEAST_UNKNOWN_DBFS, |caller| caller - BELOW_CALLER_DB)
     }
 
     /// The level that echo and noise explain, and the margin, dBFS.
@@ -213,7 +224,11 @@ const AUDIBLE_DBFS: f32 = -45.0;
 const LEAST_DBFS: f32 = -50.0;
 const MARGIN_DB: f32 = 3.0;
 const RAW_MARGIN_DB: f32 = 2.0;
-pub(crate) const BELOW_CALLER_DB: f32 = 12.0;
+/// What is less than so much above the line's noise is taken for noise, dB.
+const NOISE_DB: f32 = 6.0;
+/// Nobody is quieter whose level is not known, dBFS.
+const LEAST_UNKNOWN_DBFS: f32 = -42.0;
+const BELOW_CALLER_DB: f32 = 11.0;
 /// For each window: 3 dB in 10 s.
 const DOUBT_DB: f32 = 0.01;
 const MISTAKE_DB: f32 = 1.5;
@@ -242,7 +257,8 @@ mod tests {
         let mut open = 0;
         for _ in 0..100 * seconds {
             let (sent, error) = (noise(&mut sent), noise(&mut error));
-            let block = GateBlock { heard: &error, error: &error, sent: &sent, path_changed: false };
+            let block =
+                GateBlock { heard: &error, error: &error, sent: &sent, path_changed: false, floor_dbfs: QUIETEST_DBFS };
             open += usize::from(gate.push(&block).open);
         }
         open
@@ -272,12 +288,24 @@ mod tests {
         let quiet = [0.0; BLOCK];
         for _ in 0..1000 {
             let (sent, heard) = (noise(&mut sent), noise(&mut echo));
-            gate.push(&GateBlock { heard: &heard, error: &quiet, sent: &sent, path_changed: false });
+            gate.push(&GateBlock {
+                heard: &heard,
+                error: &quiet,
+                sent: &sent,
+                path_changed: false,
+                floor_dbfs: QUIETEST_DBFS,
+            });
         }
         let mut open = 0;
         for block in 0..100 {
             let (sent, heard) = (noise(&mut sent), noise(&mut echo));
-            let changed = GateBlock { heard: &heard, error: &heard, sent: &sent, path_changed: block == 0 };
+            let changed = GateBlock {
+                heard: &heard,
+                error: &heard,
+                sent: &sent,
+                path_changed: block == 0,
+                floor_dbfs: QUIETEST_DBFS,
+            };
             open += usize::from(gate.push(&changed).open);
         }
         assert!(open < 5 && gate.is_armed(), "{open}");

@@ -35,6 +35,7 @@ pub mod voicing;
 pub mod wav;
 
 mod blocks;
+mod caller;
 mod delay;
 mod edge;
 mod fft;

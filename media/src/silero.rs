@@ -101,6 +101,11 @@ impl State {
         dispatch!(self.network.level, simd => shape.run(simd, &wave, memory))
     }
 
+    /// What the probability of a window would be that follows upon these samples. Nothing is remembered of it.
+    pub fn probe(&self, context: &[f32; CONTEXT], window: &[f32; WINDOW]) -> f32 {
+        Self { context: *context, ..self.clone() }.probability(window)
+    }
+
     /// Forgets all audio.
     pub fn reset(&mut self) {
         *self = Self::new(self.network);

@@ -109,7 +109,7 @@ fn a_sleeping_network_wakes_in_time() {
         let (windows, _) = heard.as_chunks::<WINDOW>();
         let probabilities = windows.iter().map(|window| always.probability(&window.map(|s| f32::from(s) / 32768.0)));
         let wide_awake = probabilities.enumerate().position(|(n, probability)| n > 100 && probability >= 0.5).unwrap();
-        let found = evidence.iter().position(|(_, found)| found.speech).unwrap();
+        let found = evidence.iter().position(|(_, found)| found.probability >= 0.5).unwrap();
         later.push(found as f32 - wide_awake as f32);
         asked += evidence.iter().filter(|(_, found)| found.probability > 0.0).count();
         all += evidence.len();

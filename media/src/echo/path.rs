@@ -19,6 +19,8 @@ pub(super) struct PathWatch {
     /// Over 2 s in which something is sent: sent, predicted.
     sent: f32,
     returned: f32,
+    /// Blocks for which the filter is on trial where an alarm moved it.
+    trial: u32,
 }
 
 impl PathWatch {
@@ -31,6 +33,7 @@ impl PathWatch {
             best_erle_db: 0.0,
             sent: 0.0,
             returned: 0.0,
+            trial: 0,
         }
     }
 
@@ -42,6 +45,7 @@ impl PathWatch {
         left: &[f32; BLOCK],
         sent_energy: f32,
     ) -> bool {
+        self.trial = self.trial.saturating_sub(1);
         let echo = energy(predicted);
         if sent_energy > AUDIBLE {
             self.sent += LEVELS * (sent_energy - self.sent);
@@ -81,6 +85,16 @@ impl PathWatch {
         self.without = Contest::default();
     }
 
+    /// An alarm moved the filter to where the echo seems to come from by now.
+    pub(super) fn try_out(&mut self) {
+        self.trial = TRIAL;
+    }
+
+    /// Whether it may still prove wrong there.
+    pub(super) fn is_on_trial(&self) -> bool {
+        self.trial > 0
+    }
+
     /// How much lower echo is behind the filter, dB; 0 when that is not known.
     pub(super) fn erle_db(&self) -> f32 {
         if self.heard_echo <= 0.0 {
@@ -96,6 +110,8 @@ impl PathWatch {
     }
 }
 
+/// 2 s.
+const TRIAL: u32 = 200;
 const JUDGED: f32 = 0.01;
 const LEVELS: f32 = 0.005;
 /// Energy of a block at -60 dBFS.
