@@ -322,4 +322,23 @@ mod tests {
         gate.was_mistaken();
         assert_eq!(gate.residue_db(), (before + 1.5).min(-16.0));
     }
+
+    /// A bot that speaks for a second at -20 dBFS and for half of one at -42 dBFS, over noise at -55 dBFS.
+    #[test]
+    fn noise_of_the_line_is_no_echo() {
+        let learned = |floor_dbfs| {
+            let mut gate = EchoGate::new();
+            let (mut loud, mut quiet) = (ComfortNoise::new(1, -20.0), ComfortNoise::new(2, -42.0));
+            let mut line = ComfortNoise::new(3, -55.0);
+            for block in 0..1500 {
+                let sent = noise(if block % 150 < 100 { &mut loud } else { &mut quiet });
+                let error = noise(&mut line);
+                gate.push(&GateBlock { heard: &error, error: &error, sent: &sent, path_changed: false, floor_dbfs });
+            }
+            gate.residue_db()
+        };
+        assert!(learned(-56.0) < -40.0, "{}", learned(-56.0));
+        // Were the noise not known it would look like echo 13 dB below what is sent.
+        assert!(learned(QUIETEST_DBFS) > -20.0, "{}", learned(QUIETEST_DBFS));
+    }
 }

@@ -141,6 +141,26 @@ fn evidence_is_given_once_and_taken_back() {
     assert!(ear.caller_dbfs().is_some() && ear.cleaned().is_some());
 }
 
+/// Somebody in the room speaks over the bot, 6 dB below the caller, and is taken for them.
+#[test]
+fn a_bystander_hardly_lowers_the_callers_level() {
+    let mut dice = Dice::new(4500);
+    let mut ear = Ear::new(Network::shared().unwrap());
+    let mut wave = speech(&mut dice, 4, -22.0);
+    wave.extend(vec![0.0; 8000]);
+    let heard = through_mu_law(&wave);
+    listen(&mut ear, &heard, &vec![0; heard.len()]);
+    let known = ear.caller_dbfs().unwrap();
+    let bot = through_mu_law(&speech(&mut dice, 4, -20.0));
+    let mut line = noise(&mut dice, Colour::Pink, bot.len(), -64.0);
+    line = sum(&line, &speech(&mut dice, 4, -28.0));
+    let evidence = listen(&mut ear, &through_mu_law(&line), &bot);
+    assert!(evidence.iter().filter(|(_, found)| found.speech).count() >= 10);
+    ear.confirm_caller();
+    let lowered = known - ear.caller_dbfs().unwrap();
+    assert!((0.0..=1.6).contains(&lowered), "{lowered} dB from {known}");
+}
+
 #[test]
 fn ten_seconds_allocate_nothing() {
     let mut dice = Dice::new(5000);
