@@ -50,7 +50,7 @@ impl Doubt {
         for (noise, power) in self.noise.iter_mut().zip(&error.power()) {
             *noise += NOISE_RATE * (power - *noise);
         }
-        let expected = self.inverse_of_expected(sent);
+        let expected = self.inverse_of_expected(simd, sent);
         let (expected, _) = expected.as_chunks::<8>();
         let load = |group: [f32; 8]| f32x8::simd_from(simd, group);
         let partitions = filter.0.iter_mut().zip(sent.newest_first()).zip(self.variances.iter_mut().zip(energies));
@@ -78,14 +78,19 @@ impl Doubt {
 
     /// For each bin, 1 over the power of error that noise and doubt together lead to expect.
     #[inline(always)]
-    fn inverse_of_expected(&self, sent: &Sent) -> PerBin {
-        let mut sums = self.noise.map(|noise| HALF * noise);
-        for (power, variances) in sent.powers_newest_first().zip(self.variances.iter()) {
-            for ((sum, power), variance) in sums.iter_mut().zip(power).zip(variances) {
-                *sum += HALF * variance * power;
+    fn inverse_of_expected<S: Simd>(&self, simd: S, sent: &Sent) -> PerBin {
+        let load = |group: [f32; 8]| f32x8::simd_from(simd, group);
+        let mut expected = self.noise;
+        for (group, values) in expected.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+            let mut sum = load(*values);
+            for (sent, variances) in sent.newest_first().zip(self.variances.iter()) {
+                let (re, im) = (load(sent.re[group]), load(sent.im[group]));
+                sum = load(variances.as_chunks::<8>().0[group]).mul_add(im.mul_add(im, re * re), sum);
             }
+            let sum: [f32; 8] = sum.into();
+            *values = sum.map(|sum| 1.0 / (HALF * sum + REGULAR));
         }
-        sums.map(|sum| 1.0 / (sum + REGULAR))
+        expected
     }
 }
 

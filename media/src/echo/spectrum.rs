@@ -76,29 +76,21 @@ impl Filter {
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
     ring: Box<[Spectrum; PARTITIONS]>,
-    powers: Box<[PerBin; PARTITIONS]>,
     newest: usize,
 }
 
 impl Sent {
     pub(super) fn new() -> Self {
-        Self { ring: Box::new([Spectrum::ZERO; PARTITIONS]), powers: Box::new([[0.0; WIDTH]; PARTITIONS]), newest: 0 }
+        Self { ring: Box::new([Spectrum::ZERO; PARTITIONS]), newest: 0 }
     }
 
     pub(super) fn push(&mut self, spectrum: Spectrum) {
         self.newest = (self.newest + PARTITIONS - 1) % PARTITIONS;
-        self.powers[self.newest] = spectrum.power();
         self.ring[self.newest] = spectrum;
     }
 
     pub(super) fn newest_first(&self) -> impl Iterator<Item = &Spectrum> {
         let (wrapped, newer) = self.ring.split_at(self.newest);
-        newer.iter().chain(wrapped)
-    }
-
-    /// The same, as power.
-    pub(super) fn powers_newest_first(&self) -> impl Iterator<Item = &PerBin> {
-        let (wrapped, newer) = self.powers.split_at(self.newest);
         newer.iter().chain(wrapped)
     }
 
