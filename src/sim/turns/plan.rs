@@ -1,5 +1,5 @@
-//! Deals the laboratory's trials to the calls of a run. A call is one telephone: one condition, one kind of noise and one echo
-//! path, with trial after trial.
+//! Deals the laboratory's trials to the calls of a run. A call is one telephone: one caller, one condition, one kind of noise
+//! and one echo path, with trial after trial.
 //!
 //! The laboratory's networks are left out, because here the run's own network carries every call, and so is its mobile
 //! codec, which would have to code the echo as well.
@@ -45,8 +45,14 @@ impl Deck {
         let start = Dice::new(seed, 0, DEAL).bits() as usize;
         let is_quiet = self.spoken.is_empty() || (call % 3 == 2 && !self.quiet.is_empty());
         let hand = if is_quiet { &self.quiet } else { &self.spoken };
+        // The how many-th call of its kind it is.
+        let turn = match (self.spoken.is_empty(), self.quiet.is_empty()) {
+            (true, _) | (_, true) => call,
+            _ if is_quiet => call / 3,
+            _ => call - call / 3,
+        };
         // A step that shares no factor with most lengths, so that few calls see many conditions.
-        let index = (start % 1024 + if is_quiet { call / 3 } else { call - call / 3 } * STRIDE) % hand.len().max(1);
+        let index = (start % 1024 + turn * if is_quiet { 1 } else { STRIDE }) % hand.len().max(1);
         let made = hand.get(index).map(|condition| make(condition, call, trials, wanted)).unwrap_or_default();
         TurnPlan {
             called: Arc::clone(called),
@@ -76,8 +82,9 @@ fn by_weight(conditions: &[&'static Condition]) -> Vec<&'static Condition> {
     (0..most).flat_map(|round| conditions.iter().filter(move |c| c.weight / unit > round).copied()).collect()
 }
 
-/// Trials with the noise of the first.
+/// Trials of one caller with the noise of the first.
 fn make(condition: &'static Condition, call: usize, trials: &Trials, wanted: &TurnTaking) -> Vec<Trial> {
+    let trials = trials.of_one_caller(call as u64);
     let numbers = (call as u64 * 1000)..(call as u64 * 1000 + MOST_TRIED);
     let is_quiet = QUIET.iter().any(|quiet| std::ptr::eq(quiet, condition));
     let one = |number| match is_quiet {
@@ -102,6 +109,7 @@ fn attempt(trial: Trial) -> Attempt {
         condition: trial.condition,
         noise: trial.noise,
         words: trial.words,
+        intro: trial.intro,
         audio: trial.caller,
         speech: trial.onset.zip(trial.end),
     }

@@ -51,7 +51,7 @@ pub struct BotSide {
 
 impl Text {
     pub fn new(spoken: Spoken) -> Self {
-        Self { reference: Reference::new(&spoken.samples, &spoken.sentences), spoken }
+        Self { reference: Reference::new(&spoken.samples, &spoken.sentences, &spoken.turns), spoken }
     }
 
     /// How many words have at least half of them before `place`.
