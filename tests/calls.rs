@@ -13,6 +13,7 @@ mod calls {
     mod endings;
     mod endpoint;
     mod endpoint_pauses;
+    mod gentle;
     mod greeting;
     mod heard_text;
     mod hold;

@@ -391,7 +391,7 @@ async fn answers_offer(phone: &mut Phone, status: &str, direction: &str) -> Hear
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_whom_we_have_wait_is_told_so_and_taken_back() {
-    let host = Host::start(|config| config.limits.no_media_timeout_s = 2).await;
+    let host = Host::start(|config| config.limits.no_media_timeout_s = 4).await;
     let mut phone = Phone::connected(&host, "1000").await;
     phone.talk(&[], Duration::from_millis(600)).await;
     let id = host.json("/v1/calls").await["calls"][0]["id"].as_str().unwrap().to_owned();
@@ -400,11 +400,13 @@ async fn a_caller_whom_we_have_wait_is_told_so_and_taken_back() {
     let held = answers_offer(&mut phone, "200 OK", "recvonly").await;
     assert!(held.body().contains("a=sendonly\r\n"), "{}", held.text);
     // We play while they send nothing, for longer than a caller who is there may be silent.
-    let heard = phone.listen(Duration::from_millis(2_500)).await;
+    let heard = phone.listen(Duration::from_millis(4_500)).await;
     assert!(loudest(&audio_of(&heard)) > -40.0, "the line is alive");
     assert_eq!(post("resume").await, 202);
     // Their own offer was on its way: ours is made again a little later.
     answers_offer(&mut phone, "491 Request Pending", "").await;
+    // Who refuses to be taken back is asked again: they would hear nothing for the rest of the call.
+    answers_offer(&mut phone, "500 Server Internal Error", "").await;
     let back = answers_offer(&mut phone, "200 OK", "sendrecv").await;
     assert!(back.body().contains("a=sendrecv\r\n"), "{}", back.text);
     phone.hears(-30.0).await;

@@ -27,6 +27,52 @@ use store_support::{Folder, at, ended, started, turn};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[tokio::test]
+async fn what_is_written_together_is_kept_as_it_was() {
+    let folder = Folder::new();
+    let (store, sink, _writer) = folder.open().await.unwrap();
+    let (call, unknown) = (CallId::fresh(), CallId::fresh());
+    let steps = [
+        "plain",
+        "",
+        "quote\" back\\slash",
+        "line\nbreak\ttab",
+        "\u{1}",
+        "nul\u{0}byte",
+        "\u{2028}",
+        "\u{1F600} Kigali, à bientôt",
+        "null",
+    ];
+    sink.record(started(call));
+    for (number, step) in (1..).zip(steps) {
+        let record = TurnRecord { number, step: step.into(), asr_ms: Some(0.001), ..TurnRecord::default() };
+        for call in [call, unknown] {
+            sink.record(Record::Turn { call, at: at(number.into()), turn: Box::new(record.clone()) });
+            let event =
+                CallEvent { kind: "noted", at_ms: 0.1, detail: Some(Pii::new(serde_json::json!({"as": step}))) };
+            sink.record(Record::Event { call, at: at(number.into()), event });
+        }
+    }
+    let summary =
+        CallSummary { duration_ms: 0.3, jitter_ms: 1e-3, frames_sent: u64::from(u32::MAX), ..CallSummary::default() };
+    for call in [call, unknown] {
+        sink.record(Record::CallEnded { call, at: at(9), reason: EndReason::FlowHungUp, summary: summary.clone() });
+    }
+    assert!(sink.flush().await);
+
+    for (call, via) in [(call, "twilio"), (unknown, "unknown")] {
+        let kept = store.call(call).await.unwrap().unwrap();
+        assert_eq!(kept.call.via, via);
+        assert_eq!(kept.turns.iter().map(|turn| turn.step.as_str()).collect::<Vec<_>>(), steps);
+        assert!(kept.turns.iter().all(|turn| turn.asr_ms == Some(0.001)));
+        let details: Vec<_> =
+            kept.events.iter().map(|event| event.detail.as_ref().unwrap().expose()["as"].clone()).collect();
+        assert_eq!(details, steps);
+        let summary = kept.call.summary.unwrap();
+        assert_eq!((summary.duration_ms, summary.jitter_ms, summary.frames_sent), (0.3, 0.001, u32::MAX.into()));
+    }
+}
+
+#[tokio::test]
 async fn table_csv_and_prometheus_hold_the_same_figures() {
     let folder = Folder::new();
     let metrics = Metrics::new();

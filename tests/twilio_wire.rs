@@ -70,6 +70,47 @@ async fn a_barge_in_clears_at_once_and_what_was_cleared_was_not_heard() {
     host.ends_clean().await;
 }
 
+/// Told to its end, then the line hangs up.
+const STATEMENT: &str = "
+name: desk
+steps:
+  talk:
+    say:
+      - The laboratory takes samples on weekday mornings, and the pharmacy is open whenever the clinic is.
+      - Vaccinations for children are given on Tuesday and Thursday afternoons without an appointment.
+    goto: hangup
+";
+
+/// The call's record, and how long the voice was heard, ms.
+async fn hears_the_statement(caller: &[[u8; 160]]) -> (serde_json::Value, usize) {
+    let host = Host::with_flow(STATEMENT, |config| {
+        config.flite = offhook::providers::config::FliteConfig::default();
+    });
+    let host = host.await;
+    let mut edge = Edge::call(&host, "1").await;
+    edge.talk_until(|edge| edge.heard.len() > 20_000 && loudest(&edge.heard) > -40.0).await;
+    edge.talk(caller, Duration::from_millis(400)).await;
+    edge.talk_until(|_| false).await;
+    let voiced = edge.heard.chunks(160).filter(|frame| loudest(frame) > -45.0).count() * 20;
+    let call = host.ended_call().await;
+    host.ends_clean().await;
+    (call, voiced)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cough_loses_nothing_that_the_far_side_had_in_hand() {
+    let (words, onset) = phrase("im-sorry.wav");
+    let syllable = &words[onset..onset + 5];
+    let both = tokio::join!(hears_the_statement(&[]), hears_the_statement(syllable));
+    let ((whole, plain_ms), (call, held_ms)) = both;
+    let outcomes: Vec<_> = call["interruptions"].as_array().unwrap().iter().map(|told| &told["outcome"]).collect();
+    assert_eq!(outcomes, ["resumed"], "{call:#}");
+    assert_eq!(heard(&call), heard(&whole));
+    // A word at most is said again.
+    let again = held_ms as i64 - plain_ms as i64;
+    assert!((-60..=700).contains(&again), "{plain_ms} ms without the cough, {held_ms} with it");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn dtmf_messages_select_and_the_goodbye_is_played_out_before_the_socket_closes() {
     let host = Host::with_voice(|_| {}).await;

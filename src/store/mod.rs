@@ -3,6 +3,7 @@
 //! A call writes through [`RecordSink`], which never waits; the writer task owns the database. Numbers of people are
 //! masked and their words scrubbed before anything is written. PostgreSQL is not here yet: `Db` has one engine.
 
+mod batch;
 mod csv;
 mod error;
 mod interruptions;

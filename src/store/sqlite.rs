@@ -1,4 +1,5 @@
-//! SQLite: opening it safely, one transaction per batch, and reading back. All its SQL is at the end of this file.
+//! SQLite: opening it safely, one transaction per batch, and reading back. What it reads by is at the end of this
+//! file, what a batch is written by in `batch.rs`.
 //!
 //! One connection writes, a few read: WAL lets them do so at the same time. `synchronous=NORMAL` keeps what was
 //! committed through a killed process; a power cut may cost the last commits, never the file.
@@ -17,8 +18,8 @@ use super::StoreError;
 use super::migrate::{MIGRATIONS, migrate};
 use super::read::{CallDetail, CallRow, EventRow, MOST_CALLS, MOST_EVENTS, MOST_INTERRUPTIONS, MOST_TURNS, TurnRow};
 use super::record::{CallId, CallSummary, EndReason, Quality, RecordingName};
-use super::row::{Row, Summary, Turn};
-use super::{interruptions, recordings};
+use super::row::{Row, Turn};
+use super::{batch, interruptions, recordings};
 use crate::telemetry::pii::Pii;
 
 /// An open database file.
@@ -48,7 +49,8 @@ impl Sqlite {
             if is_damage(&error) { StoreError::damaged(file, &error) } else { StoreError::open(file, &error) }
         };
         let pool = |most: u32, wait| PoolOptions::<Engine>::new().max_connections(most).acquire_timeout(wait);
-        let writer = pool(1, OPENING).connect_with(options.clone()).await.map_err(failed)?;
+        // A file needs no asking whether it is still there.
+        let writer = pool(1, OPENING).test_before_acquire(false).connect_with(options.clone()).await.map_err(failed)?;
         let mut connection = writer.acquire().await.map_err(failed)?;
         examine(&mut connection, file).await?;
         migrate(&mut connection, file, MIGRATIONS).await?;
@@ -60,16 +62,9 @@ impl Sqlite {
     /// Writes all rows or none. Returns the turns that were new: a row that is already there is left as it is, so a
     /// batch may be written again after a crash.
     pub(super) async fn write(&self, rows: &[Row]) -> Result<Vec<Turn>, sqlx::Error> {
-        let mut batch = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let mut fresh = Vec::new();
-        for row in rows {
-            if insert(&mut batch, row).await?
-                && let Row::Turn(turn) = row
-            {
-                fresh.push(Turn::clone(turn));
-            }
-        }
-        batch.commit().await?;
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let fresh = batch::put(&mut transaction, rows).await?;
+        transaction.commit().await?;
         Ok(fresh)
     }
 
@@ -164,11 +159,6 @@ pub(super) fn is_damage(error: &sqlx::Error) -> bool {
     matches!(primary_code(error), Some(CORRUPT_CODE | NOT_A_DATABASE_CODE))
 }
 
-/// Whether the row is of a call that the database does not know.
-fn is_missing_call(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_foreign_key_violation)
-}
-
 /// The low byte of SQLite's extended result code.
 fn primary_code(error: &sqlx::Error) -> Option<i32> {
     let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
@@ -189,84 +179,7 @@ async fn examine(connection: &mut SqliteConnection, file: &Path) -> Result<(), S
     }
 }
 
-/// True when the row was new.
-async fn insert(batch: &mut SqliteConnection, row: &Row) -> Result<bool, sqlx::Error> {
-    match put(batch, row).await {
-        Err(error) if is_missing_call(&error) => {}
-        Ok(false) if matches!(row, Row::Ended { .. }) => {}
-        done => return done,
-    }
-    // The start was lost to a full queue; what came after it is worth keeping all the same. That is so rare that trying
-    // first costs less than asking every time.
-    sqlx::query(ENSURE_CALL).bind(row.call()).bind(row.at()).execute(&mut *batch).await?;
-    put(batch, row).await
-}
-
-async fn put(batch: &mut SqliteConnection, row: &Row) -> Result<bool, sqlx::Error> {
-    let statement = match row {
-        Row::Started { call, at, via, direction, called, caller, flow } => {
-            sqlx::query(START_CALL).bind(call).bind(via).bind(direction).bind(called).bind(caller).bind(flow).bind(at)
-        }
-        Row::Turn(turn) => bind_turn(turn),
-        Row::Interruption(kept) => interruptions::add(kept),
-        Row::Event { id, call, at, at_ms, kind, detail } => {
-            sqlx::query(ADD_EVENT).bind(id).bind(call).bind(at).bind(at_ms).bind(kind).bind(detail)
-        }
-        Row::Ended { call, at, reason, summary } => bind_end(call, at, reason, summary),
-        Row::RecordingBegan { call, at, number, format, consent } => {
-            recordings::begin(call, at, *number, format, consent)
-        }
-        Row::RecordingEnded(recording) => recordings::end(recording),
-    };
-    Ok(statement.execute(batch).await?.rows_affected() > 0)
-}
-
 pub(super) type Statement<'a> = sqlx::query::Query<'a, Engine, <Engine as sqlx::Database>::Arguments>;
-
-fn bind_turn(turn: &Turn) -> Statement<'_> {
-    sqlx::query(ADD_TURN)
-        .bind(&turn.call)
-        .bind(turn.number)
-        .bind(&turn.at)
-        .bind(&turn.step)
-        .bind(&turn.caller_words)
-        .bind(turn.keys_pressed)
-        .bind(&turn.heard)
-        .bind(&turn.unheard)
-        .bind(turn.asr_ms)
-        .bind(turn.llm_ms)
-        .bind(turn.tts_ms)
-        .bind(turn.total_ms)
-        .bind(turn.barge_in_ms)
-        .bind(&turn.error)
-}
-
-fn bind_end<'a>(call: &'a str, at: &'a str, reason: &'a str, summary: &'a Summary) -> Statement<'a> {
-    sqlx::query(END_CALL)
-        .bind(at)
-        .bind(reason)
-        .bind(summary.duration_ms)
-        .bind(summary.turns)
-        .bind(summary.barge_ins)
-        .bind(summary.frames_sent)
-        .bind(summary.frames_received)
-        .bind(summary.packets_lost)
-        .bind(summary.concealed_ms)
-        .bind(summary.jitter_ms)
-        .bind(summary.late_ticks)
-        .bind(summary.holds)
-        .bind(summary.held_ms)
-        .bind(&summary.transfer)
-        .bind(&summary.trunk)
-        .bind(summary.loss_percent)
-        .bind(summary.far_loss_percent)
-        .bind(summary.round_trip_ms)
-        .bind(summary.r_factor)
-        .bind(summary.mos)
-        .bind(&summary.codec)
-        .bind(&summary.srtp)
-        .bind(call)
-}
 
 fn call_row(row: &SqliteRow) -> Result<CallRow, sqlx::Error> {
     let ended_at: Option<String> = row.try_get("ended_at")?;
@@ -393,22 +306,6 @@ const MISMATCH_CODE: i32 = 20;
 const NOT_A_DATABASE_CODE: i32 = 26;
 
 const PROBE: &str = "SELECT 1 FROM schema_version LIMIT 1";
-const START_CALL: &str = "INSERT INTO calls (id, via, direction, called, caller, flow, started_at) \
-     VALUES (?, ?, ?, ?, ?, ?, ?) \
-     ON CONFLICT (id) DO UPDATE SET via = excluded.via, direction = excluded.direction, called = excluded.called, caller = excluded.caller, \
-     flow = excluded.flow, started_at = excluded.started_at WHERE via = 'unknown'";
-const ENSURE_CALL: &str = "INSERT INTO calls (id, via, called, caller, flow, started_at) \
-     VALUES (?, 'unknown', '', '', '', ?) ON CONFLICT (id) DO NOTHING";
-const END_CALL: &str = "UPDATE calls SET ended_at = ?, end_reason = ?, duration_ms = ?, turns = ?, barge_ins = ?, \
-     frames_sent = ?, frames_received = ?, packets_lost = ?, concealed_ms = ?, jitter_ms = ?, late_ticks = ?, \
-     holds = ?, held_ms = ?, transfer = ?, trunk = ?, \
-     loss_percent = ?, far_loss_percent = ?, round_trip_ms = ?, r_factor = ?, mos = ?, codec = ?, srtp = ? \
-     WHERE id = ? AND ended_at IS NULL";
-const ADD_TURN: &str = "INSERT INTO user_sessions (call_id, number, at, step, caller_words, keys_pressed, heard, \
-     unheard, asr_ms, llm_ms, tts_ms, total_ms, barge_in_ms, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
-     ON CONFLICT (call_id, number) DO NOTHING";
-const ADD_EVENT: &str = "INSERT INTO events (id, call_id, at, at_ms, kind, detail) VALUES (?, ?, ?, ?, ?, ?) \
-     ON CONFLICT (id) DO NOTHING";
 /// The call ended no earlier than the last thing known of it.
 const CLOSE_UNFINISHED: &str = "WITH last (id, at, turns) AS (SELECT c.id, \
          max(c.started_at, coalesce((SELECT max(at) FROM user_sessions WHERE call_id = c.id), ''), \

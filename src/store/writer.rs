@@ -300,7 +300,7 @@ fn log(record: &Record) {
 /// Most records of one transaction.
 const BATCH: usize = 1024;
 /// How long a record waits for others when one was written just before it.
-const GATHER: Duration = Duration::from_millis(10);
+const GATHER: Duration = Duration::from_millis(20);
 const DRAIN_EVERY: Duration = Duration::from_secs(1);
 /// How long a busy database is tried again before its rows go to the spool.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);

@@ -19,7 +19,12 @@ pub struct PortPool(Arc<Pool>);
 /// A bound RTP socket. Dropped, its port goes into quarantine if anybody was told of it, and is free at once otherwise:
 /// offers that are refused must not use the ports up.
 pub struct RtpPort {
+    // Closed before the port is given back: fields are dropped in their order.
     pub socket: UdpSocket,
+    lease: Lease,
+}
+
+struct Lease {
     port: u16,
     announced: bool,
     pool: Arc<Pool>,
@@ -40,7 +45,10 @@ impl PortPool {
         for _ in 0..tries.min(MOST_TRIES) {
             let port = self.0.take(clock::now()).ok_or(NoPort)?;
             match bind(SocketAddr::new(self.0.address, port)) {
-                Ok(socket) => return Ok(RtpPort { socket, port, announced: false, pool: Arc::clone(&self.0) }),
+                Ok(socket) => {
+                    let lease = Lease { port, announced: false, pool: Arc::clone(&self.0) };
+                    return Ok(RtpPort { socket, lease });
+                }
                 Err(_) => self.0.give_back(port, clock::now()),
             }
         }
@@ -50,7 +58,7 @@ impl PortPool {
 
 impl RtpPort {
     pub const fn number(&self) -> u16 {
-        self.port
+        self.lease.port
     }
 
     /// Binds the odd port above, for RTCP.
@@ -59,16 +67,16 @@ impl RtpPort {
     /// When some other program holds it.
     pub fn bind_rtcp(&self) -> std::io::Result<UdpSocket> {
         // Pool ports are even, so that there is one above.
-        bind(SocketAddr::new(self.pool.address, self.port | 1))
+        bind(SocketAddr::new(self.lease.pool.address, self.lease.port | 1))
     }
 
     /// The far side is told of the port; packets may come to it from now on.
     pub const fn announce(&mut self) {
-        self.announced = true;
+        self.lease.announced = true;
     }
 }
 
-impl Drop for RtpPort {
+impl Drop for Lease {
     fn drop(&mut self) {
         if self.announced {
             self.pool.give_back(self.port, clock::now());

@@ -51,6 +51,7 @@ pub fn script(name: &'static str) -> Script {
         no_media: Duration::from_secs(60),
         longest_hold: Duration::from_secs(300),
         turn: TurnConfig::default(),
+        hearing: None,
         vote: None,
         opening: Opening::Inbound,
         recorded: None,
@@ -85,6 +86,7 @@ pub struct Script {
     no_media: Duration,
     longest_hold: Duration,
     turn: TurnConfig,
+    hearing: Option<Hearing>,
     vote: Option<Box<dyn TurnVote>>,
     opening: Opening,
     recorded: Option<Consent>,
@@ -222,6 +224,12 @@ impl Script {
         self
     }
 
+    /// Another ear than the neural one.
+    pub fn hearing(mut self, hearing: Hearing) -> Self {
+        self.hearing = Some(hearing);
+        self
+    }
+
     pub fn turn(mut self, turn: TurnConfig) -> Self {
         self.turn = turn;
         self
@@ -301,7 +309,7 @@ impl Stage {
         }
         let mut call = Call::new(CallSetup {
             dialog,
-            hearing: Hearing::neural(Network::shared().expect("the network")),
+            hearing: script.hearing.unwrap_or_else(|| Hearing::neural(Network::shared().expect("the network"))),
             turn: script.turn,
             longest: script.longest,
             no_media: script.no_media,

@@ -164,6 +164,7 @@ impl Call {
     }
 
     fn go_on(&mut self, mistake: Mistake, now: Moment) {
+        let was_quieter = self.ducked;
         self.unduck();
         let (why, words) = match mistake {
             Mistake::Silence => (ResumedFor::Silence, None),
@@ -173,7 +174,12 @@ impl Call {
         if words.is_some() {
             self.event("backchannel", None, now);
         }
-        let Some(held) = self.held.take() else { return };
+        let Some(held) = self.held.take() else {
+            if was_quieter {
+                self.event("ducked", None, now);
+            }
+            return;
+        };
         match mistake {
             Mistake::Silence => self.hearing.was_mistaken(),
             Mistake::NoWords => self.hearing.begin_again(),

@@ -19,14 +19,13 @@ pub(super) struct Holding {
     told: bool,
     /// What an offer says that is not answered yet.
     offered: Option<bool>,
+    /// Offers in a row to take the caller back that were refused.
+    refused: u8,
 }
 
-/// Calls whose signalling was busy with something else when we had an offer for them.
+/// Calls that are to be offered something again, and when.
 #[derive(Debug, Default)]
-pub(super) struct Unsaid {
-    calls: Vec<u64>,
-    at: Option<Moment>,
-}
+pub(super) struct Unsaid(Vec<(Moment, u64)>);
 
 impl Calls {
     /// A leg has its caller wait, or takes them back.
@@ -38,36 +37,29 @@ impl Calls {
 
     /// When [`Calls::due`] is.
     pub fn next(&self) -> Option<Moment> {
-        self.unsaid.at
+        self.unsaid.0.iter().map(|(at, _)| *at).min()
     }
 
-    /// Offers again what could not be offered a while ago.
+    /// Offers again what was refused a while ago.
     pub fn due(&mut self, now: Moment) -> Vec<Command> {
-        if self.unsaid.at.is_none_or(|at| at > now) {
-            return Vec::new();
-        }
-        let calls = std::mem::take(&mut self.unsaid).calls;
-        calls.iter().filter_map(|call| self.calls.get_mut(call).map(Live::tell_far_side)).flatten().collect()
+        let due: Vec<(Moment, u64)> = self.unsaid.0.extract_if(.., |(at, _)| *at <= now).collect();
+        due.iter().filter_map(|(_, call)| self.calls.get_mut(call).map(Live::tell_far_side)).flatten().collect()
     }
 
-    /// An offer of ours was answered, or `refused` with this status: then the call goes on with the media that it has,
-    /// and only the next change is offered. 491 says that something else went on: it is offered again.
+    /// An offer of ours was answered, or `refused` with this status. 491 says that something else went on: it is offered
+    /// again. A caller who will not be put on hold goes on with the media that they have. One who will not be taken back
+    /// would hear nothing for the rest of the call: they are asked again, ever later.
     pub(super) fn hold_answered(&mut self, call: CallHandle, refused: Option<u16>) -> Vec<Command> {
         let Some(live) = self.calls.get_mut(&call.as_u64()) else { return Vec::new() };
-        let Some(offered) = live.holding.offered.take() else { return Vec::new() };
-        if refused == Some(REQUEST_PENDING) {
-            self.unsaid.calls.push(call.as_u64());
-            self.unsaid.at.get_or_insert(clock::now() + AGAIN);
-            return Vec::new();
-        }
-        live.holding.told = offered;
-        live.tell_far_side()
+        let Some(after) = live.holding.answered(refused) else { return live.tell_far_side() };
+        self.unsaid.0.push((clock::now() + after, call.as_u64()));
+        Vec::new()
     }
 }
 
 impl Live {
     fn tell_far_side(&mut self) -> Vec<Command> {
-        let Holding { wanted, told, offered } = self.holding;
+        let Holding { wanted, told, offered, .. } = self.holding;
         let Stage::Agreed(media) = &mut self.stage else { return Vec::new() };
         if offered.is_some() || wanted == told {
             return Vec::new();
@@ -78,6 +70,21 @@ impl Live {
 }
 
 impl Holding {
+    /// Takes the answer to what was offered; if it must be offered again, in how long.
+    fn answered(&mut self, refused: Option<u16>) -> Option<Duration> {
+        let offered = self.offered.take()?;
+        if refused == Some(REQUEST_PENDING) {
+            return Some(AGAIN);
+        }
+        if refused.is_some() && !offered && self.refused < MOST_REFUSED {
+            let after = AGAIN * (1 << self.refused);
+            self.refused += 1;
+            return Some(after);
+        }
+        (self.told, self.refused) = (offered, 0);
+        None
+    }
+
     /// What an offer of ours asks for.
     pub(super) const fn direction(self) -> Direction {
         if self.wanted { Direction::SendOnly } else { Direction::SendRecv }
@@ -87,5 +94,8 @@ impl Holding {
 /// RFC 3261 section 21.4.27.
 const REQUEST_PENDING: u16 = 491;
 
-/// Until an offer is tried again that found another one going on.
+/// Until an offer is tried again that was refused; twice as long each time it is refused again for another reason than 491.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// Offers to take a caller back are made again this often.
+const MOST_REFUSED: u8 = 5;
