@@ -15,6 +15,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use nix::time::{ClockId, clock_gettime};
 use offhook::sim::lab::call::Calls;
+use offhook::sim::lab::condition::ROOMS;
 use offhook::sim::lab::promises::Measured;
 use offhook::sim::lab::run::{Found, Plan, share_out};
 use offhook::sim::lab::table::{Figure, Promise, Report};
@@ -164,7 +165,8 @@ impl<'a> Lab<'a> {
         let held: Vec<(Line, usize)> = (0..2 * self.part(self.options.calls)).map(|n| (LINES[n % 2], n / 2)).collect();
         Ok(Talk {
             answers: answers::answers(&self.trials, self.network, answers, self.threads).map_err(told)?,
-            turns: pauses::turns(&pauses::KINDS, &self.trials, self.network, turns, self.threads).map_err(told)?,
+            turns: pauses::turns(&pauses::KINDS, &ROOMS, &self.trials, self.network, turns, self.threads)
+                .map_err(told)?,
             resumed: self.calls(&HELD_FOR, &held)?.concat(),
             heard: LINES.map(of).into(),
         })

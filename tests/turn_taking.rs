@@ -33,8 +33,8 @@ fn short_answers_are_accepted() {
 fn a_bot_that_goes_on_loses_no_word_and_knows_what_was_heard() {
     let offline =
         |conditions: &[&str]| Offline::new(trials(), &human(), Network::shared().unwrap(), 1, conditions).unwrap();
-    let held = offline(&["any noise 0", "coughs 0", "second voice 12, caller unknown"]);
-    let resumed: Vec<_> = LINES.iter().zip(0..).flat_map(|(line, call)| held.play(call, *line)).collect();
+    let held = offline(&["jumps, echo 15", "echo 15"]);
+    let resumed: Vec<_> = LINES[..2].iter().zip(0..).flat_map(|(line, call)| held.play(call, *line)).collect();
     let words: Vec<_> = resumed.iter().flat_map(|one| &one.false_holds).filter_map(|hold| hold.words).collect();
     assert!(words.len() >= 3, "{} holds were for nothing and ended", words.len());
     assert!(words.iter().all(|(lost, repeated)| *lost == 0 && *repeated <= 1), "lost, repeated: {words:?}");

@@ -147,7 +147,7 @@ pub static ONSETS: [Condition; 27] = [
 ];
 
 /// Conditions in which a caller gives a short answer to a question.
-pub const ANSWERS: [Condition; 8] = [
+pub static ANSWERS: [Condition; 8] = [
     onset("quiet line", 40.0, Counts::Core, 1).noises(&[Noise::Pink]).says(Speech::Word),
     onset("SNR 20", 20.0, Counts::Core, 1).says(Speech::Word),
     onset("SNR 10", 10.0, Counts::Core, 1).says(Speech::Word),
@@ -159,7 +159,7 @@ pub const ANSWERS: [Condition; 8] = [
 ];
 
 /// Lines on which callers pause within what they say.
-pub const ROOMS: [Condition; 3] = [
+pub static ROOMS: [Condition; 3] = [
     onset("quiet line", 40.0, Counts::Core, 1).noises(&[Noise::Pink]),
     onset("SNR 20", 20.0, Counts::Core, 1).noises(PLACES),
     onset("SNR 10", 10.0, Counts::Core, 1).noises(PLACES),

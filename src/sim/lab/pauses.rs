@@ -10,7 +10,7 @@ use std::time::Duration;
 use offhook_media::FRAME;
 use offhook_media::silero::Network;
 
-use super::condition::{Condition, ROOMS};
+use super::condition::Condition;
 use super::run::share_out;
 use super::signal::{RATE, add, between, choose, seconds};
 use super::stage::flow;
@@ -100,20 +100,21 @@ pub static KINDS: [Kind; 8] = [
     Kind { name: "pause behind a whole sentence", said: &WHOLE, counts: false, ..SENTENCE },
 ];
 
-/// Has about so many turns of these kinds taken.
+/// Has about so many turns of these kinds taken on these lines.
 ///
 /// # Errors
 /// When a flow that is compiled in does not parse.
 pub fn turns(
     kinds: &'static [Kind],
+    rooms: &'static [Condition],
     trials: &Trials,
     network: &'static Network,
     wanted: usize,
     threads: usize,
 ) -> Result<Vec<Turn>, String> {
     let flows: Vec<Arc<Flow>> = kinds.iter().map(|kind| flow(kind.flow)).collect::<Result<_, _>>()?;
-    let each = wanted.div_ceil(kinds.len() * ROOMS.len()) as u64;
-    let rooms = |kind| ROOMS.iter().flat_map(move |room| (0..each).map(move |number| (kind, room, number)));
+    let each = wanted.div_ceil(kinds.len() * rooms.len()) as u64;
+    let rooms = |kind| rooms.iter().flat_map(move |room| (0..each).map(move |number| (kind, room, number)));
     let work: Vec<_> = kinds.iter().zip(&flows).flat_map(rooms).collect();
     let taken = share_out(&work, threads, |&((kind, flow), room, number)| {
         let told = Told::new(trials, kind, room, number)?;

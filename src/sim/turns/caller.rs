@@ -151,8 +151,9 @@ impl Playing {
     fn next(&mut self, attempt: &Attempt, now: Moment, spoken: impl Fn() -> Duration) -> Option<i16> {
         if !self.through && self.at >= self.gate {
             // Looked at once per passage of the lead's end, and of its beginning on the way back.
-            self.through =
-                spoken() + samples(attempt.speech.map_or(0, |(onset, _)| onset - self.gate)) >= self.bot_speaks_first;
+            self.through = now > self.from + LONGEST_LEAD
+                || spoken() + samples(attempt.speech.map_or(0, |(onset, _)| onset - self.gate))
+                    >= self.bot_speaks_first;
             self.backwards = !self.through;
         }
         if self.backwards {
@@ -224,7 +225,8 @@ impl Party for TurnCaller {
             return Tick { frame: None, action: None };
         };
         if now > answered + self.plan.patience {
-            self.fail(now, format!("not over after {} s", self.plan.patience.as_secs()));
+            let said = self.plan.attempts.get(self.current).map_or("", |attempt| attempt.condition.name);
+            self.fail(now, format!("not over after {} s, in \"{said}\"", self.plan.patience.as_secs()));
         }
         let Some(mut frame) = self.frame(now).filter(|_| self.outcome.is_none()) else {
             self.outcome.get_or_insert(Outcome::AsScripted);
@@ -250,6 +252,8 @@ impl Party for TurnCaller {
 const BEFORE_ONSET: usize = 1600;
 /// At most so much of the lead is repeated.
 const LOOP: usize = 4000;
+/// A bot that noise keeps silent is spoken to all the same.
+const LONGEST_LEAD: Duration = Duration::from_secs(20);
 /// Between the bot's words and within them there are breaks of up to so much; one that is held is silent for longer.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Up to so much longer than demanded the bot is left to speak.
@@ -288,7 +292,7 @@ mod tests {
         caller.answered(BEGAN);
         let octets: Vec<u8> = (0..FRAME).map(|n| ulaw(if n % 8 < 4 { 4000 } else { -4000 })).collect();
         let mut sent = Vec::new();
-        for tick in 0..1000u64 {
+        for tick in 0..1500u64 {
             let now = BEGAN + ms(tick * 20);
             if tick * 20 >= bot_from_ms && tick % 30 < 25 {
                 caller.hear(Heard { at: now, timestamp: Some(tick as u32 * 160), octets: &octets });
@@ -316,6 +320,13 @@ mod tests {
             assert_eq!((sent[first - 1], sent[first], sent[first + 3999], sent[first + 4000]), (10, 3000, 3000, 10));
         }
         assert_eq!(notes.bouts[0].to, notes.bouts[1].from, "one follows the other without a break");
+    }
+
+    #[test]
+    fn a_bot_that_never_speaks_is_spoken_to_all_the_same() {
+        let (_, notes) = run(plan(vec![attempt()], None), 60_000);
+        assert!(notes.bouts[0].to - notes.bouts[0].from <= Duration::from_secs(25), "{:?}", notes.bouts);
+        assert!(notes.bouts[0].speech.is_some());
     }
 
     #[test]

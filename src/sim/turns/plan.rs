@@ -36,7 +36,9 @@ impl Deck {
             named => named.iter().any(|name| name == condition.name),
         };
         let spoken: Vec<_> = ONSETS.iter().filter(is_wanted).collect();
-        let quiet: Vec<_> = QUIET.iter().filter(is_wanted).collect();
+        let mut quiet: Vec<_> = QUIET.iter().filter(is_wanted).collect();
+        // What is promised comes first, so that a short run has it.
+        quiet.sort_by_key(|condition| urgency(condition.counts));
         Ok(Self { spoken: by_weight(&spoken), quiet: by_weight(&quiet) })
     }
 
@@ -52,8 +54,11 @@ impl Deck {
             _ => call - call / 3,
         };
         // A step that shares no factor with most lengths, so that few calls see many conditions.
-        let index = (start % 1024 + turn * if is_quiet { 1 } else { STRIDE }) % hand.len().max(1);
-        let made = hand.get(index).map(|condition| make(condition, call, trials, wanted)).unwrap_or_default();
+        let place = if is_quiet { turn } else { start % 1024 + turn * STRIDE };
+        let made = hand
+            .get(place % hand.len().max(1))
+            .map(|condition| make(condition, call, trials, wanted))
+            .unwrap_or_default();
         TurnPlan {
             called: Arc::clone(called),
             echo: made.first().and_then(|trial| trial.echo.clone()),
@@ -68,6 +73,15 @@ impl Deck {
 /// How much later than they arrive a telephone plays packets, ms: enough for all of them to be there in time.
 pub fn slack_ms(network: &Profile) -> f64 {
     SLACK_MS + network.jitter_ms
+}
+
+/// Of conditions that no figure is made of but one, the first.
+const fn urgency(counts: Counts) -> u8 {
+    match counts {
+        Counts::Jumps | Counts::SecondVoice20 | Counts::SecondVoice12 => 0,
+        Counts::Core | Counts::CoreClean | Counts::Snr5 => 1,
+        Counts::Row => 2,
+    }
 }
 
 fn fits_a_wire(condition: &Condition) -> bool {
