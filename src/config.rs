@@ -21,7 +21,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::providers::config::{
-    DeepgramConfig, EspeakConfig, FliteConfig, LlmConfig, OpenAiConfig, ProvidersConfig, SttConfig, TtsConfig,
+    AnthropicConfig, DeepgramConfig, EspeakConfig, FliteConfig, LlmConfig, OpenAiConfig, ProvidersConfig, SttConfig,
+    TtsConfig,
 };
 use crate::store::{DataConfig, DatabaseConfig, StoreConfig};
 use crate::telemetry::logs::LogConfig;
@@ -61,6 +62,7 @@ pub struct Config {
     pub llm: LlmConfig,
     pub deepgram: DeepgramConfig,
     pub openai: OpenAiConfig,
+    pub anthropic: AnthropicConfig,
     pub flite: FliteConfig,
     pub espeak: EspeakConfig,
     pub log: LogConfig,
@@ -201,6 +203,7 @@ impl Config {
             llm: self.llm.clone(),
             deepgram: self.deepgram.clone(),
             openai: self.openai.clone(),
+            anthropic: self.anthropic.clone(),
             flite: self.flite.clone(),
             espeak: self.espeak.clone(),
         }

@@ -32,6 +32,7 @@ use crate::dialog::LastWords;
 use crate::dialog::lines::Catalogue;
 use crate::providers::cache::prewarm;
 use crate::providers::fallback::FallbackTts;
+use crate::providers::llm::chain::ModelChain;
 use crate::providers::{self, SpeakRequest, Tts};
 use crate::recording::{self, Recordings};
 use crate::store::record::EndReason;
@@ -82,9 +83,12 @@ impl Server {
         let (store, records, writer) =
             Store::open(&config.database, &config.data, &config.store, metrics.clone()).await.context("store")?;
         let recordings = start_recordings(config, &catalogue, &store, &records, &metrics).await?;
+        let voices = FallbackTts::new(built.tts.clone(), config.tts.first_audio(), &metrics);
+        let models = ModelChain::new(&built.llm, &config.llm, &metrics);
         let services = Arc::new(Services {
             runtime: tokio::runtime::Handle::current(),
-            voice: Arc::new(FallbackTts::new(built.tts.clone(), config.tts.first_audio())),
+            voice: Arc::new(voices.clone()),
+            model: models.clone().map(|models| Arc::new(models) as _),
             rate: config.tts.rate,
             providers: built,
             records,
@@ -124,7 +128,8 @@ impl Server {
         let checks = Arc::new(checks::ServerChecks::new(
             store.clone(),
             shared,
-            services.providers.clone(),
+            services.providers.stt.clone(),
+            (voices, models),
             recordings.clone(),
             sip.trunks().clone(),
         ));

@@ -24,7 +24,7 @@ use super::speak::{self, SpeakMsg};
 use super::transfer::{Order, TransferEvent};
 use super::{Moment, TurnId, quality};
 use crate::dialog::TransferTo;
-use crate::providers::{FrameSender, Language, Providers, SpeakRequest, Tts, frame_queue};
+use crate::providers::{FrameSender, Language, Llm, Providers, SpeakRequest, Tts, frame_queue};
 use crate::recording::{FAILED, Note, Recorder, Recordings};
 use crate::safety::said::Cleared;
 use crate::store::RecordSink;
@@ -41,6 +41,8 @@ pub struct Services {
     pub providers: Providers,
     /// The providers' voices as one: the next speaks when one fails.
     pub voice: Arc<dyn Tts>,
+    /// The providers' models as one, if there are any.
+    pub model: Option<Arc<dyn Llm>>,
     /// Speaking rate of the line, on top of what a step asks for; 1.0 is the voice's own.
     pub rate: f32,
     pub records: RecordSink,
@@ -241,7 +243,7 @@ impl Actor {
     }
 
     fn ask_model(&mut self, turn: TurnId, message: AnswerMsg, now: Moment) {
-        let Some(llm) = self.services.providers.llm.clone() else {
+        let Some(llm) = self.services.model.clone() else {
             let error = crate::providers::ProviderError::NotConfigured { vendor: "llm", what: "llm.provider".into() };
             return self.core.handle(CallInput::AnswerFailed { turn, error }, now);
         };

@@ -139,6 +139,7 @@ const CUSTOMARY: &[(&str, &str)] = &[
     ("TWILIO_ACCOUNT_SID", "twilio.account_sid"),
     ("DEEPGRAM_API_KEY", "deepgram.api_key"),
     ("OPENAI_API_KEY", "openai.api_key"),
+    ("ANTHROPIC_API_KEY", "anthropic.api_key"),
     ("ASR_PROVIDER", "stt.provider"),
     ("TTS_PROVIDER", "tts.provider"),
     ("TTS_VOICE", "tts.voice"),

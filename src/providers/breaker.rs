@@ -6,8 +6,10 @@ use std::time::Duration;
 use super::ProviderError;
 
 /// The memory of one provider's failures. Times count from any fixed origin.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Breaker {
+    /// How long the provider is left alone.
+    pause: Duration,
     /// Times of the latest failures since the last success, oldest first.
     failures: Vec<Duration>,
     /// No use before this time.
@@ -16,7 +18,23 @@ pub struct Breaker {
     probing: bool,
 }
 
+impl Default for Breaker {
+    fn default() -> Self {
+        Self::new(PAUSE)
+    }
+}
+
 impl Breaker {
+    /// A provider that keeps failing is left alone for `pause`.
+    pub const fn new(pause: Duration) -> Self {
+        Self { pause, failures: Vec::new(), open_until: None, probing: false }
+    }
+
+    /// For how long the provider is still left alone; `None`: it is in use.
+    pub fn left_alone(&self, now: Duration) -> Option<Duration> {
+        self.open_until.map(|until| until.saturating_sub(now))
+    }
+
     /// Whether the provider may be used at `now`. After a pause only one try is let through until its result is known.
     pub fn admits(&mut self, now: Duration) -> bool {
         match self.open_until {
@@ -35,7 +53,7 @@ impl Breaker {
     }
 
     pub fn succeeded(&mut self) {
-        *self = Self::default();
+        *self = Self::new(self.pause);
     }
 
     /// Counts a failure at `now`; the third within [`WINDOW`], a failed probe, refused credentials and a rate limit
@@ -44,9 +62,13 @@ impl Breaker {
         self.failures.retain(|&at| now.saturating_sub(at) < WINDOW);
         self.failures.push(now);
         let pause = match error {
-            ProviderError::RateLimited { retry_after, .. } => Some(retry_after.unwrap_or(PAUSE).min(LONGEST_PAUSE)),
-            ProviderError::Unauthorized { .. } | ProviderError::NotConfigured { .. } => Some(LONGEST_PAUSE),
-            _ if self.probing || self.failures.len() >= MOST_FAILURES => Some(PAUSE),
+            ProviderError::RateLimited { retry_after, .. } => {
+                Some(retry_after.unwrap_or(self.pause).min(LONGEST_PAUSE))
+            }
+            ProviderError::Unauthorized { .. } | ProviderError::NotConfigured { .. } => {
+                Some(self.pause.max(LONGEST_PAUSE))
+            }
+            _ if self.probing || self.failures.len() >= MOST_FAILURES => Some(self.pause),
             _ => None,
         };
         self.probing = false;

@@ -11,13 +11,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 
 use super::cache::CachedTts;
+use super::llm::anthropic::AnthropicLlm;
 use super::llm::openai::OpenAiLlm;
 use super::stt::deepgram::DeepgramStt;
 use super::stt::denoised::DenoisedStt;
 use super::tts::deepgram::DeepgramTts;
 use super::tts::embedded::EmbeddedTts;
 use super::tts::openai::OpenAiTts;
-use super::{Providers, Stt, Tts, http};
+use super::{Llm, Providers, Stt, Tts, http};
 
 /// All sections; each is a key of the same name at the top of the server's configuration.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -28,6 +29,7 @@ pub struct ProvidersConfig {
     pub llm: LlmConfig,
     pub deepgram: DeepgramConfig,
     pub openai: OpenAiConfig,
+    pub anthropic: AnthropicConfig,
     pub flite: FliteConfig,
     pub espeak: EspeakConfig,
 }
@@ -62,11 +64,41 @@ pub fn build(config: &ProvidersConfig) -> Result<Providers, String> {
         false => stt,
         true => Arc::new(DenoisedStt(stt)) as Arc<dyn Stt>,
     });
-    let llm = match config.llm.provider {
-        LlmProvider::None => None,
-        LlmProvider::Openai => Some(Arc::new(OpenAiLlm::new(&config.openai, &config.llm)?) as Arc<dyn super::Llm>),
-    };
+    let llm = models(config)?;
     Ok(Providers { tts, stt, llm })
+}
+
+/// The chosen model and those that stand in for it.
+fn models(config: &ProvidersConfig) -> Result<Vec<Arc<dyn Llm>>, String> {
+    config.llm.validate()?;
+    let Some(first) = model(config.llm.provider, config, &config.llm, "llm.provider")? else {
+        return match config.llm.fallbacks.is_empty() {
+            true => Ok(Vec::new()),
+            false => Err("llm.fallbacks: there is no model to stand in for; set llm.provider".to_owned()),
+        };
+    };
+    let mut models = vec![first];
+    for (index, fallback) in config.llm.fallbacks.iter().enumerate() {
+        let at = format!("llm.fallbacks[{index}]");
+        let llm = LlmConfig { model: fallback.model.clone(), ..config.llm.clone() };
+        let made = model(fallback.provider, &fallback.over(config), &llm, &format!("{at}.provider"));
+        let made = made.map_err(|error| if error.starts_with(&at) { error } else { format!("{at}: {error}") })?;
+        models.push(made.ok_or_else(|| format!("{at}.provider: none; expected openai or anthropic"))?);
+    }
+    Ok(models)
+}
+
+fn model(
+    provider: LlmProvider,
+    config: &ProvidersConfig,
+    llm: &LlmConfig,
+    chosen_by: &str,
+) -> Result<Option<Arc<dyn Llm>>, String> {
+    Ok(match provider {
+        LlmProvider::None => None,
+        LlmProvider::Openai => Some(Arc::new(OpenAiLlm::new(&config.openai, llm, chosen_by)?)),
+        LlmProvider::Anthropic => Some(Arc::new(AnthropicLlm::new(&config.anthropic, llm, chosen_by)?)),
+    })
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,6 +211,7 @@ pub enum LlmProvider {
     #[default]
     None,
     Openai,
+    Anthropic,
 }
 
 /// `llm`: the language model.
@@ -194,6 +227,69 @@ pub struct LlmConfig {
     pub first_token_timeout_ms: u64,
     /// Longest gap between tokens.
     pub progress_timeout_ms: u64,
+    /// Who is asked when the model fails, in this order.
+    pub fallbacks: Vec<LlmFallback>,
+    /// A model that has given no token by then is not waited for alone: the next one is asked as well.
+    pub hedge_after_ms: u64,
+    /// A model that keeps failing is left alone for so long.
+    pub pause_s: u64,
+}
+
+/// A model that stands in for another one.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LlmFallback {
+    pub provider: LlmProvider,
+    /// None takes the model of the provider's section.
+    pub model: Option<String>,
+    /// None takes the address and the key of the provider's section.
+    pub base_url: Option<String>,
+    pub plain_http: bool,
+    pub api_key: Option<ApiKey>,
+}
+
+impl LlmFallback {
+    /// The sections with what is said here instead. A key is never sent to an address that it was not given for.
+    fn over(&self, config: &ProvidersConfig) -> ProvidersConfig {
+        let mut config = config.clone();
+        let ProvidersConfig { openai, anthropic, .. } = &mut config;
+        let (base_url, plain_http, api_key) = match self.provider {
+            LlmProvider::Anthropic => (&mut anthropic.base_url, &mut anthropic.plain_http, &mut anthropic.api_key),
+            LlmProvider::Openai | LlmProvider::None => {
+                (&mut openai.base_url, &mut openai.plain_http, &mut openai.api_key)
+            }
+        };
+        if let Some(other) = &self.base_url {
+            (*base_url, *plain_http, *api_key) = (other.clone(), self.plain_http, None);
+        }
+        if self.api_key.is_some() {
+            api_key.clone_from(&self.api_key);
+        }
+        config
+    }
+}
+
+impl LlmConfig {
+    fn validate(&self) -> Result<(), String> {
+        if !(0.0..=2.0).contains(&self.temperature) {
+            return Err(format!("llm.temperature: {}, expected 0.0 to 2.0", self.temperature));
+        }
+        if self.max_tokens == 0 || self.first_token_timeout_ms == 0 || self.progress_timeout_ms == 0 {
+            return Err("llm: max_tokens or a timeout is 0; expected at least 1".to_owned());
+        }
+        if self.hedge_after_ms == 0 || self.pause_s == 0 {
+            return Err("llm: hedge_after_ms or pause_s is 0; expected at least 1".to_owned());
+        }
+        Ok(())
+    }
+
+    pub const fn hedge_after(&self) -> Duration {
+        Duration::from_millis(self.hedge_after_ms)
+    }
+
+    pub const fn pause(&self) -> Duration {
+        Duration::from_secs(self.pause_s)
+    }
 }
 
 impl Default for LlmConfig {
@@ -205,6 +301,9 @@ impl Default for LlmConfig {
             max_tokens: 300,
             first_token_timeout_ms: 4000,
             progress_timeout_ms: 5000,
+            fallbacks: Vec::new(),
+            hedge_after_ms: 1200,
+            pause_s: 120,
         }
     }
 }
@@ -307,6 +406,43 @@ impl OpenAiConfig {
             }
             None => Ok(None),
         }
+    }
+}
+
+/// `anthropic`: where and by which key Anthropic is reached.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AnthropicConfig {
+    pub base_url: String,
+    /// Allows clear text to another host.
+    pub plain_http: bool,
+    pub api_key: Option<ApiKey>,
+    pub model: String,
+    pub connect_timeout_ms: u64,
+}
+
+impl Default for AnthropicConfig {
+    fn default() -> Self {
+        Self {
+            base_url: "https://api.anthropic.com".to_owned(),
+            plain_http: false,
+            api_key: None,
+            model: "claude-haiku-4-5".to_owned(),
+            connect_timeout_ms: 2000,
+        }
+    }
+}
+
+impl AnthropicConfig {
+    pub(super) const fn connect_timeout(&self) -> Duration {
+        Duration::from_millis(self.connect_timeout_ms)
+    }
+
+    /// `chosen_by` is the key that makes a key necessary.
+    pub(super) fn key(&self, chosen_by: &str) -> Result<HeaderValue, String> {
+        let key =
+            self.api_key.as_ref().ok_or_else(|| format!("anthropic.api_key: missing ({chosen_by} is anthropic)"))?;
+        http::secret(key.secret()).map_err(|e| format!("anthropic.api_key: {e}"))
     }
 }
 
@@ -419,7 +555,7 @@ mod tests {
     fn nothing_configured_speaks_with_the_embedded_voices() {
         let providers = build(&ProvidersConfig::default()).unwrap();
         assert_eq!(providers.tts.iter().map(|t| t.name()).collect::<Vec<_>>(), ["embedded"]);
-        assert!(providers.stt.is_none() && providers.llm.is_none());
+        assert!(providers.stt.is_none() && providers.llm.is_empty());
     }
 
     #[test]
@@ -462,7 +598,7 @@ mod tests {
         );
         let providers = build(&config.unwrap()).unwrap();
         assert_eq!(providers.tts.iter().map(|t| t.name()).collect::<Vec<_>>(), ["deepgram", "embedded"]);
-        assert!(providers.stt.is_some() && providers.llm.is_some());
+        assert!(providers.stt.is_some() && providers.llm.len() == 1);
     }
 
     #[test]

@@ -9,64 +9,83 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
 use futures_util::{FutureExt, TryStreamExt};
-use parking_lot::Mutex;
-use tokio::time::Instant;
 
 use super::breaker::Breaker;
+use super::link::{Link, LinkCheck, names};
 use super::{AudioStream, ProviderError, SpeakRequest, Tts};
+use crate::telemetry::metrics::Metrics;
 
 /// A chain of voices that is one voice.
 #[derive(Clone)]
 pub struct FallbackTts {
-    chain: Arc<[Link]>,
+    chain: Arc<[Voice]>,
     first_audio: Duration,
-    origin: Instant,
+}
+
+struct Voice {
+    tts: Arc<dyn Tts>,
+    link: Arc<Link>,
 }
 
 impl FallbackTts {
     /// `chain` in order of preference; a voice that gives no audio within `first_audio` is passed over. The last one is
     /// given as long as it needs: there is nothing to go to.
-    pub fn new(chain: Vec<Arc<dyn Tts>>, first_audio: Duration) -> Self {
-        let link = |tts| Link { tts, breaker: Arc::default() };
-        Self { chain: chain.into_iter().map(link).collect(), first_audio, origin: Instant::now() }
+    pub fn new(chain: Vec<Arc<dyn Tts>>, first_audio: Duration, metrics: &Metrics) -> Self {
+        let voice = |tts: Arc<dyn Tts>| {
+            let link = Link::new(tts.name(), Breaker::default(), metrics.clone());
+            Voice { tts, link }
+        };
+        Self { chain: chain.into_iter().map(voice).collect(), first_audio }
+    }
+
+    /// Each voice by itself, for health.
+    pub fn checks(&self) -> Vec<LinkCheck> {
+        let names = names(self.chain.iter().map(|voice| voice.tts.name()));
+        let check = |(name, voice): (String, &Voice)| LinkCheck {
+            name,
+            left_alone: voice.link.left_alone(),
+            run: voice.tts.check(),
+        };
+        names.into_iter().zip(self.chain.iter()).map(check).collect()
     }
 
     async fn speak(self, request: SpeakRequest) -> Result<AudioStream, ProviderError> {
-        let mut last = ProviderError::NotConfigured { vendor: NAME, what: "no voice in the chain".to_owned() };
+        let mut last = nobody();
         let count = self.chain.len();
-        for (index, link) in self.chain.iter().enumerate() {
+        for (index, Voice { tts, link }) in self.chain.iter().enumerate() {
             let is_last = index + 1 == count;
             // The last resort is tried even when it has failed of late.
-            if !link.breaker.lock().admits(self.origin.elapsed()) && !is_last {
+            if !link.admits() && !is_last {
+                link.passed_over();
                 continue;
             }
-            let trial = Trial { breaker: &link.breaker, settled: false };
+            let trial = link.trial();
             let deadline = if is_last { LAST_RESORT } else { self.first_audio };
-            match begin(link, request.clone(), deadline).await {
+            match begin(&**tts, request.clone(), deadline).await {
                 Ok(stream) => {
-                    trial.settle(|breaker| breaker.succeeded());
-                    return Ok(self.watched(link, stream));
+                    trial.succeeded();
+                    return Ok(watched(Arc::clone(link), stream));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, voice = link.tts.name(), "voice failed before its first audio");
-                    trial.settle(|breaker| breaker.failed(self.origin.elapsed(), &error));
+                    trial.failed(&error);
+                    if !is_last {
+                        link.passed_over();
+                    }
                     last = error;
                 }
             }
         }
         Err(last)
     }
+}
 
-    /// A failure in the middle sends the next sentence to the next voice at once.
-    fn watched(&self, link: &Link, stream: AudioStream) -> AudioStream {
-        let (breaker, origin, name) = (Arc::clone(&link.breaker), self.origin, link.tts.name());
-        let report = move |error: &ProviderError| {
-            tracing::warn!(%error, voice = name, "voice failed in the middle");
-            let pause = ProviderError::RateLimited { vendor: NAME, retry_after: Some(AFTER_BREAK) };
-            breaker.lock().failed(origin.elapsed(), &pause);
-        };
-        stream.inspect_err(report).boxed()
-    }
+/// A failure in the middle sends the next sentence to the next voice at once.
+fn watched(link: Arc<Link>, stream: AudioStream) -> AudioStream {
+    stream.inspect_err(move |error| link.broke_off(error)).boxed()
+}
+
+fn nobody() -> ProviderError {
+    ProviderError::NotConfigured { vendor: NAME, what: "no voice in the chain".to_owned() }
 }
 
 impl Tts for FallbackTts {
@@ -80,7 +99,7 @@ impl Tts for FallbackTts {
 
     /// Well as long as one voice is; otherwise the first one's error.
     fn check(&self) -> BoxFuture<'static, Result<(), ProviderError>> {
-        let checks: Vec<_> = self.chain.iter().map(|link| link.tts.check()).collect();
+        let checks: Vec<_> = self.chain.iter().map(|voice| voice.tts.check()).collect();
         async move {
             let mut first = None;
             for check in checks {
@@ -89,45 +108,18 @@ impl Tts for FallbackTts {
                     Err(error) => first = first.or(Some(error)),
                 }
             }
-            Err(first
-                .unwrap_or(ProviderError::NotConfigured { vendor: NAME, what: "no voice in the chain".to_owned() }))
+            Err(first.unwrap_or_else(nobody))
         }
         .boxed()
     }
 }
 
-struct Link {
-    tts: Arc<dyn Tts>,
-    breaker: Arc<Mutex<Breaker>>,
-}
-
-/// One use of a voice; dropped without a result, it was abandoned.
-struct Trial<'a> {
-    breaker: &'a Mutex<Breaker>,
-    settled: bool,
-}
-
-impl Trial<'_> {
-    fn settle(mut self, tell: impl FnOnce(&mut Breaker)) {
-        tell(&mut self.breaker.lock());
-        self.settled = true;
-    }
-}
-
-impl Drop for Trial<'_> {
-    fn drop(&mut self) {
-        if !self.settled {
-            self.breaker.lock().abandoned();
-        }
-    }
-}
-
 /// The stream of one voice once its first audio is there.
-async fn begin(link: &Link, request: SpeakRequest, deadline: Duration) -> Result<AudioStream, ProviderError> {
-    let vendor = link.tts.name();
+async fn begin(tts: &dyn Tts, request: SpeakRequest, deadline: Duration) -> Result<AudioStream, ProviderError> {
+    let vendor = tts.name();
     let speakable = request.text.as_str().chars().any(char::is_alphanumeric);
     let started = async {
-        let mut stream = link.tts.speak(request).await?;
+        let mut stream = tts.speak(request).await?;
         let first = stream.next().await;
         Ok((first, stream))
     };
@@ -142,13 +134,14 @@ async fn begin(link: &Link, request: SpeakRequest, deadline: Duration) -> Result
 const NAME: &str = "fallback";
 /// Longer than any voice's own deadline.
 const LAST_RESORT: Duration = Duration::from_secs(30);
-/// How long a voice that broke off is passed over.
-const AFTER_BREAK: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
     use futures_util::future::ready;
+    use parking_lot::Mutex;
+    use tokio::time::Instant;
 
+    use super::super::link::AFTER_BREAK;
     use super::*;
     use crate::providers::{Language, SpeechChunk};
     use crate::safety::said::clear;
@@ -206,7 +199,7 @@ mod tests {
 
     fn chain(acts: &[&Arc<Scripted>]) -> FallbackTts {
         let chain = acts.iter().map(|s| Arc::clone(s) as Arc<dyn Tts>).collect();
-        FallbackTts::new(chain, Duration::from_millis(800))
+        FallbackTts::new(chain, Duration::from_millis(800), &Metrics::new())
     }
 
     #[tokio::test(start_paused = true)]

@@ -84,7 +84,12 @@ pub(crate) fn install_tls() {
 
 /// `scheme` and the secret as a header that is never printed.
 pub(crate) fn authorization(scheme: &str, key: &SecretString) -> Result<HeaderValue, String> {
-    let mut value = HeaderValue::from_str(&format!("{scheme} {}", key.expose_secret()))
+    secret(&format!("{scheme} {}", key.expose_secret()).into())
+}
+
+/// The secret alone as a header that is never printed.
+pub(crate) fn secret(key: &SecretString) -> Result<HeaderValue, String> {
+    let mut value = HeaderValue::from_str(key.expose_secret())
         .map_err(|_| "the key holds characters that a header cannot carry".to_owned())?;
     value.set_sensitive(true);
     Ok(value)

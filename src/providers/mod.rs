@@ -9,6 +9,7 @@ pub mod config;
 pub mod fallback;
 pub mod frames;
 mod http;
+pub mod link;
 pub mod llm;
 pub mod stt;
 pub mod timing;
@@ -223,5 +224,6 @@ pub struct Providers {
     /// In order of preference; the next one continues when one fails. Never empty in a running server.
     pub tts: Vec<Arc<dyn Tts>>,
     pub stt: Option<Arc<dyn Stt>>,
-    pub llm: Option<Arc<dyn Llm>>,
+    /// In order of preference, as voices are; may be empty.
+    pub llm: Vec<Arc<dyn Llm>>,
 }

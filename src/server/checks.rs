@@ -1,11 +1,15 @@
 //! What the server depends on, as `/healthz` asks about it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures_util::FutureExt;
 
 use crate::api::{Check, CheckResult, Checks};
-use crate::providers::{ProviderError, Providers};
+use crate::providers::fallback::FallbackTts;
+use crate::providers::link::LinkCheck;
+use crate::providers::llm::chain::ModelChain;
+use crate::providers::{ProviderError, Stt};
 use crate::recording::Recordings;
 use crate::store::Store;
 use crate::store::shared::Shared;
@@ -15,20 +19,23 @@ use crate::transport::sip::trunks::Trunks;
 pub struct ServerChecks {
     store: Store,
     shared: Shared,
-    providers: Providers,
+    recogniser: Option<Arc<dyn Stt>>,
+    voices: FallbackTts,
+    models: Option<ModelChain>,
     recordings: Option<Recordings>,
     trunks: Trunks,
 }
 
 impl ServerChecks {
-    pub const fn new(
+    pub fn new(
         store: Store,
         shared: Shared,
-        providers: Providers,
+        recogniser: Option<Arc<dyn Stt>>,
+        (voices, models): (FallbackTts, Option<ModelChain>),
         recordings: Option<Recordings>,
         trunks: Trunks,
     ) -> Self {
-        Self { store, shared, providers, recordings, trunks }
+        Self { store, shared, recogniser, voices, models, recordings, trunks }
     }
 }
 
@@ -43,24 +50,11 @@ impl Checks for ServerChecks {
             Check { name: "redis".into(), run: redis(self.shared.clone()).boxed() },
             Check { name: "recording".into(), run: std::future::ready(recording(self.recordings.as_ref())).boxed() },
         ];
+        checks.extend(self.voices.checks().into_iter().map(link));
         checks.extend(
-            self.providers
-                .tts
-                .iter()
-                .map(|tts| Check { name: tts.name().into(), run: tts.check().map(result).boxed() }),
+            self.recogniser.iter().map(|stt| Check { name: stt.name().into(), run: stt.check().map(result).boxed() }),
         );
-        checks.extend(
-            self.providers
-                .stt
-                .iter()
-                .map(|stt| Check { name: stt.name().into(), run: stt.check().map(result).boxed() }),
-        );
-        checks.extend(
-            self.providers
-                .llm
-                .iter()
-                .map(|llm| Check { name: llm.name().into(), run: llm.check().map(result).boxed() }),
-        );
+        checks.extend(self.models.iter().flat_map(ModelChain::checks).map(link));
         let trunks = self.trunks.report().into_iter().map(|(name, how)| (format!("trunk {name}"), how));
         let accounts = self.trunks.accounts().into_iter().map(|(name, how)| (format!("account {name}"), how));
         checks.extend(trunks.chain(accounts).map(|(name, how)| {
@@ -72,8 +66,20 @@ impl Checks for ServerChecks {
 
     /// Without any voice only tones and recordings are left, which is no line; records are spooled without a database.
     fn can_serve(&self, results: &BTreeMap<String, CheckResult>) -> bool {
-        self.providers.tts.iter().any(|tts| results.get(tts.name()) == Some(&CheckResult::Ok))
+        // One that is left alone for a moment is still the last resort.
+        let able = |voice: &LinkCheck| voice.left_alone.is_some() || results.get(&voice.name) == Some(&CheckResult::Ok);
+        self.voices.checks().iter().any(able)
     }
+}
+
+/// A provider that is left alone says why.
+fn link(check: LinkCheck) -> Check {
+    let LinkCheck { name, left_alone, run } = check;
+    let run = match left_alone {
+        Some(why) => std::future::ready(CheckResult::Error(why)).boxed(),
+        None => run.map(result).boxed(),
+    };
+    Check { name, run }
 }
 
 async fn redis(shared: Shared) -> CheckResult {

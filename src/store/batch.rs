@@ -81,7 +81,9 @@ async fn put_rare(batch: &mut SqliteConnection, row: &Row) -> Result<(), sqlx::E
                 second.execute(batch).await?;
             }
         }
-        done => drop(done?),
+        done => {
+            done?;
+        }
     }
     Ok(())
 }

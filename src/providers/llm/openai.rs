@@ -3,20 +3,18 @@
 //! closes the connection, which ends the generation.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use eventsource_stream::{Event, EventStreamError, Eventsource};
+use eventsource_stream::Event;
+use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
-use futures_util::stream::{self, BoxStream, StreamExt};
-use futures_util::{FutureExt, TryStreamExt};
 use reqwest::Client;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 
+use super::streamed::{Deadlines, Dialect, reply, told_error, unreadable};
 use crate::providers::config::{LlmConfig, OpenAiConfig, TokenLimitField};
-use crate::providers::http::{BaseUrl, client, connection, protocol, send};
+use crate::providers::http::{BaseUrl, client};
 use crate::providers::{Llm, LlmEvent, ProviderError, ReplyRequest, Role, TokenStream};
 
 /// A chat model behind an OpenAI-compatible API.
@@ -30,26 +28,19 @@ pub struct OpenAiLlm {
 }
 
 impl OpenAiLlm {
+    /// `chosen_by` is the key of configuration that makes it necessary.
+    ///
     /// # Errors
     /// Names the key of configuration that is missing or wrong.
-    pub fn new(config: &OpenAiConfig, llm: &LlmConfig) -> Result<Self, String> {
-        if !(0.0..=2.0).contains(&llm.temperature) {
-            return Err(format!("llm.temperature: {}, expected 0.0 to 2.0", llm.temperature));
-        }
-        if llm.max_tokens == 0 || llm.first_token_timeout_ms == 0 || llm.progress_timeout_ms == 0 {
-            return Err("llm: max_tokens or a timeout is 0; expected at least 1".to_owned());
-        }
+    pub fn new(config: &OpenAiConfig, llm: &LlmConfig, chosen_by: &str) -> Result<Self, String> {
         let base = BaseUrl::parse("openai.base_url", &config.base_url, config.plain_http)?;
         Ok(Self {
             client: client(config.connect_timeout())?,
             url: base.http("chat/completions").map_err(|e| format!("openai.base_url: {e}"))?,
-            authorization: config.authorization("llm.provider")?,
+            authorization: config.authorization(chosen_by)?,
             model: llm.model.as_deref().unwrap_or(&config.model).into(),
             limit: config.token_limit_field,
-            deadlines: Deadlines {
-                first: Duration::from_millis(llm.first_token_timeout_ms),
-                progress: Duration::from_millis(llm.progress_timeout_ms),
-            },
+            deadlines: Deadlines::new(llm),
         })
     }
 
@@ -85,7 +76,7 @@ impl Llm for OpenAiLlm {
         if let Some(value) = &self.authorization {
             post = post.header("authorization", value.clone());
         }
-        reply(post, self.deadlines).boxed()
+        reply(post, self.deadlines, Chunks::default()).boxed()
     }
 
     fn check(&self) -> BoxFuture<'static, Result<(), ProviderError>> {
@@ -94,99 +85,39 @@ impl Llm for OpenAiLlm {
     }
 }
 
-#[derive(Clone, Copy)]
-struct Deadlines {
-    /// From the request to the first text.
-    first: Duration,
-    /// From one event to the next.
-    progress: Duration,
-}
-
-async fn reply(post: reqwest::RequestBuilder, deadlines: Deadlines) -> Result<TokenStream, ProviderError> {
-    let first_by = Instant::now() + deadlines.first;
-    let response = send(VENDOR, post, deadlines.first).await?;
-    let mut left = MOST_BYTES;
-    let bytes = response.bytes_stream().map_err(Broken::Transport).and_then(move |chunk| {
-        left = left.saturating_sub(chunk.len());
-        ready(if left == 0 { Err(Broken::TooLong) } else { Ok(chunk) })
-    });
-    let answer = Answer {
-        events: bytes.eventsource().boxed(),
-        first_by: Some(first_by),
-        deadlines,
-        finished: false,
-        over: false,
-        usage: Usage::default(),
-    };
-    Ok(stream::unfold(answer, Answer::next).boxed())
-}
-
-enum Broken {
-    Transport(reqwest::Error),
-    TooLong,
-}
-
-struct Answer {
-    events: BoxStream<'static, Result<Event, EventStreamError<Broken>>>,
-    /// Until the first text.
-    first_by: Option<Instant>,
-    deadlines: Deadlines,
+/// Reads the chunks of one answer.
+#[derive(Default)]
+struct Chunks {
     /// The model has said why it stopped.
     finished: bool,
-    over: bool,
     usage: Usage,
 }
 
-type Piece = Result<LlmEvent, ProviderError>;
+impl Dialect for Chunks {
+    const VENDOR: &'static str = VENDOR;
 
-impl Answer {
-    async fn next(mut self) -> Option<(Piece, Self)> {
-        while !self.over {
-            let (by, what, after) = match self.first_by {
-                Some(by) => (by, "first token", self.deadlines.first),
-                None => (Instant::now() + self.deadlines.progress, "further token", self.deadlines.progress),
-            };
-            let piece = match tokio::time::timeout_at(by, self.events.next()).await {
-                Err(_) => Err(ProviderError::Timeout { vendor: VENDOR, what, after }),
-                Ok(None) if self.finished => Ok(Some(self.done())),
-                Ok(None) => Err(ended_early()),
-                Ok(Some(Err(error))) => Err(broken(error)),
-                Ok(Some(Ok(event))) if event.data.trim() == "[DONE]" => Ok(Some(self.done())),
-                Ok(Some(Ok(event))) => self.take(&event.data),
-            };
-            match piece {
-                Ok(None) => {}
-                Ok(Some(event)) => return Some((Ok(event), self)),
-                Err(error) => {
-                    self.over = true;
-                    self.events = stream::empty().boxed();
-                    return Some((Err(error), self));
-                }
-            }
+    fn take(&mut self, event: &Event) -> Result<Option<LlmEvent>, ProviderError> {
+        if event.data.trim() == "[DONE]" {
+            return Ok(Some(self.done()));
         }
-        None
-    }
-
-    /// The text of one chunk, if it has any.
-    fn take(&mut self, data: &str) -> Result<Option<LlmEvent>, ProviderError> {
-        let chunk: Chunk = serde_json::from_str(data).map_err(|e| unreadable(&e))?;
+        let chunk: Chunk = serde_json::from_str(&event.data).map_err(|e| unreadable(VENDOR, &e))?;
         if let Some(error) = chunk.error {
-            return Err(protocol(VENDOR, format!("error in the stream ({})", error.kind())));
+            return Err(told_error(VENDOR, error.kind.as_deref()));
         }
         self.usage = chunk.usage.unwrap_or(self.usage);
         let Some(choice) = chunk.choices.into_iter().next() else { return Ok(None) };
         self.finished |= choice.finish_reason.is_some();
-        match choice.delta.and_then(|delta| delta.content).filter(|text| !text.is_empty()) {
-            Some(text) => {
-                self.first_by = None;
-                Ok(Some(LlmEvent::Text(text)))
-            }
-            None => Ok(None),
-        }
+        let text = choice.delta.and_then(|delta| delta.content).filter(|text| !text.is_empty());
+        Ok(text.map(LlmEvent::Text))
     }
 
-    fn done(&mut self) -> LlmEvent {
-        self.over = true;
+    fn ended(&mut self) -> Option<LlmEvent> {
+        self.finished.then(|| self.done())
+    }
+}
+
+impl Chunks {
+    const fn done(&self) -> LlmEvent {
         let Usage { prompt_tokens, completion_tokens } = self.usage;
         LlmEvent::Done { prompt_tokens, completion_tokens }
     }
@@ -224,14 +155,6 @@ struct ErrorBody {
     kind: Option<String>,
 }
 
-impl ErrorBody {
-    /// The error's class; its message may hold the prompt.
-    fn kind(&self) -> String {
-        let kind = self.kind.as_deref().unwrap_or("no type");
-        kind.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ' ')).take(60).collect()
-    }
-}
-
 const fn role(role: Role) -> &'static str {
     match role {
         Role::System => "system",
@@ -240,29 +163,7 @@ const fn role(role: Role) -> &'static str {
     }
 }
 
-fn ended_early() -> ProviderError {
-    ProviderError::Connection { vendor: VENDOR, what: "the answer ended before it was finished".to_owned() }
-}
-
-fn broken(error: EventStreamError<Broken>) -> ProviderError {
-    match error {
-        EventStreamError::Transport(Broken::Transport(e)) => connection(VENDOR, &e.without_url()),
-        EventStreamError::Transport(Broken::TooLong) => {
-            protocol(VENDOR, format!("an answer of over {MOST_BYTES} bytes"))
-        }
-        EventStreamError::Utf8(_) => protocol(VENDOR, "an event that is not UTF-8"),
-        EventStreamError::Parser(_) => protocol(VENDOR, "a line that is no server-sent event"),
-    }
-}
-
-/// By place only: the text of a serde error may quote the answer.
-fn unreadable(error: &serde_json::Error) -> ProviderError {
-    protocol(VENDOR, format!("JSON at line {} column {} ({:?})", error.line(), error.column(), error.classify()))
-}
-
 const VENDOR: &str = "openai";
-/// Far above any spoken answer.
-const MOST_BYTES: usize = 4 << 20;
 
 #[cfg(test)]
 mod tests;

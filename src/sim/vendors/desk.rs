@@ -36,7 +36,7 @@ pub struct Counters {
     pub query: String,
     /// Body of the last request.
     pub body: Value,
-    /// Whether the last request carried an Authorization header.
+    /// Whether the last request carried a key.
     pub authorized: bool,
 }
 
@@ -91,7 +91,7 @@ impl<B: Clone + Default> Desk<B> {
         body: Value,
         refusal: Option<Refusal>,
     ) -> Result<(), Response> {
-        let authorized = headers.contains_key("authorization");
+        let authorized = ["authorization", "x-api-key"].iter().any(|name| headers.contains_key(*name));
         self.count(|c| {
             c.requests += 1;
             c.query = query.to_owned();

@@ -2,6 +2,7 @@
 //! that can be changed while they run. They measure the delays that they really add, so that a harness can tell the
 //! vendor's time from the server's. One listener serves all; the paths of the vendors do not overlap.
 
+mod anthropic_llm;
 mod deepgram_flux;
 pub mod deepgram_stt;
 pub mod deepgram_tts;
@@ -35,6 +36,8 @@ pub struct VendorStandIns {
     pub tts: Desk<TtsBehaviour>,
     /// `POST /v1/chat/completions`.
     pub llm: Desk<LlmBehaviour>,
+    /// `POST /v1/messages`.
+    pub anthropic: Desk<LlmBehaviour>,
     /// What was added where.
     pub delays: DelayLog,
     server: JoinHandle<()>,
@@ -50,21 +53,23 @@ impl VendorStandIns {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let delays = DelayLog::default();
-        let (stt, tts, llm) = (Desk::new(delays.clone()), Desk::new(delays.clone()), Desk::new(delays.clone()));
+        let (stt, tts) = (Desk::new(delays.clone()), Desk::new(delays.clone()));
+        let (llm, anthropic) = (Desk::new(delays.clone()), Desk::new(delays.clone()));
         let dictionary = Arc::new(Dictionary::new(utterances));
         let routes = Router::new()
             .merge(deepgram_stt::routes(stt.clone(), Arc::clone(&dictionary)))
             .merge(deepgram_flux::routes(stt.clone(), dictionary))
             .merge(deepgram_tts::routes(tts.clone()))
-            .merge(openai_llm::routes(llm.clone()));
+            .merge(openai_llm::routes(llm.clone()))
+            .merge(anthropic_llm::routes(anthropic.clone()));
         let server = tokio::spawn(async move {
             // It ends by being aborted; an accept error of loopback has nobody to go to.
             let _ = axum::serve(listener, routes).await;
         });
-        Ok(Self { address, stt, tts, llm, delays, server })
+        Ok(Self { address, stt, tts, llm, anthropic, delays, server })
     }
 
-    /// For `deepgram.base_url` and `openai.base_url` alike.
+    /// For the `base_url` of any vendor.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
     }

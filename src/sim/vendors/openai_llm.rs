@@ -1,5 +1,6 @@
 //! A stand-in for a chat model: `POST /v1/chat/completions`, answered as server-sent events, a word at a time.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use axum::Router;
@@ -72,10 +73,47 @@ async fn complete(
     if let Err(refusal) = desk.admit(&headers, "", body, behaviour.refusal).await {
         return refusal;
     }
+    let script = |tokens: &[String]| {
+        let mut after = vec![data(&chunk(json!({}), json!("stop")))];
+        if wants_usage {
+            let count = tokens.len();
+            let usage = json!({ "prompt_tokens": 10, "completion_tokens": count, "total_tokens": 10 + count });
+            after.push(data(&json!({ "object": "chat.completion.chunk", "choices": [], "usage": usage }).to_string()));
+        }
+        after.push(data("[DONE]"));
+        Script {
+            before: Vec::new(),
+            token: |text| data(&chunk(json!({ "content": text }), Value::Null)),
+            after,
+            malformed: data("{\"choices\": [oops"),
+            error: data(&json!({ "error": { "type": "server_error", "message": "from the stand-in" } }).to_string()),
+        }
+    };
+    stream_answer(desk, behaviour, &last, script).await
+}
+
+/// What an answer looks like on one vendor's wire, event by event.
+pub(super) struct Script {
+    pub before: Vec<String>,
+    pub token: fn(&str) -> String,
+    pub after: Vec<String>,
+    pub malformed: String,
+    pub error: String,
+}
+
+/// Answers `last` as the behaviour says, in the events of a script for these tokens.
+pub(super) async fn stream_answer(
+    desk: Desk<LlmBehaviour>,
+    behaviour: LlmBehaviour,
+    last: &str,
+    script: impl FnOnce(&[String]) -> Script,
+) -> Response {
     desk.delays.wait(DelayKind::LlmConnect, behaviour.connect).await;
     let guard = desk.open();
-    let tokens = tokens(&said(behaviour.reply, &last));
-    let model = Model { desk, tokens, next: 0, wants_usage, tail: Tail::Finish, _guard: guard };
+    let tokens = tokens(&said(behaviour.reply, last));
+    let mut script = script(&tokens);
+    let before = std::mem::take(&mut script.before).into();
+    let model = Model { desk, tokens, next: 0, before, script, _guard: guard };
     ([("content-type", "text/event-stream")], Body::from_stream(stream::unfold(model, Model::next))).into_response()
 }
 
@@ -98,21 +136,16 @@ struct Model {
     desk: Desk<LlmBehaviour>,
     tokens: Vec<String>,
     next: usize,
-    wants_usage: bool,
-    tail: Tail,
+    before: VecDeque<String>,
+    script: Script,
     _guard: OpenGuard,
-}
-
-/// What is still to be sent after the last token.
-enum Tail {
-    Finish,
-    Usage,
-    Done,
-    Nothing,
 }
 
 impl Model {
     async fn next(mut self) -> Option<(std::io::Result<Bytes>, Self)> {
+        if let Some(event) = self.before.pop_front() {
+            return Some((Ok(event.into()), self));
+        }
         let behaviour = self.desk.behaviour();
         match behaviour.fault {
             LlmFault::StallAfter(most) if self.next >= most => std::future::pending().await,
@@ -122,14 +155,18 @@ impl Model {
                 return Some((Err(std::io::ErrorKind::ConnectionReset.into()), self));
             }
             LlmFault::EndAfter(most) if self.next >= most => return None,
-            LlmFault::MalformedAfter(most) if self.next >= most => return Some((event("{\"choices\": [oops"), self)),
+            LlmFault::MalformedAfter(most) if self.next >= most => {
+                return Some((Ok(self.script.malformed.clone().into()), self));
+            }
             LlmFault::ErrorAfter(most) if self.next >= most => {
-                let error = json!({ "error": { "type": "server_error", "message": "from the stand-in" } });
-                return Some((event(&error.to_string()), self));
+                return Some((Ok(self.script.error.clone().into()), self));
             }
             _ => {}
         }
-        let Some(token) = self.tokens.get(self.next).cloned() else { return self.tail() };
+        let Some(token) = self.tokens.get(self.next).map(|text| (self.script.token)(text)) else {
+            let rest = std::mem::take(&mut self.script.after).concat();
+            return (!rest.is_empty()).then(|| (Ok(rest.into()), self));
+        };
         let (kind, length) = match self.next {
             0 => (DelayKind::LlmFirstToken, behaviour.first_token),
             _ => (DelayKind::LlmBetweenTokens, behaviour.between_tokens),
@@ -137,23 +174,7 @@ impl Model {
         self.desk.delays.wait(kind, length).await;
         self.next += 1;
         self.desk.count(|c| c.units += 1);
-        Some((event(&chunk(json!({ "content": token }), Value::Null)), self))
-    }
-
-    fn tail(mut self) -> Option<(std::io::Result<Bytes>, Self)> {
-        let (data, tail) = match self.tail {
-            Tail::Finish if self.wants_usage => (chunk(json!({}), json!("stop")), Tail::Usage),
-            Tail::Finish => (chunk(json!({}), json!("stop")), Tail::Done),
-            Tail::Usage => {
-                let count = self.tokens.len();
-                let usage = json!({ "prompt_tokens": 10, "completion_tokens": count, "total_tokens": 10 + count });
-                (json!({ "object": "chat.completion.chunk", "choices": [], "usage": usage }).to_string(), Tail::Done)
-            }
-            Tail::Done => ("[DONE]".to_owned(), Tail::Nothing),
-            Tail::Nothing => return None,
-        };
-        self.tail = tail;
-        Some((event(&data), self))
+        Some((Ok(token.into()), self))
     }
 }
 
@@ -165,6 +186,6 @@ fn chunk(delta: Value, finish_reason: Value) -> String {
     .to_string()
 }
 
-fn event(data: &str) -> std::io::Result<Bytes> {
-    Ok(format!("data: {data}\n\n").into())
+fn data(text: &str) -> String {
+    format!("data: {text}\n\n")
 }

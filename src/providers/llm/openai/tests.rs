@@ -1,5 +1,10 @@
 //! Against the stand-in over loopback.
 
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt};
+
+use super::super::streamed::{self, Broken, Piece};
 use super::*;
 use crate::providers::Message;
 use crate::providers::config::ApiKey;
@@ -26,7 +31,7 @@ async fn model_within(
         ..OpenAiConfig::default()
     };
     let llm = LlmConfig { first_token_timeout_ms, progress_timeout_ms, ..LlmConfig::default() };
-    let model = OpenAiLlm::new(&openai, &llm).unwrap();
+    let model = OpenAiLlm::new(&openai, &llm, "llm.provider").unwrap();
     (vendors, model)
 }
 
@@ -140,15 +145,7 @@ mod wire {
     async fn read(bytes: Vec<u8>) -> Vec<Piece> {
         let bytes = stream::iter([Ok::<_, Broken>(bytes::Bytes::from(bytes))]);
         let deadlines = Deadlines { first: Duration::from_secs(30), progress: Duration::from_secs(30) };
-        let answer = Answer {
-            events: bytes.eventsource().boxed(),
-            first_by: None,
-            deadlines,
-            finished: false,
-            over: false,
-            usage: Usage::default(),
-        };
-        stream::unfold(answer, Answer::next).collect().await
+        streamed::read(bytes, None, deadlines, Chunks::default()).collect().await
     }
 
     proptest! {
