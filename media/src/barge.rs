@@ -99,7 +99,7 @@ pub struct Ear {
 }
 
 impl Ear {
-    /// An ear that has heard nothing. It takes 110 KB.
+    /// An ear that has heard nothing. It takes 105 KB.
     pub fn new(network: &'static Network) -> Self {
         inband::prepare();
         Self {
