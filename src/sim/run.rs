@@ -109,6 +109,10 @@ pub fn recordings(scenarios: &[Arc<Scenario>]) -> Result<Recordings, String> {
 pub fn run(options: &Options, server: &Server, scenarios: &[Arc<Scenario>]) -> Result<Report, String> {
     let recordings = recordings(scenarios)?;
     let session = Session::new(options, scenarios)?;
+    if let Some(session) = session.as_ref().filter(|_| !options.quiet) {
+        // Standard error is for people; that nobody reads it is no fault.
+        let _ = writeln!(std::io::stderr(), "{}", session.patience(options));
+    }
     let clock = RunClock::start();
     let began = Timestamp::now();
     let mix = mix(scenarios, options.calls as usize);
@@ -338,7 +342,7 @@ impl Collector {
         // A log file gets a line only now and then.
         let _ = if stderr.is_terminal() {
             write!(stderr, "\r{bar}").and_then(|()| stderr.flush())
-        } else if finished == self.total || (finished > 0 && finished.is_multiple_of(50)) {
+        } else if finished == self.total || (finished > 0 && finished.is_multiple_of((self.total / 10).max(1))) {
             writeln!(stderr, "{bar}")
         } else {
             Ok(())

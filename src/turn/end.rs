@@ -169,9 +169,16 @@ impl Endpointer {
     pub(super) fn deadline(&self) -> Option<Moment> {
         match self.caller {
             Caller::Silent => None,
-            Caller::Speaking { until } => Some(until),
+            Caller::Speaking { until } => Some(self.stale().map_or(until, |stale| stale.min(until))),
             Caller::Pausing { ended } => Some(self.due(ended)),
         }
+    }
+
+    /// When sound that goes on is no speech of the caller's any more: their words are settled, and no more have come for long.
+    fn stale(&self) -> Option<Moment> {
+        let (said, at) = self.said.filter(|(said, at)| said.settled && *at >= self.began)?;
+        let patient = matches!(self.endpoint, Endpoint::Answer(_));
+        patient.then(|| at + if said.answer == Progress::Complete { COMPLETE_STALE } else { STALE })
     }
 
     /// The turn is over: when its speech fell silent. `None` before the deadline.
@@ -295,6 +302,9 @@ const UNMARKED: u32 = 220;
 const CUT_INS: [u32; 4] = [100, 130, 169, 220];
 const SHORTEST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_millis(3000);
+/// A recogniser tells more words of a caller who goes on speaking well before this; a place full of talk never falls silent.
+const STALE: Duration = Duration::from_millis(2500);
+const COMPLETE_STALE: Duration = Duration::from_millis(1000);
 /// A recogniser that has heard words in the last speech has told some of them by then.
 const OWED: Duration = Duration::from_millis(600);
 /// Words that have not changed for so long are taken as they are: recognisers are some 150 ms behind.
@@ -321,6 +331,29 @@ mod tests {
     const UNFINISHED: Wording = Wording { form: Form::Unfinished, ..PLAIN };
     const DICTATING: Wording = Wording { answer: Progress::Dictating, ..FINISHED };
     const COMPLETE: Wording = Wording { answer: Progress::Complete, ..PLAIN };
+
+    #[test]
+    fn settled_words_end_a_turn_in_a_place_that_never_falls_silent() {
+        let speaking = |endpoint| {
+            let mut end = Endpointer::new(endpoint, ms(1500), LONGEST_TURN);
+            end.speech_began(ms(9000), ms(9040));
+            end
+        };
+        let longest = Some(ms(9040) + LONGEST_TURN);
+        let mut end = speaking(Endpoint::Answer(Expected::Open));
+        end.said(Some(PLAIN), ms(8000));
+        assert_eq!(end.deadline(), longest, "words of before say nothing of what is said");
+        end.said(Some(PLAIN), ms(10_000));
+        assert_eq!(end.deadline(), Some(ms(10_000) + STALE));
+        end.said(Some(Wording { settled: false, ..PLAIN }), ms(10_500));
+        assert_eq!(end.deadline(), longest, "more is being said");
+        end.said(Some(COMPLETE), ms(11_000));
+        assert_eq!(end.take_ended(ms(11_999)), None);
+        assert_eq!(end.take_ended(ms(12_000)), Some(ms(12_000)));
+        let mut exact = speaking(Endpoint::Silence(ms(600)));
+        exact.said(Some(COMPLETE), ms(10_000));
+        assert_eq!(exact.deadline(), longest);
+    }
 
     /// A caller who fell silent at 10 s.
     fn pausing(endpoint: Endpoint) -> Endpointer {

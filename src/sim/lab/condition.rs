@@ -4,6 +4,7 @@
 //! Deliberately absent: how a row's trials are made (`trial.rs`) and what counts as good (`score.rs`).
 
 use super::noise::Noise;
+use crate::sim::network::Profile;
 
 /// One row of the table of conditions.
 #[derive(Debug, PartialEq)]
@@ -53,8 +54,21 @@ pub enum Echo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
     Clean,
-    /// 3 % are lost, the others come up to 40 ms late, in order.
+    /// Up to 20 ms late, in order.
+    Jitter20,
+    /// 3 % are lost, the others come 40 ms late.
     Loss3,
+}
+
+impl Network {
+    /// As every simulated network of this project is told what to do.
+    pub fn profile(self) -> Profile {
+        match self {
+            Self::Clean => Profile::default(),
+            Self::Jitter20 => Profile { jitter_ms: 20.0, ..Profile::default() },
+            Self::Loss3 => Profile { loss: 0.03, delay_ms: 40.0, ..Profile::default() },
+        }
+    }
 }
 
 /// The figures that a condition counts for.
@@ -94,7 +108,7 @@ impl Echo {
 }
 
 /// Conditions in which a caller speaks.
-pub const ONSETS: [Condition; 24] = [
+pub static ONSETS: [Condition; 27] = [
     onset("clean", 40.0, Counts::Core, 160).noises(&[Noise::Pink]),
     onset("SNR 20", 20.0, Counts::Core, 160),
     onset("SNR 10", 10.0, Counts::Core, 160),
@@ -116,6 +130,13 @@ pub const ONSETS: [Condition; 24] = [
     onset("ERL 15, path jumped", 25.0, Counts::Row, 60).noises(&[Noise::Pink]).echo(Echo::Jumping(15.0)).lead(5.2, 6.0),
     onset("ERL 25, far", 25.0, Counts::Row, 60).noises(&[Noise::Pink]).echo(Echo::Far(25.0)).lead(4.0, 5.0),
     onset("ERL 15, far", 25.0, Counts::Row, 60).noises(&[Noise::Pink]).echo(Echo::Far(15.0)).lead(4.0, 5.0),
+    onset("jitter 20 ms", 20.0, Counts::Row, 80).noises(PLACES).over(Network::Jitter20),
+    onset("jitter 20 ms, ERL 25", 20.0, Counts::Row, 60)
+        .noises(&[Noise::Pink])
+        .echo(Echo::Loss(25.0))
+        .lead(4.0, 5.0)
+        .over(Network::Jitter20),
+    onset("jitter 20 ms, short words", 20.0, Counts::Row, 60).noises(PLACES).says(Speech::Word).over(Network::Jitter20),
     onset("loss 3 %", 20.0, Counts::Row, 80).noises(PLACES).over(Network::Loss3),
     onset("loss 3 %, ERL 25", 20.0, Counts::Row, 60)
         .noises(&[Noise::Pink])
@@ -125,8 +146,27 @@ pub const ONSETS: [Condition; 24] = [
     onset("loss 3 %, short words", 20.0, Counts::Row, 60).noises(PLACES).says(Speech::Word).over(Network::Loss3),
 ];
 
+/// Conditions in which a caller gives a short answer to a question.
+pub static ANSWERS: [Condition; 8] = [
+    onset("quiet line", 40.0, Counts::Core, 1).noises(&[Noise::Pink]).says(Speech::Word),
+    onset("SNR 20", 20.0, Counts::Core, 1).says(Speech::Word),
+    onset("SNR 10", 10.0, Counts::Core, 1).says(Speech::Word),
+    onset("ERL 25", 25.0, Counts::Core, 1).noises(PLACES).echo(Echo::Loss(25.0)).lead(4.0, 5.0).says(Speech::Word),
+    onset("ERL 15", 25.0, Counts::Core, 1).noises(PLACES).echo(Echo::Loss(15.0)).lead(4.0, 5.0).says(Speech::Word),
+    onset("jitter 20 ms", 20.0, Counts::Core, 1).noises(PLACES).says(Speech::Word).over(Network::Jitter20),
+    onset("loss 3 %", 20.0, Counts::Core, 1).noises(PLACES).says(Speech::Word).over(Network::Loss3),
+    onset("SNR 5", 5.0, Counts::Row, 1).says(Speech::Word),
+];
+
+/// Lines on which callers pause within what they say.
+pub static ROOMS: [Condition; 3] = [
+    onset("quiet line", 40.0, Counts::Core, 1).noises(&[Noise::Pink]),
+    onset("SNR 20", 20.0, Counts::Core, 1).noises(PLACES),
+    onset("SNR 10", 10.0, Counts::Core, 1).noises(PLACES),
+];
+
 /// Conditions in which nobody speaks to the bot.
-pub const QUIET: [Condition; 48] = [
+pub static QUIET: [Condition; 50] = [
     quiet("quiet line", 40.0, &[], Counts::CoreClean, 4),
     quiet("white 20", 20.0, &[Noise::White], Counts::CoreClean, 2),
     quiet("white 10", 10.0, &[Noise::White], Counts::Core, 2),
@@ -173,6 +213,8 @@ pub const QUIET: [Condition; 48] = [
     quiet("jumps, echo 15", 40.0, &[], Counts::Jumps, 6).echo(Echo::Jumping(15.0)),
     quiet("far echo 25", 40.0, &[], Counts::Row, 4).echo(Echo::Far(25.0)),
     quiet("far echo 15", 40.0, &[], Counts::Row, 4).echo(Echo::Far(15.0)),
+    quiet("jitter 20 ms, echo 25", 20.0, &[Noise::Pink], Counts::Row, 4).echo(Echo::Loss(25.0)).over(Network::Jitter20),
+    quiet("jitter 20 ms, echo 15", 20.0, &[Noise::Pink], Counts::Row, 4).echo(Echo::Loss(15.0)).over(Network::Jitter20),
     quiet("loss 3 %, echo 25", 20.0, &[Noise::Pink], Counts::Row, 4).echo(Echo::Loss(25.0)).over(Network::Loss3),
     quiet("loss 3 %, echo 15", 20.0, &[Noise::Pink], Counts::Row, 4).echo(Echo::Loss(15.0)).over(Network::Loss3),
 ];

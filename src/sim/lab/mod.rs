@@ -3,17 +3,25 @@
 //! The benchmark `turn_taking` judges by them offline, and `sim_call` sends them over the wire, where the caller adds the echo
 //! live. Recordings are read from a directory; fetching them is for scripts.
 
+pub mod answers;
 pub mod call;
 pub mod condition;
+pub mod details;
 pub mod ear;
 pub mod echo;
 pub mod noise;
+pub mod pauses;
+pub mod phone;
+pub mod promises;
 pub mod run;
 pub mod score;
 pub mod signal;
+pub mod stage;
 pub mod table;
+pub mod talk;
 pub mod trial;
 pub mod voices;
+pub mod wire;
 
 pub use condition::{Condition, Counts, Echo, ONSETS, QUIET, Speech};
 pub use echo::{EchoPath, LiveEcho};

@@ -30,24 +30,9 @@ pub struct Found {
 impl Plan {
     /// Makes every trial, has it `played`, and scores it. The result does not depend on the number of threads.
     pub fn run(&self, trials: &Trials, played: impl Fn(&Trial) -> Acts + Sync) -> Found {
-        let work = self.work();
-        let next = AtomicUsize::new(0);
-        let worker = || {
-            let mut done = Vec::new();
-            while let Some((place, task)) = take(&work, &next) {
-                done.push((place, task.run(trials, self.quiet_s, &played)));
-            }
-            done
-        };
-        let mut done: Vec<_> = std::thread::scope(|scope| {
-            let helpers: Vec<_> = (1..self.threads.max(1)).map(|_| scope.spawn(worker)).collect();
-            let mut all = worker();
-            all.extend(helpers.into_iter().filter_map(|helper| helper.join().ok()).flatten());
-            all
-        });
-        done.sort_by_key(|(place, _)| *place);
+        let done = share_out(&self.work(), self.threads, |task| task.run(trials, self.quiet_s, &played));
         let mut found = Found::default();
-        for (_, (onset, quiet)) in done {
+        for (onset, quiet) in done {
             found.onsets.extend(onset);
             found.quiets.extend(quiet);
         }
@@ -78,9 +63,25 @@ impl Task {
     }
 }
 
-fn take(work: &[Task], next: &AtomicUsize) -> Option<(usize, Task)> {
-    let place = next.fetch_add(1, Ordering::Relaxed);
-    work.get(place).map(|task| (place, *task))
+/// Does each piece of work, on so many threads, and gives what came of each in the order of the work.
+pub fn share_out<T: Sync, R: Send>(work: &[T], threads: usize, done: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let mut own = Vec::new();
+        loop {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            let Some(task) = work.get(place) else { return own };
+            own.push((place, done(task)));
+        }
+    };
+    let mut all: Vec<(usize, R)> = std::thread::scope(|scope| {
+        let helpers: Vec<_> = (1..threads.max(1)).map(|_| scope.spawn(worker)).collect();
+        let mut all = worker();
+        all.extend(helpers.into_iter().filter_map(|helper| helper.join().ok()).flatten());
+        all
+    });
+    all.sort_by_key(|(place, _)| *place);
+    all.into_iter().map(|(_, result)| result).collect()
 }
 
 /// At least one trial for each condition, otherwise by weight.

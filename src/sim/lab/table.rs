@@ -7,9 +7,15 @@ use core::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::condition::{Condition, Counts, ONSETS, QUIET};
+use super::answers::Answer;
+use super::condition::{Condition, ONSETS, QUIET};
+use super::details::{Detail, details};
+use super::pauses::{self, Turn};
+use super::promises::{Measured, promises};
 use super::run::Found;
 use super::score::{Met, Onset, Quiet, Rates, Stops, stop_ms};
+use super::wire::WireRun;
+use crate::sim::turns::judge::Judged;
 
 /// What a run found, against what is promised.
 #[derive(Clone, Debug, Serialize)]
@@ -21,6 +27,9 @@ pub struct Report {
     pub promises: Vec<Promise>,
     pub onsets: Vec<OnsetRow>,
     pub quiets: Vec<QuietRow>,
+    /// Every other table by condition.
+    pub details: Vec<Detail>,
+    pub wire: Vec<WireRun>,
     pub failures: Vec<Failure>,
 }
 
@@ -77,26 +86,34 @@ pub struct QuietRow {
     pub core: bool,
 }
 
-/// A trial that did not go as promised: `trials.onset` or `trials.quiet` of its condition and number makes it again.
+/// A trial that did not go as promised. With a number, its condition and that number make it again.
 #[derive(Clone, Debug, Serialize)]
 pub struct Failure {
-    pub condition: &'static str,
+    pub condition: String,
     pub number: u64,
-    pub noise: &'static str,
     pub what: String,
+    /// How often it happened; more than once where single trials are not told.
+    pub times: usize,
 }
 
 impl Report {
-    /// Scores what was found. Rows that detection alone cannot fill are pushed by whoever measured them.
-    pub fn of(found: &Found, command: String, seed: u64, machine: String) -> Self {
+    /// Scores what was measured. The row of the processor's time is pushed by whoever measured it.
+    pub fn of(measured: &Measured<'_>, command: String, seed: u64, machine: String) -> Self {
+        let rows = |found: &Found| {
+            let onsets = ONSETS.iter().map(|condition| onset_row(condition, found)).collect();
+            (onsets, QUIET.iter().map(|condition| quiet_row(condition, found)).collect())
+        };
+        let (onsets, quiets) = measured.found.map(rows).unwrap_or_default();
         Self {
             command,
             seed,
             machine,
-            promises: promises(found).into_iter().chain(on_the_wire()).collect(),
-            onsets: ONSETS.iter().map(|condition| onset_row(condition, found)).collect(),
-            quiets: QUIET.iter().map(|condition| quiet_row(condition, found)).collect(),
-            failures: failures(found),
+            promises: promises(measured),
+            onsets,
+            quiets,
+            details: details(measured),
+            wire: measured.wire.to_vec(),
+            failures: failures(measured),
         }
     }
 
@@ -107,12 +124,24 @@ impl Report {
 
     /// All of it for people.
     pub fn markdown(&self) -> String {
+        format!("{}\n{}", self.table(), self.conditions())
+    }
+
+    /// The promises, with what they were measured by and on.
+    pub fn table(&self) -> String {
         let mut text = format!("`{}`, seed {}, {}\n\n", self.command, self.seed, self.machine);
         text += "| metric | pass line | aim | found | of | |\n|---|---|---|---|---|---|\n";
         for promise in &self.promises {
             promise.write(&mut text);
         }
-        text += "\n| with a caller | n | stop p50 / p95 / p99 ms | <= 250 ms | missed | early |\n|---|---|---|---|---|---|\n";
+        text
+    }
+
+    /// Every condition by itself, and what failed in it.
+    pub fn conditions(&self) -> String {
+        let mut text = String::new();
+        text +=
+            "| with a caller | n | stop p50 / p95 / p99 ms | <= 250 ms | missed | early |\n|---|---|---|---|---|---|\n";
         for row in &self.onsets {
             let times = [row.p50, row.p95, row.p99].map(|time| number(time, 0)).join(" / ");
             let OnsetRow { condition, n, early, missed, within_250, .. } = row;
@@ -122,21 +151,37 @@ impl Report {
         for QuietRow { condition, minutes, holds, commits, .. } in &self.quiets {
             let _ = writeln!(text, "| {condition} | {minutes:.1} | {holds:.2} | {commits:.2} |");
         }
-        let _ =
-            writeln!(text, "\nTrials that failed (missed, later than 250 ms, or with false holds), by condition:\n");
+        self.details.iter().for_each(|detail| detail.write(&mut text));
+        text += "\nWhat did not go as promised, by condition (missed, later than 250 ms, held for nothing, not accepted, cut in ";
+        text += "on, more than a word wrong):\n\n";
         for (condition, count) in self.worst() {
             let _ = writeln!(text, "- {condition}: {count}");
         }
         text
     }
 
-    /// Conditions by how many of their trials failed, the worst first.
-    fn worst(&self) -> Vec<(&'static str, usize)> {
-        let names = ONSETS.iter().chain(&QUIET).map(|condition| condition.name);
-        let of = |name| self.failures.iter().filter(|failure| failure.condition == name).count();
-        let mut counts: Vec<_> = names.map(|name| (name, of(name))).filter(|(_, count)| *count > 0).collect();
+    /// Conditions by how much failed in them, the worst first.
+    fn worst(&self) -> Vec<(&str, usize)> {
+        let mut counts: Vec<(&str, usize)> = Vec::new();
+        for failure in &self.failures {
+            match counts.iter_mut().find(|(name, _)| *name == failure.condition) {
+                Some((_, count)) => *count += failure.times,
+                None => counts.push((&failure.condition, failure.times)),
+            }
+        }
         counts.sort_by_key(|(_, count)| core::cmp::Reverse(*count));
         counts
+    }
+}
+
+impl Detail {
+    fn write(&self, text: &mut String) {
+        let names: Vec<&str> = self.columns.iter().map(|column| column.name).collect();
+        let _ = writeln!(text, "\n| {} | {} |\n|---|{}", self.of, names.join(" | "), "---|".repeat(names.len()));
+        for row in &self.rows {
+            let cells = row.values.iter().zip(&self.columns).map(|(value, column)| number(*value, column.digits));
+            let _ = writeln!(text, "| {} | {} |", row.condition, cells.collect::<Vec<_>>().join(" | "));
+        }
     }
 }
 
@@ -157,14 +202,20 @@ impl Promise {
 
     fn write(&self, text: &mut String) {
         let join = |cell: fn(&Figure) -> String| self.figures.iter().map(cell).collect::<Vec<_>>().join(" / ");
+        let limits = |limit: fn(&Figure) -> Limit| match self.figures.iter().all(|f| limit(f) == Limit::Reported) {
+            true => String::new(),
+            false => self.figures.iter().map(|figure| figure.limit(limit(figure))).collect::<Vec<_>>().join(" / "),
+        };
+        let is_reported = self.figures.iter().all(|figure| figure.pass == Limit::Reported);
         let verdict = match self.holds() {
+            Some(_) if is_reported => "reported",
             None => "not measured",
             Some(false) => "**missed**",
             Some(true) if self.meets_aim() => "aim met",
             Some(true) => "passed",
         };
         let (metric, of) = (self.metric, &self.of);
-        let (pass, aim) = (join(|figure| figure.limit(figure.pass)), join(|figure| figure.limit(figure.aim)));
+        let (pass, aim) = (limits(|figure| figure.pass), limits(|figure| figure.aim));
         let found = join(|figure| number(figure.found, figure.digits));
         let _ = writeln!(text, "| {metric} | {pass} | {aim} | {found} | {of} | {verdict} |");
     }
@@ -186,6 +237,11 @@ impl Figure {
         Self { found, pass: Limit::Reported, aim: Limit::AtMost(aim), digits }
     }
 
+    /// Without any line.
+    pub const fn told(found: Option<f32>, digits: usize) -> Self {
+        Self { found, pass: Limit::Reported, aim: Limit::Reported, digits }
+    }
+
     fn within(&self, limit: Limit) -> Option<bool> {
         let found = self.found?;
         Some(match limit {
@@ -202,97 +258,6 @@ impl Figure {
             Limit::Reported => "reported".into(),
         }
     }
-}
-
-fn promises(found: &Found) -> Vec<Promise> {
-    let core = stops(found, |counts| counts.is_core());
-    let snr5 = stops(found, |counts| counts == Counts::Snr5);
-    let rates =
-        |wanted: fn(Counts) -> bool| Rates::of(found.quiets.iter().filter(|quiet| wanted(quiet.condition.counts)));
-    let (all, clean) = (rates(Counts::is_core), rates(|counts| counts == Counts::CoreClean));
-    let jumps = rates(|counts| counts == Counts::Jumps);
-    let (far, near) =
-        (rates(|counts| counts == Counts::SecondVoice20), rates(|counts| counts == Counts::SecondVoice12));
-    let holds = |rates: Rates| (rates.minutes > 0.0).then(|| rates.holds_per_minute());
-    let commits = (all.minutes > 0.0).then(|| all.commits_per_minute());
-    let share = |stops: &Stops, share: f32| (stops.n > 0).then_some(100.0 * share);
-    vec![
-        Promise::new(
-            "barge-in stop on the wire, core, p50 / p95 / p99, ms",
-            onsets(&core),
-            vec![
-                Figure::at_most(core.quantile(0.5), 80.0, 65.0, 0),
-                Figure::at_most(core.quantile(0.95), 180.0, 150.0, 0),
-                Figure::at_most(core.quantile(0.99), 280.0, 220.0, 0),
-            ],
-        ),
-        Promise::new(
-            "stopped within 250 ms, misses count as failures, %",
-            onsets(&core),
-            vec![Figure::at_least(share(&core, core.share_within(250.0)), 98.0, 99.5, 1)],
-        ),
-        Promise::new(
-            "missed within 1 s: core / SNR 5 dB, %",
-            format!("{}; {}", onsets(&core), onsets(&snr5)),
-            vec![
-                Figure::at_most(share(&core, core.share_missed()), 0.5, 0.1, 2),
-                Figure::at_most(share(&snr5, snr5.share_missed()), 3.0, 1.0, 2),
-            ],
-        ),
-        Promise::new(
-            "false holds per minute of bot speech: core / clean line",
-            format!("{:.0} min; {:.0} min", all.minutes, clean.minutes),
-            vec![Figure::at_most(holds(all), 0.7, 0.2, 2), Figure::at_most(holds(clean), 0.0, 0.0, 2)],
-        ),
-        Promise::new("false commits per minute, core", minutes(all), vec![Figure::at_most(commits, 0.2, 0.03, 3)]),
-        Promise::new(
-            "echo path jumps every 5 s at ERL 15 to 25: false holds per minute",
-            minutes(jumps),
-            vec![Figure::at_most(holds(jumps), 4.0, 2.0, 2)],
-        ),
-        Promise::new(
-            "second voice at -20 / -12 dB: false holds per minute",
-            format!("{}; {}", minutes(far), minutes(near)),
-            vec![Figure::at_most(holds(far), 1.0, 0.0, 2), Figure::reported(holds(near), 1.0, 2)],
-        ),
-    ]
-}
-
-/// What only a conversation shows: `sim_call` measures it.
-fn on_the_wire() -> Vec<Promise> {
-    let row = |metric, figures| Promise::new(metric, "`sim_call --scenario turn-taking`".into(), figures);
-    vec![
-        row("false hold resumed with more than one word lost or repeated, %", vec![Figure::at_most(None, 2.0, 0.0, 1)]),
-        row("short answers accepted while a question is open, %", vec![Figure::at_least(None, 98.0, 99.5, 1)]),
-        row(
-            "heard text, words off: p50 / p95",
-            vec![Figure::at_most(None, 0.0, 0.0, 0), Figure::at_most(None, 1.0, 0.0, 0)],
-        ),
-        row(
-            "end of turn: median / p95, ms; cut-ins, %",
-            vec![
-                Figure::at_most(None, 450.0, 300.0, 0),
-                Figure::at_most(None, 1200.0, 700.0, 0),
-                Figure::at_most(None, 5.0, 1.0, 1),
-            ],
-        ),
-        row(
-            "response gap added by the engine: p50 / p99, ms",
-            vec![Figure::at_most(None, 15.0, 10.0, 0), Figure::at_most(None, 40.0, 20.0, 0)],
-        ),
-    ]
-}
-
-fn stops(found: &Found, wanted: impl Fn(Counts) -> bool) -> Stops {
-    Stops::of(found.onsets.iter().filter(|onset| wanted(onset.condition.counts)), stop_ms)
-}
-
-fn onsets(stops: &Stops) -> String {
-    format!("{} onsets", stops.n)
-}
-
-fn minutes(rates: Rates) -> String {
-    format!("{:.0} min", rates.minutes)
 }
 
 fn onset_row(condition: &'static Condition, found: &Found) -> OnsetRow {
@@ -321,24 +286,90 @@ fn quiet_row(condition: &'static Condition, found: &Found) -> QuietRow {
     }
 }
 
-fn failures(found: &Found) -> Vec<Failure> {
-    found.onsets.iter().filter_map(onset_failure).chain(found.quiets.iter().filter_map(quiet_failure)).collect()
+fn failures(measured: &Measured<'_>) -> Vec<Failure> {
+    let mut all: Vec<Failure> = Vec::new();
+    if let Some(found) = measured.found {
+        all.extend(found.onsets.iter().filter_map(onset_failure));
+        all.extend(found.quiets.iter().filter_map(quiet_failure));
+    }
+    all.extend(measured.resumed.iter().filter_map(resume_failure));
+    all.extend(measured.answers.iter().filter_map(answer_failure));
+    for (line, judged) in measured.heard {
+        all.extend(judged.iter().filter_map(|one| heard_failure(line.name, one)));
+    }
+    all.extend(measured.turns.iter().filter_map(turn_failure));
+    all.extend(measured.wire.iter().flat_map(wire_failures));
+    all
+}
+
+fn once(condition: String, number: u64, what: String) -> Failure {
+    Failure { condition, number, what, times: 1 }
 }
 
 fn onset_failure(onset: &Onset) -> Option<Failure> {
+    let (words, noise) = (&onset.words, onset.noise);
     let what = match onset.met {
-        Met::Missed => format!("{} missed", onset.words),
-        Met::Stopped { stop_ms, .. } if stop_ms > 250.0 => format!("{} stopped after {stop_ms:.0} ms", onset.words),
+        Met::Missed => format!("{words} missed in {noise}"),
+        Met::Stopped { stop_ms, .. } if stop_ms > LATE_MS => {
+            format!("{words} in {noise} stopped after {stop_ms:.0} ms")
+        }
         Met::Stopped { .. } | Met::Early => return None,
     };
-    Some(Failure { condition: onset.condition.name, number: onset.number, noise: onset.noise, what })
+    Some(once(onset.condition.name.to_owned(), onset.number, what))
 }
 
 fn quiet_failure(quiet: &Quiet) -> Option<Failure> {
-    let Quiet { holds, commits, .. } = *quiet;
-    let what = format!("{holds} false holds, {commits} false commits");
-    (holds > 0).then_some(Failure { condition: quiet.condition.name, number: quiet.number, noise: quiet.noise, what })
+    let Quiet { holds, commits, noise, .. } = *quiet;
+    let what = format!("{holds} false holds, {commits} false commits for {noise}");
+    (holds > 0).then(|| once(quiet.condition.name.to_owned(), quiet.number, what))
 }
+
+fn resume_failure(judged: &Judged) -> Option<Failure> {
+    let words = judged.false_holds.iter().filter_map(|hold| hold.words);
+    let (lost, repeated) = words.max_by_key(|(lost, repeated)| lost + repeated).filter(|(l, r)| l + r > 1)?;
+    let what = format!("{lost} words lost, {repeated} repeated");
+    Some(once(format!("resumed after {}", judged.bout.condition.name), number_of(judged), what))
+}
+
+fn answer_failure(answer: &Answer) -> Option<Failure> {
+    let condition = format!("short answer {}, {}", answer.way.name, answer.condition.name);
+    (!answer.accepted).then(|| once(condition, answer.number, "not accepted".to_owned()))
+}
+
+fn heard_failure(line: &str, judged: &Judged) -> Option<Failure> {
+    let words = judged.heard_error.filter(|words| *words > 1)?;
+    let condition = format!("heard text over {line}, {}", judged.bout.condition.name);
+    Some(once(condition, number_of(judged), format!("{words} words off")))
+}
+
+fn turn_failure(turn: &Turn) -> Option<Failure> {
+    let what = match turn.met {
+        pauses::Met::CutIn { one_turn } => format!("cut in on, {}", if one_turn { "one turn" } else { "two turns" }),
+        pauses::Met::Missed => "never ended".to_owned(),
+        pauses::Met::Waited(ms) if ms > LONG_WAIT_MS => format!("waited {ms:.0} ms"),
+        pauses::Met::Waited(_) => return None,
+    };
+    Some(once(format!("{}, {}", turn.kind.name, turn.room.name), turn.number, what))
+}
+
+/// By the number of the call and of the trial in it.
+fn number_of(judged: &Judged) -> u64 {
+    (judged.call * 1000 + judged.number) as u64
+}
+
+fn wire_failures(run: &WireRun) -> Vec<Failure> {
+    let of = |condition: &super::wire::Condition| {
+        let (late, holds) = (condition.late(), condition.false_holds);
+        let what = format!("{late} late, {} of them missed, {holds} false holds", condition.missed);
+        let name = format!("on the wire, {}: {}", run.name, condition.condition);
+        let times = late + holds as usize;
+        (times > 0).then_some(Failure { condition: name, number: 0, what, times })
+    };
+    run.conditions.iter().filter_map(of).collect()
+}
+
+const LATE_MS: f32 = 250.0;
+const LONG_WAIT_MS: f32 = 1200.0;
 
 fn number(value: Option<f32>, digits: usize) -> String {
     value.map_or_else(|| "-".into(), |value| format!("{value:.digits$}"))

@@ -3,24 +3,36 @@
 //! A trial is made from its seed, its condition and its number alone, so that any one of a run can be made again by itself.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use offhook_media::FRAME;
 use offhook_media::level::amplitude;
 
-use super::condition::{Condition, Echo, Network, Speech};
+use super::condition::{Condition, Echo, Speech};
 use super::echo::{EchoPath, EchoWish};
 use super::signal::{
     MobileCoding, RATE, active_dbfs, add, between, choose, gain, normal, ratio, seconds, through_mu_law, to_pcm,
 };
 use super::voices::{Split, Utterance, Voices};
-use crate::sim::clock::Dice;
+use crate::sim::clock::{Dice, samples};
+use crate::sim::network::Network;
 
 /// Makes the trials of a run.
 #[derive(Clone, Debug)]
 pub struct Trials {
-    voices: Arc<Voices>,
-    split: Split,
+    pub(super) voices: Arc<Voices>,
+    pub(super) split: Split,
     seed: u64,
+    /// Who speaks in all of them, if it is one person.
+    caller: Option<Person>,
+}
+
+/// One person at one telephone.
+#[derive(Clone, Copy, Debug)]
+struct Person {
+    /// Decides the reader.
+    reader: u64,
+    level_dbfs: f32,
 }
 
 /// See the module's header. Samples are linear, 8 kHz.
@@ -60,14 +72,25 @@ pub struct Arrival {
 
 impl Trials {
     pub const fn new(voices: Arc<Voices>, split: Split, seed: u64) -> Self {
-        Self { voices, split, seed }
+        Self { voices, split, seed, caller: None }
+    }
+
+    /// The same trials with one person speaking in all of them, as in a call: always the same reader, at much the same level.
+    #[must_use]
+    pub fn of_one_caller(&self, call: u64) -> Self {
+        let dice = &mut Dice::new(self.seed, call, PERSON);
+        let caller = Some(Person { reader: dice.bits(), level_dbfs: level(dice) });
+        Self { caller, ..self.clone() }
     }
 
     /// The trial of this number under a condition in which a caller speaks; none where the voices have nothing to say.
     pub fn onset(&self, condition: &'static Condition, number: u64) -> Option<Trial> {
         let dice = &mut self.dice(condition, number);
         let utterance = self.utterance(condition, dice)?;
-        let level = (3.5 * normal(dice) - 26.0).clamp(-34.0, -18.0);
+        let level = match self.caller {
+            Some(person) => person.level_dbfs + again(dice),
+            None => level(dice),
+        };
         let speech = Said::cut(utterance, level);
         let begins = seconds(between(dice, condition.lead_s.0, condition.lead_s.1));
         let from = begins.saturating_sub(speech.onset);
@@ -93,7 +116,7 @@ impl Trials {
         Trial { number, noise, ..self.line(condition, dice, wave, intro.len()) }
     }
 
-    fn dice(&self, condition: &Condition, number: u64) -> Dice {
+    pub(super) fn dice(&self, condition: &Condition, number: u64) -> Dice {
         // By name and not by place in the table: a row more must not change the others.
         let name = condition
             .name
@@ -107,11 +130,17 @@ impl Trials {
             Speech::Word => self.voices.words(self.split),
             Speech::Sentence | Speech::Nothing => self.voices.callers(self.split),
         };
-        choose(dice, &readers).copied().and_then(|reader| choose(dice, reader))
+        let reader = self.reader(&readers, dice)?;
+        choose(dice, reader)
+    }
+
+    fn reader<'a>(&self, readers: &[&'a [Utterance]], dice: &mut Dice) -> Option<&'a [Utterance]> {
+        let Some(person) = self.caller else { return choose(dice, readers).copied() };
+        readers.get((person.reader % readers.len().max(1) as u64) as usize).copied()
     }
 
     /// Noise at the wanted distance below a caller of `level`, and the name of it.
-    fn background(
+    pub(super) fn background(
         &self,
         condition: &Condition,
         dice: &mut Dice,
@@ -133,17 +162,17 @@ impl Trials {
             return Vec::new();
         }
         let readers = self.voices.callers(self.split);
-        let Some(utterance) = choose(dice, &readers).copied().and_then(|reader| choose(dice, reader)) else {
+        let Some(utterance) = self.reader(&readers, dice).and_then(|reader| choose(dice, reader)) else {
             return Vec::new();
         };
-        let said = Said::cut(utterance, level + 2.0 * normal(dice).clamp(-1.5, 1.5));
+        let said = Said::cut(utterance, level + again(dice));
         let mut wave = vec![0.0; seconds(INTRO_BEFORE_S)];
         wave.extend(said.wave);
         wave.resize((wave.len() + seconds(INTRO_AFTER_S)).next_multiple_of(FRAME), 0.0);
         wave
     }
 
-    fn line(&self, condition: &'static Condition, dice: &mut Dice, wave: Vec<f32>, intro: usize) -> Trial {
+    pub(super) fn line(&self, condition: &'static Condition, dice: &mut Dice, wave: Vec<f32>, intro: usize) -> Trial {
         let mut bot = vec![0; intro];
         bot.extend(self.bot(dice, wave.len() - intro));
         let mobile = dice.unit() < MOBILE;
@@ -210,19 +239,35 @@ impl Trial {
 
     /// How each packet fares, in order.
     pub fn arrivals(&self) -> Vec<Arrival> {
-        let mut dice = Dice::new(self.id, 1, 1);
-        let mut earliest = 0;
-        let packets = 0..self.caller.len() / FRAME;
-        packets
-            .map(|packet| match self.condition.network {
-                Network::Clean => Arrival { late: 0, lost: false },
-                Network::Loss3 => {
-                    let due = (packet * FRAME + dice.below(LATEST)).max(earliest);
-                    earliest = due;
-                    Arrival { late: due - packet * FRAME, lost: dice.unit() < LOST }
-                }
-            })
-            .collect()
+        let packets = self.caller.len() / FRAME;
+        let mut network = Network::new(self.condition.network.profile(), Dice::new(self.id, 1, 1));
+        (0..packets).for_each(|packet| network.push(samples(packet * FRAME), packet));
+        // The silence for a lost packet is heard when the packet would have been.
+        let delay = (8.0 * self.condition.network.profile().delay_ms) as usize;
+        let mut arrivals = vec![Arrival { late: delay, lost: true }; packets];
+        while let Some((due, packet)) = network.pop(Duration::MAX) {
+            if let Some(arrival) = arrivals.get_mut(packet) {
+                let late = due.saturating_sub(samples(packet * FRAME));
+                *arrival = Arrival { late: (late.as_micros() / 125) as usize, lost: false };
+            }
+        }
+        arrivals
+    }
+
+    /// The same with its background for so long behind it, while the bot says nothing.
+    #[must_use]
+    pub fn going_on(self, more_s: f32) -> Self {
+        let length = (self.caller.len() + seconds(more_s)).next_multiple_of(FRAME);
+        let (last, turn) = (self.caller.len() - 1, TAIL.min(self.caller.len() - 1));
+        // Forwards and backwards over the end of it, where nobody speaks.
+        let beyond = (0..length - self.caller.len()).map(|more| match more % (2 * turn) {
+            back if back < turn => last - back,
+            forth => last - 2 * turn + forth,
+        });
+        let more: Vec<i16> = beyond.filter_map(|at| self.caller.get(at).copied()).collect();
+        let mut bot = self.bot.to_vec();
+        bot.resize(length, 0);
+        Self { caller: [&self.caller[..], &more].concat().into(), bot: bot.into(), ..self }
     }
 
     /// How long the bot speaks, s.
@@ -232,14 +277,14 @@ impl Trial {
 }
 
 /// An utterance at its level, cut to what a trial takes of it.
-struct Said {
-    wave: Vec<f32>,
-    onset: usize,
-    end: usize,
+pub(super) struct Said {
+    pub(super) wave: Vec<f32>,
+    pub(super) onset: usize,
+    pub(super) end: usize,
 }
 
 impl Said {
-    fn cut(utterance: &Utterance, level_dbfs: f32) -> Self {
+    pub(super) fn cut(utterance: &Utterance, level_dbfs: f32) -> Self {
         let before = utterance.onset.min(BEFORE);
         let from = utterance.onset - before;
         let to = utterance.wave.len().min(utterance.onset + LONGEST);
@@ -252,6 +297,16 @@ impl Said {
         }
         Self { wave, onset: before, end: (utterance.end - from).min(length) }
     }
+}
+
+/// How loud somebody is, dBFS.
+pub(super) fn level(dice: &mut Dice) -> f32 {
+    (3.5 * normal(dice) - 26.0).clamp(-34.0, -18.0)
+}
+
+/// By how much somebody who speaks again is louder, dB.
+fn again(dice: &mut Dice) -> f32 {
+    2.0 * normal(dice).clamp(-1.5, 1.5)
 }
 
 fn wish(echo: Echo, saturated: bool) -> Option<EchoWish> {
@@ -273,18 +328,18 @@ const EDGE: usize = 80;
 /// Around what is said before the bot speaks, s: long enough to be a turn of its own.
 const INTRO_BEFORE_S: f32 = 0.5;
 const INTRO_AFTER_S: f32 = 1.0;
+/// 250 ms, which is less than what follows the speech.
+const TAIL: usize = 2000;
+const PERSON: u64 = 0x5E1F;
 const LINE_DBFS: f32 = -66.0;
 const BOT_DBFS: f32 = -20.0;
 const MOBILE: f64 = 0.3;
 const SATURATED: f64 = 0.3;
-const LOST: f64 = 0.03;
-/// 40 ms.
-const LATEST: usize = 320;
 const JUMPS_EVERY_S: f32 = 5.0;
 
 #[cfg(test)]
 mod tests {
-    use super::super::condition::{ONSETS, QUIET};
+    use super::super::condition::{Network, ONSETS, QUIET};
     use super::*;
     use crate::sim::lab::committed;
 
@@ -324,6 +379,29 @@ mod tests {
     }
 
     #[test]
+    fn one_caller_is_one_reader_at_much_the_same_level() {
+        for call in 0..4 {
+            let one = trials(1).of_one_caller(call);
+            let said: Vec<Trial> = (0..8).filter_map(|number| one.onset(&ONSETS[0], number)).collect();
+            let reader = |trial: &Trial| trial.words.as_ref().unwrap().split('/').next().unwrap().to_owned();
+            assert!(said.iter().all(|trial| reader(trial) == reader(&said[0])), "call {call}");
+        }
+    }
+
+    #[test]
+    fn a_trial_goes_on_with_what_is_behind_its_speech() {
+        let trial = trials(1).onset(&ONSETS[1], 0).unwrap();
+        let (length, end) = (trial.caller.len(), trial.end.unwrap());
+        let longer = trial.clone().going_on(2.0);
+        assert_eq!((longer.caller.len(), longer.bot.len()), (length + 2 * RATE, length + 2 * RATE));
+        assert_eq!(longer.caller[..length], trial.caller[..]);
+        assert_eq!(longer.caller[length], trial.caller[length - 1]);
+        let behind: Vec<i16> = trial.caller[end..].to_vec();
+        assert!(longer.caller[length..].iter().all(|sample| behind.contains(sample)));
+        assert!(longer.bot[length..].iter().all(|sample| *sample == 0));
+    }
+
+    #[test]
     fn the_two_splits_share_no_voice() {
         let voices = committed();
         let names = |split| -> Vec<Arc<str>> {
@@ -336,17 +414,25 @@ mod tests {
     }
 
     #[test]
-    fn a_network_that_loses_keeps_the_order() {
+    fn a_network_that_loses_delays_what_it_keeps() {
         let condition = ONSETS.iter().find(|condition| condition.network == Network::Loss3).unwrap();
         let (mut lost, mut all) = (0, 0);
         for number in 0..20 {
             let arrivals = trials(9).onset(condition, number).unwrap().arrivals();
-            let due: Vec<usize> = arrivals.iter().enumerate().map(|(n, arrival)| n * FRAME + arrival.late).collect();
-            assert!(due.is_sorted() && arrivals.iter().all(|arrival| arrival.late < LATEST));
+            assert!(arrivals.iter().all(|arrival| arrival.lost || arrival.late == 320), "40 ms");
             lost += arrivals.iter().filter(|arrival| arrival.lost).count();
             all += arrivals.len();
         }
         let share = lost as f64 / all as f64;
         assert!((0.01..0.06).contains(&share), "{share}");
+    }
+
+    #[test]
+    fn jitter_keeps_the_order() {
+        let condition = ONSETS.iter().find(|condition| condition.network == Network::Jitter20).unwrap();
+        let arrivals = trials(9).onset(condition, 1).unwrap().arrivals();
+        let due: Vec<usize> = arrivals.iter().enumerate().map(|(n, arrival)| n * FRAME + arrival.late).collect();
+        assert!(due.is_sorted() && arrivals.iter().all(|arrival| arrival.late <= 160 && !arrival.lost));
+        assert!(arrivals.iter().any(|arrival| arrival.late > 80));
     }
 }

@@ -13,8 +13,9 @@ pub struct Reference {
     coarse: Vec<f32>,
     /// Sums of squares up to each coarse sample.
     energy: Vec<f64>,
-    /// Where something may begin: in coarse samples.
-    starts: Vec<usize>,
+    /// Where sentences begin, and those of them with which the bot begins to speak: in samples.
+    sentences: Vec<usize>,
+    turns: Vec<usize>,
 }
 
 /// Where a stretch of audio lies in the text.
@@ -27,8 +28,7 @@ pub struct Place {
 }
 
 impl Reference {
-    /// `sentences` are the places where a voice begins most often.
-    pub fn new(samples: &[i16], sentences: &[Range<usize>]) -> Self {
+    pub fn new(samples: &[i16], sentences: &[Range<usize>], turns: &[usize]) -> Self {
         let full: Vec<f32> = samples.iter().map(|sample| f32::from(*sample)).collect();
         let coarse = thinned(&full);
         let mut sum = 0.0;
@@ -37,7 +37,8 @@ impl Reference {
             sum
         });
         let energy = std::iter::once(0.0).chain(squares).collect();
-        Self { coarse, energy, starts: sentences.iter().map(|sentence| sentence.start / THIN).collect(), full }
+        let sentences = sentences.iter().map(|sentence| sentence.start).collect();
+        Self { coarse, energy, sentences, turns: turns.to_vec(), full }
     }
 
     /// The place of `heard`, of which the first [`STRETCH`] samples count; near `expected` if it is there. `None` for what
@@ -45,32 +46,63 @@ impl Reference {
     pub fn find(&self, heard: &[f32], expected: Option<usize>) -> Option<Place> {
         let stretch = heard.get(..STRETCH.min(heard.len())).filter(|stretch| stretch.len() >= SHORTEST)?;
         let thin = thinned(stretch);
-        let expected = expected.map(|at| at / THIN);
-        let here = expected.map(|at| at.saturating_sub(HERE)..at + HERE);
-        if let Some(place) = here.and_then(|range| self.best(&thin, range, expected)).filter(|p| p.1 >= CERTAIN) {
-            return Some(self.refine(stretch, place.0 * THIN));
+        let here = expected.map(|at| (at.saturating_sub(HERE)..at + HERE, 0.0));
+        let likely = self.likely(expected);
+        let everywhere = (0..self.full.len(), ELSEWHERE);
+        let passes = [here.into_iter().collect(), likely, vec![everywhere]];
+        let mut best: Option<(Place, f32)> = None;
+        for ranges in passes {
+            let found = ranges.into_iter().flat_map(|(range, less)| self.candidates(&thin, range, less));
+            let mut found: Vec<Candidate> = found.collect();
+            found.sort_by(|a, b| b.likeness.total_cmp(&a.likeness));
+            found.truncate(REFINED);
+            let refined = found.into_iter().map(|Candidate { about, less, .. }| {
+                let place = self.refine(stretch, about);
+                (place, place.likeness - less - farther(place.at, expected))
+            });
+            best = refined.chain(best).max_by(|a, b| a.1.total_cmp(&b.1));
+            if best.is_some_and(|(place, _)| place.likeness >= CERTAIN) {
+                break;
+            }
         }
-        let near = expected.map(|at| at.saturating_sub(BACK)..at + FORWARD);
-        let starts = self.starts.iter().map(|at| at.saturating_sub(AROUND_START)..at + AROUND_START);
-        let likely = near.into_iter().chain(starts);
-        let best = likely.filter_map(|range| self.best(&thin, range, expected)).max_by(|a, b| a.1.total_cmp(&b.1));
-        let best = best.filter(|(_, likeness)| *likeness >= CERTAIN);
-        let (coarse, likeness) = best.or_else(|| self.best(&thin, 0..self.coarse.len(), expected))?;
-        (likeness >= LEAST).then(|| self.refine(stretch, coarse * THIN))
+        best.map(|(place, _)| place).filter(|place| place.likeness >= LEAST)
     }
 
-    /// The place in `range` that is most like it, and how much: a little less for each second that it is from `expected`.
-    fn best(&self, thin: &[f32], range: Range<usize>, expected: Option<usize>) -> Option<(usize, f32)> {
-        let last = self.coarse.len().checked_sub(thin.len())?;
+    /// Where the bot may speak besides the place that is expected, and by how much less likely that is: a little back or on,
+    /// with the turn that comes next, with another one, with any sentence. A word alone sounds the same in all of them.
+    fn likely(&self, expected: Option<usize>) -> Vec<(Range<usize>, f32)> {
+        let around = |at: usize| at.saturating_sub(AROUND_START)..at + AROUND_START;
+        let next = expected.and_then(|at| self.turns.iter().find(|turn| **turn > at).or(self.turns.first()));
+        let near = expected.map(|at| (at.saturating_sub(BACK)..at + FORWARD, 0.0));
+        let turns = self.turns.iter().map(|at| (around(*at), if next == Some(at) { NEXT_TURN } else { TURN }));
+        let sentences = self.sentences.iter().map(|at| (around(*at), SENTENCE));
+        near.into_iter().chain(turns).chain(sentences).collect()
+    }
+
+    /// Places in `range` that are most like it at the coarse rate, which may be off by a few samples and so is no judge.
+    fn candidates(&self, thin: &[f32], range: Range<usize>, less: f32) -> Vec<Candidate> {
+        let Some(last) = self.coarse.len().checked_sub(thin.len()) else { return Vec::new() };
         let head = thin.get(..HEAD).unwrap_or(thin);
         let [own_head, own] = [head, thin].map(|part| dot(part, part).sqrt());
         let likeness = |at: usize| {
             let by_head = self.likeness(head, own_head, at);
             if by_head < LEAST { by_head } else { self.likeness(thin, own, at) }
         };
-        let far = |at: usize| expected.map_or(0.0, |expected| at.abs_diff(expected) as f32 * FARTHER).min(MOST_FAR);
-        let places = range.start.min(last)..range.end.min(last + 1);
-        places.map(|at| (at, likeness(at) - far(at))).max_by(|a, b| a.1.total_cmp(&b.1))
+        let places = (range.start / THIN).min(last)..(range.end / THIN + 1).min(last + 1);
+        let mut by_likeness: Vec<(usize, f32)> = places.map(|at| (at, likeness(at))).collect();
+        by_likeness.sort_by(|a, b| b.1.total_cmp(&a.1));
+        // Around a beginning there is one place; in a longer stretch several may be alike.
+        let most = if range.len() <= 2 * AROUND_START { 1 } else { CANDIDATES };
+        let mut kept: Vec<(usize, f32)> = Vec::new();
+        for (at, likeness) in by_likeness {
+            if kept.iter().all(|(other, _)| other.abs_diff(at) >= APART) {
+                kept.push((at, likeness));
+            }
+            if kept.len() >= most {
+                break;
+            }
+        }
+        kept.into_iter().map(|(at, likeness)| Candidate { about: at * THIN, likeness: likeness - less, less }).collect()
     }
 
     fn likeness(&self, part: &[f32], own: f32, at: usize) -> f32 {
@@ -90,6 +122,20 @@ impl Reference {
         let (at, likeness) = best.unwrap_or((about, 0.0));
         Place { at, likeness }
     }
+}
+
+/// A place to be looked at closely.
+struct Candidate {
+    about: usize,
+    /// At the coarse rate, less what its range takes off.
+    likeness: f32,
+    less: f32,
+}
+
+/// How much less likely a place is for being far from where the voice was: a word that is said again must not be taken for the
+/// one that is near.
+fn farther(at: usize, expected: Option<usize>) -> f32 {
+    expected.map_or(0.0, |expected| (at.abs_diff(expected) as f32 * FARTHER).min(MOST_FAR))
 }
 
 /// Every eighth of the means of eight.
@@ -114,20 +160,29 @@ pub const STRETCH: usize = 8800;
 /// 80 ms; less says nothing.
 const SHORTEST: usize = 640;
 const THIN: usize = 8;
-/// In coarse samples, which are milliseconds: where a voice is that goes on, and where one that goes back may be.
-const HERE: usize = 40;
-const BACK: usize = 4000;
-const FORWARD: usize = 600;
-const AROUND_START: usize = 40;
-/// What is compared first.
+/// Where a voice is that goes on, 40 ms, and where one that goes back may be, 4 s.
+const HERE: usize = 320;
+const BACK: usize = 32_000;
+const FORWARD: usize = 4800;
+const AROUND_START: usize = 320;
+/// In coarse samples, which are milliseconds: what is compared first, and how far two candidates are apart.
 const HEAD: usize = 240;
+const APART: usize = 6;
+/// Of each range, and of all ranges together.
+const CANDIDATES: usize = 4;
+const REFINED: usize = 10;
 /// As alike as this, nothing else need be looked at.
-const CERTAIN: f32 = 0.8;
-/// Of a likeness, for each millisecond; a word that is said again must not be taken for the one that is near.
-const FARTHER: f32 = 2e-6;
-const MOST_FAR: f32 = 0.05;
+const CERTAIN: f32 = 0.9;
+/// Of a likeness, for each sample.
+const FARTHER: f32 = 2.5e-7;
+const MOST_FAR: f32 = 0.01;
+const NEXT_TURN: f32 = 0.01;
+const TURN: f32 = 0.02;
+const SENTENCE: f32 = 0.04;
+const ELSEWHERE: f32 = 0.05;
 const LEAST: f32 = 0.45;
-const FINE: usize = 12;
+/// Two coarse samples, either way.
+const FINE: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -138,7 +193,7 @@ mod tests {
     #[test]
     fn a_stretch_is_found_to_the_sample_through_mu_law_and_at_any_level() {
         let spoken = Script::new(2).spoken(&Lexicon::default());
-        let reference = Reference::new(&spoken.samples, &spoken.sentences);
+        let reference = Reference::new(&spoken.samples, &spoken.sentences, &spoken.turns);
         for at in [0, 12_345, 200_003] {
             let quieter = spoken.samples[at..at + 9000].iter().map(|sample| linear(ulaw(sample / 4)));
             let heard: Vec<f32> = quieter.map(f32::from).collect();
@@ -149,10 +204,25 @@ mod tests {
         }
     }
 
+    /// A word or two with which several sentences begin.
+    #[test]
+    fn a_short_stretch_is_where_the_bot_may_have_begun() {
+        let spoken = Script::new(311).spoken(&Lexicon::default());
+        let reference = Reference::new(&spoken.samples, &spoken.sentences, &spoken.turns);
+        for (step, start) in spoken.turns.iter().enumerate().take(3) {
+            let before = start.checked_sub(20_000).unwrap_or(spoken.samples.len() - 20_000);
+            for length in [4000, 9000] {
+                let heard: Vec<f32> = spoken.samples[*start..start + length].iter().map(|s| f32::from(*s)).collect();
+                let place = reference.find(&heard, Some(before)).unwrap();
+                assert_eq!(place.at, *start, "step {step}, {length} samples: {place:?}");
+            }
+        }
+    }
+
     #[test]
     fn what_is_no_part_of_the_text_has_no_place() {
         let spoken = Script::new(2).spoken(&Lexicon::default());
-        let reference = Reference::new(&spoken.samples, &spoken.sentences);
+        let reference = Reference::new(&spoken.samples, &spoken.sentences, &spoken.turns);
         let tone: Vec<f32> = (0..9000).map(|n| 4000.0 * (n as f32 * 1.1).sin()).collect();
         assert_eq!(reference.find(&tone, None), None);
         assert_eq!(reference.find(&tone[..100], None), None);

@@ -15,7 +15,7 @@ use crate::sim::clock::{Dice, Moment, samples};
 use crate::sim::lab::{EchoPath, LiveEcho};
 use crate::sim::party::{Heard, Notes, Party};
 use crate::sim::timeline::{Mark, MarkKind};
-use crate::sim::voice::{BREAK, Voice, voiced};
+use crate::sim::voice::{Voice, voiced};
 
 /// What one call is to do.
 #[derive(Clone)]
@@ -63,6 +63,7 @@ struct Playing {
     /// Where the lead may be left.
     gate: usize,
     through: bool,
+    introduced: Option<Moment>,
     speech: (Option<Moment>, Option<Moment>),
 }
 
@@ -71,7 +72,7 @@ impl TurnCaller {
         Self {
             plan,
             dice,
-            bot: Voice::new(BREAK),
+            bot: Voice::new(PAUSE),
             telephone: None,
             current: 0,
             playing: None,
@@ -112,7 +113,8 @@ impl TurnCaller {
             }
             let Attempt { condition, noise, .. } = *attempt;
             let words = attempt.words.clone();
-            self.bouts.push(Bout { condition, noise, words, from: playing.from, to: at, speech });
+            let Playing { from, introduced, .. } = *playing;
+            self.bouts.push(Bout { condition, noise, words, from, to: at, introduced, speech });
             self.playing = None;
             self.current += 1;
         }
@@ -140,6 +142,7 @@ impl Playing {
             bot_speaks_first: least + CHANCE.mul_f64(dice.unit()),
             gate,
             through: attempt.speech.is_none(),
+            introduced: None,
             speech: (None, None),
         }
     }
@@ -148,8 +151,9 @@ impl Playing {
     fn next(&mut self, attempt: &Attempt, now: Moment, spoken: impl Fn() -> Duration) -> Option<i16> {
         if !self.through && self.at >= self.gate {
             // Looked at once per passage of the lead's end, and of its beginning on the way back.
-            self.through =
-                spoken() + samples(attempt.speech.map_or(0, |(onset, _)| onset - self.gate)) >= self.bot_speaks_first;
+            self.through = now > self.from + LONGEST_LEAD
+                || spoken() + samples(attempt.speech.map_or(0, |(onset, _)| onset - self.gate))
+                    >= self.bot_speaks_first;
             self.backwards = !self.through;
         }
         if self.backwards {
@@ -158,6 +162,9 @@ impl Playing {
             return attempt.audio.get(self.at).copied();
         }
         let sample = attempt.audio.get(self.at).copied()?;
+        if self.at + 1 == attempt.intro {
+            self.introduced = Some(now + samples(1));
+        }
         if let Some((onset, end)) = attempt.speech {
             if self.at == onset {
                 self.speech.0 = Some(now);
@@ -218,7 +225,8 @@ impl Party for TurnCaller {
             return Tick { frame: None, action: None };
         };
         if now > answered + self.plan.patience {
-            self.fail(now, format!("not over after {} s", self.plan.patience.as_secs()));
+            let said = self.plan.attempts.get(self.current).map_or("", |attempt| attempt.condition.name);
+            self.fail(now, format!("not over after {} s, in \"{said}\"", self.plan.patience.as_secs()));
         }
         let Some(mut frame) = self.frame(now).filter(|_| self.outcome.is_none()) else {
             self.outcome.get_or_insert(Outcome::AsScripted);
@@ -244,6 +252,10 @@ impl Party for TurnCaller {
 const BEFORE_ONSET: usize = 1600;
 /// At most so much of the lead is repeated.
 const LOOP: usize = 4000;
+/// A bot that noise keeps silent is spoken to all the same.
+const LONGEST_LEAD: Duration = Duration::from_secs(20);
+/// Between the bot's words and within them there are breaks of up to so much; one that is held is silent for longer.
+const PAUSE: Duration = Duration::from_millis(200);
 /// Up to so much longer than demanded the bot is left to speak.
 const CHANCE: Duration = Duration::from_millis(1500);
 
@@ -258,7 +270,8 @@ mod tests {
     fn attempt() -> Attempt {
         let mut audio = vec![10i16; 16_000];
         audio[8000..12_000].fill(3000);
-        Attempt { condition: &ONSETS[0], noise: "pink", words: None, audio: audio.into(), speech: Some((8000, 12_000)) }
+        let speech = Some((8000, 12_000));
+        Attempt { condition: &ONSETS[0], noise: "pink", words: None, intro: 0, audio: audio.into(), speech }
     }
 
     fn plan(attempts: Vec<Attempt>, echo: Option<EchoPath>) -> TurnPlan {
@@ -272,16 +285,16 @@ mod tests {
         }
     }
 
-    /// Runs a call in which the bot speaks from `bot_from_ms` on; gives what was sent and the notes.
+    /// Runs a call in which the bot speaks from `bot_from_ms` on, with a break of 100 ms in each 600; gives what was sent and the notes.
     fn run(plan: TurnPlan, bot_from_ms: u64) -> (Vec<i16>, Notes) {
         let mut caller: Box<dyn Party> = Box::new(TurnCaller::new(plan, Dice::new(1, 1, 1)));
         let ms = Duration::from_millis;
         caller.answered(BEGAN);
         let octets: Vec<u8> = (0..FRAME).map(|n| ulaw(if n % 8 < 4 { 4000 } else { -4000 })).collect();
         let mut sent = Vec::new();
-        for tick in 0..1000u64 {
+        for tick in 0..1500u64 {
             let now = BEGAN + ms(tick * 20);
-            if tick * 20 >= bot_from_ms {
+            if tick * 20 >= bot_from_ms && tick % 30 < 25 {
                 caller.hear(Heard { at: now, timestamp: Some(tick as u32 * 160), octets: &octets });
             }
             match caller.tick(now) {
@@ -301,11 +314,19 @@ mod tests {
             let (onset, end) = bout.speech.unwrap();
             let onset_in_call = onset - BEGAN;
             assert!(onset_in_call >= Duration::from_millis(3690), "{onset_in_call:?}");
+            assert!(bout.to - bout.from <= Duration::from_secs(8), "breaks between words are no end: {bout:?}");
             assert_eq!(end - onset, samples(4000));
             let first = (onset_in_call.as_micros() / 125) as usize;
             assert_eq!((sent[first - 1], sent[first], sent[first + 3999], sent[first + 4000]), (10, 3000, 3000, 10));
         }
         assert_eq!(notes.bouts[0].to, notes.bouts[1].from, "one follows the other without a break");
+    }
+
+    #[test]
+    fn a_bot_that_never_speaks_is_spoken_to_all_the_same() {
+        let (_, notes) = run(plan(vec![attempt()], None), 60_000);
+        assert!(notes.bouts[0].to - notes.bouts[0].from <= Duration::from_secs(25), "{:?}", notes.bouts);
+        assert!(notes.bouts[0].speech.is_some());
     }
 
     #[test]

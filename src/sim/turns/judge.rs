@@ -138,8 +138,14 @@ fn barge_in(timeline: &Timeline, side: &BotSide, onset: Moment) -> BargeIn {
 
 /// Whether somebody was speaking, or about to, when the bot was held.
 fn has_reason(bouts: &[Bout], hold: &Hold) -> bool {
-    let speech = bouts.iter().filter_map(|bout| bout.speech);
-    speech.into_iter().any(|(onset, end)| reason(onset, end).contains(&hold.from))
+    bouts.iter().flat_map(reasons).any(|reason| reason.contains(&hold.from))
+}
+
+/// The times in which a hold has a reason: around the speech, and while the caller makes themselves known.
+fn reasons(bout: &Bout) -> impl Iterator<Item = std::ops::Range<Moment>> {
+    let speech = bout.speech.map(|(onset, end)| reason(onset, end));
+    let intro = bout.introduced.map(|introduced| bout.from..introduced + ms(AFTER_MS));
+    speech.into_iter().chain(intro)
 }
 
 /// The time in which a hold has a reason: from 300 ms before the speech to a second after it.
@@ -172,11 +178,8 @@ fn lost_and_repeated(text: &Text, before: usize, after: usize) -> (usize, usize)
 
 fn unprovoked_ms(side: &BotSide, bout: &Bout) -> f64 {
     let all = side.spoke_ms(bout.from, bout.to);
-    let provoked = bout.speech.map_or(0.0, |(onset, end)| {
-        let reason = reason(onset, end);
-        side.spoke_ms(reason.start.max(bout.from), reason.end.min(bout.to))
-    });
-    all - provoked
+    let provoked = reasons(bout).map(|reason| side.spoke_ms(reason.start.max(bout.from), reason.end.min(bout.to)));
+    all - provoked.sum::<f64>()
 }
 
 fn response(bout: &Bout, hold: &Hold) -> Option<f64> {
@@ -251,7 +254,7 @@ mod tests {
     fn bout(speech: Option<(u64, u64)>) -> Bout {
         let condition = if speech.is_some() { &ONSETS[0] } else { &QUIET[0] };
         let speech = speech.map(|(onset, end)| (at(onset), at(end)));
-        Bout { condition, noise: "pink", words: None, from: at(0), to: at(6000), speech }
+        Bout { condition, noise: "pink", words: None, from: at(0), to: at(6000), introduced: None, speech }
     }
 
     /// The bot says the text from `from` on, for `frames`, beginning at `at_ms`.
@@ -313,6 +316,19 @@ mod tests {
         let noted = ServerInterruption { held_ms: 1990.0, outcome: "resumed".into(), ..ServerInterruption::default() };
         let one = judged(&timeline, &text, &[noted]);
         assert!(!one.false_holds[0].committed, "the server says that it went on");
+    }
+
+    #[test]
+    fn who_makes_themselves_known_gives_a_reason() {
+        let text = text();
+        let holds = |introduced| {
+            let mut timeline = call(Bout { introduced, ..bout(None) });
+            say(&mut timeline, &text, 8000, 100, 0);
+            say(&mut timeline, &text, 8000 + 100 * FRAME, 100, 2300);
+            timeline.over = at(4300);
+            judged(&timeline, &text, &[]).false_holds.len()
+        };
+        assert_eq!((holds(None), holds(Some(at(1200))), holds(Some(at(900)))), (1, 0, 1));
     }
 
     #[test]

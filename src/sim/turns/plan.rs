@@ -1,5 +1,5 @@
-//! Deals the laboratory's trials to the calls of a run. A call is one telephone: one condition, one kind of noise and one echo
-//! path, with trial after trial.
+//! Deals the laboratory's trials to the calls of a run. A call is one telephone: one caller, one condition, one kind of noise
+//! and one echo path, with trial after trial.
 //!
 //! The laboratory's networks are left out, because here the run's own network carries every call, and so is its mobile
 //! codec, which would have to code the echo as well.
@@ -36,7 +36,9 @@ impl Deck {
             named => named.iter().any(|name| name == condition.name),
         };
         let spoken: Vec<_> = ONSETS.iter().filter(is_wanted).collect();
-        let quiet: Vec<_> = QUIET.iter().filter(is_wanted).collect();
+        let mut quiet: Vec<_> = QUIET.iter().filter(is_wanted).collect();
+        // What is promised comes first, so that a short run has it.
+        quiet.sort_by_key(|condition| urgency(condition.counts));
         Ok(Self { spoken: by_weight(&spoken), quiet: by_weight(&quiet) })
     }
 
@@ -45,9 +47,18 @@ impl Deck {
         let start = Dice::new(seed, 0, DEAL).bits() as usize;
         let is_quiet = self.spoken.is_empty() || (call % 3 == 2 && !self.quiet.is_empty());
         let hand = if is_quiet { &self.quiet } else { &self.spoken };
+        // The how many-th call of its kind it is.
+        let turn = match (self.spoken.is_empty(), self.quiet.is_empty()) {
+            (true, _) | (_, true) => call,
+            _ if is_quiet => call / 3,
+            _ => call - call / 3,
+        };
         // A step that shares no factor with most lengths, so that few calls see many conditions.
-        let index = (start % 1024 + if is_quiet { call / 3 } else { call - call / 3 } * STRIDE) % hand.len().max(1);
-        let made = hand.get(index).map(|condition| make(condition, call, trials, wanted)).unwrap_or_default();
+        let place = if is_quiet { turn } else { start % 1024 + turn * STRIDE };
+        let made = hand
+            .get(place % hand.len().max(1))
+            .map(|condition| make(condition, call, trials, wanted))
+            .unwrap_or_default();
         TurnPlan {
             called: Arc::clone(called),
             echo: made.first().and_then(|trial| trial.echo.clone()),
@@ -64,6 +75,15 @@ pub fn slack_ms(network: &Profile) -> f64 {
     SLACK_MS + network.jitter_ms
 }
 
+/// Of conditions that no figure is made of but one, the first.
+const fn urgency(counts: Counts) -> u8 {
+    match counts {
+        Counts::Jumps | Counts::SecondVoice20 | Counts::SecondVoice12 => 0,
+        Counts::Core | Counts::CoreClean | Counts::Snr5 => 1,
+        Counts::Row => 2,
+    }
+}
+
 fn fits_a_wire(condition: &Condition) -> bool {
     let first_or_late = condition.lead_s.0 < 2.0 || condition.lead_s.0 > 5.0;
     condition.network == Network::Clean && !first_or_late
@@ -76,8 +96,9 @@ fn by_weight(conditions: &[&'static Condition]) -> Vec<&'static Condition> {
     (0..most).flat_map(|round| conditions.iter().filter(move |c| c.weight / unit > round).copied()).collect()
 }
 
-/// Trials with the noise of the first.
+/// Trials of one caller with the noise of the first.
 fn make(condition: &'static Condition, call: usize, trials: &Trials, wanted: &TurnTaking) -> Vec<Trial> {
+    let trials = trials.of_one_caller(call as u64);
     let numbers = (call as u64 * 1000)..(call as u64 * 1000 + MOST_TRIED);
     let is_quiet = QUIET.iter().any(|quiet| std::ptr::eq(quiet, condition));
     let one = |number| match is_quiet {
@@ -102,6 +123,7 @@ fn attempt(trial: Trial) -> Attempt {
         condition: trial.condition,
         noise: trial.noise,
         words: trial.words,
+        intro: trial.intro,
         audio: trial.caller,
         speech: trial.onset.zip(trial.end),
     }

@@ -3,9 +3,11 @@
 //! A break of the bot's audio is a hold unless the text itself has it: a pause between two words that follow each other, or
 //! the change from one sentence to the next.
 
+use std::ops::Range;
+
 use super::align::{Reference, STRETCH};
 use super::script::Spoken;
-use crate::sim::audio::{FRAME, linear};
+use crate::sim::audio::{FRAME, linear, ulaw};
 use crate::sim::clock::{Moment, ms_between, samples};
 use crate::sim::timeline::Track;
 use crate::sim::voice::voiced;
@@ -15,6 +17,8 @@ use crate::sim::voice::voiced;
 pub struct Text {
     pub spoken: Spoken,
     pub reference: Reference,
+    /// What can be heard of each sentence: words fade, and what is softer is silence to a caller.
+    audible: Vec<Range<usize>>,
 }
 
 /// The bot's audio without a break of more than 150 ms.
@@ -51,7 +55,8 @@ pub struct BotSide {
 
 impl Text {
     pub fn new(spoken: Spoken) -> Self {
-        Self { reference: Reference::new(&spoken.samples, &spoken.sentences), spoken }
+        let audible = spoken.sentences.iter().map(|sentence| audible(&spoken.samples, sentence)).collect();
+        Self { reference: Reference::new(&spoken.samples, &spoken.sentences, &spoken.turns), audible, spoken }
     }
 
     /// How many words have at least half of them before `place`.
@@ -62,7 +67,7 @@ impl Text {
     /// Whether the text has nothing between two places but the end of one sentence and the beginning of the next, or the
     /// text's end and its beginning.
     fn is_next_sentence(&self, before: usize, after: usize) -> bool {
-        let sentences = &self.spoken.sentences;
+        let sentences = &self.audible;
         let ended = sentences.iter().position(|sentence| sentence.end.abs_diff(before) <= EDGE);
         ended.is_some_and(|index| {
             let next = sentences.get((index + 1) % sentences.len());
@@ -112,6 +117,18 @@ impl BotSide {
         let overlap = |span: &(Moment, Moment)| ms_between(span.1.min(to), span.0.max(from)).max(0.0);
         self.speaking.iter().map(overlap).sum()
     }
+}
+
+/// The part of a stretch of samples from its first to its last that is voiced.
+fn audible(samples: &[i16], stretch: &Range<usize>) -> Range<usize> {
+    let octets: Vec<u8> = samples.get(stretch.clone()).unwrap_or_default().iter().map(|sample| ulaw(*sample)).collect();
+    let place = |at: Moment| stretch.start + (at.as_micros() / 125) as usize;
+    let mut heard: Option<Range<usize>> = None;
+    voiced(Moment::ZERO, &octets, |from, to| {
+        let first = heard.as_ref().map_or_else(|| place(from), |heard| heard.start);
+        heard = Some(first..place(to));
+    });
+    heard.unwrap_or_else(|| stretch.clone())
 }
 
 /// The stretches of a track with their places in the text.
@@ -177,7 +194,6 @@ const MISSING_MS: f64 = 15.0;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::audio::ulaw;
     use crate::sim::turns::script::{Lexicon, Script};
     use std::time::Duration;
 
@@ -206,6 +222,19 @@ mod tests {
         assert_eq!((hold.before, hold.after), (Some(16_000), Some(15_200)));
         assert_eq!(side.speaking.len(), 2);
         assert_eq!((side.speaking[0], side.speaking[1].0), ((at(1000), at(2000)), at(2400)));
+    }
+
+    #[test]
+    fn a_sentence_whose_last_word_fades_has_ended_where_it_was_last_heard() {
+        let mut spoken = Script::new(5).spoken(&Lexicon::default());
+        let [first, second] = [0, 1].map(|index| spoken.sentences[index].clone());
+        spoken.samples[first.end - 1600..first.end].fill(8);
+        let text = Text::new(spoken);
+        let mut track = Track::default();
+        say(&mut track, &text, first.end - 8000, 50, 0);
+        say(&mut track, &text, second.start, 50, 1030);
+        let side = BotSide::new(&track, Some(&text), at(2030));
+        assert!(side.holds.is_empty(), "{side:?}");
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub struct Spoken {
     pub words: Vec<Word>,
     /// The samples of each sentence.
     pub sentences: Vec<Range<usize>>,
+    /// The first sample of each step, with which the bot begins to speak.
+    pub turns: Vec<usize>,
 }
 
 /// One word in samples.
@@ -138,12 +140,25 @@ impl Script {
         yaml
     }
 
+    /// Its sentences in order.
+    pub fn sentences(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().flatten().map(String::as_str)
+    }
+
     /// All of it in a row, as a voice says it.
     pub fn spoken(&self, voice: &Lexicon) -> Spoken {
+        self.spoken_by(|sentence| voice.say(sentence))
+    }
+
+    /// The same by whatever says a sentence.
+    pub fn spoken_by(&self, say: impl Fn(&str) -> Spoken) -> Spoken {
         let mut all = Spoken::default();
-        for sentence in self.steps.iter().flatten() {
-            let one = voice.say(sentence);
+        for (index, sentence) in self.sentences().enumerate() {
+            let one = say(sentence);
             let from = all.samples.len();
+            if index.is_multiple_of(SENTENCES_A_STEP) {
+                all.turns.push(from);
+            }
             all.samples.extend(one.samples);
             all.sentences.push(from..all.samples.len());
             let shifted = |word: Word| Word { samples: word.samples.start + from..word.samples.end + from, ..word };

@@ -89,6 +89,16 @@ impl Session {
         }))
     }
 
+    /// How long it will take, for whoever waits for it.
+    pub fn patience(&self, options: &Options) -> String {
+        let call_s = (self.wanted.trials * TRIAL_S).max(self.wanted.quiet * self.wanted.quiet_s);
+        let waves = options.calls.div_ceil(options.concurrency.unwrap_or(options.calls));
+        format!(
+            "trials are made in real time: {call_s} s a call, about {} s in all, and then each is judged",
+            call_s * waves
+        )
+    }
+
     /// The caller of a call.
     pub fn caller(&self, call: usize) -> TurnCaller {
         let plan = self.deck.plan(call, &self.scenario.called, &self.trials, &self.wanted, self.seed);
@@ -133,6 +143,8 @@ pub fn lexicon(voices: &Path) -> Lexicon {
     Lexicon::load(&voices.join(BOT))
 }
 
+/// What a trial takes with the lead that is repeated until the bot has spoken for a while.
+const TRIAL_S: u32 = 8;
 const FLOW: &str = "turn_taking";
 /// The directory of the bot's reader among the voices.
 const BOT: &str = "en_US_f_Allison";

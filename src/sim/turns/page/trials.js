@@ -37,7 +37,7 @@ function fill(table, heads, rows) {
 
 // ---- the list ------------------------------------------------------------------------------------------------------
 const COLUMNS = [["id", "trial", (t) => t.id], ["condition", "condition", (t) => t.condition], ["what", "noise, words", (t) => [t.noise, t.words?.split("/").pop()].filter(Boolean).join(", ")],
-  ["result", "outcome", (t) => t.result], ["stop_ms", "stop ms", (t) => t.stop_ms], ["false_holds", "held / given up for nothing", (t) => t.false_holds]];
+  ["result", "outcome", (t) => t.result], ["stop_ms", "stop ms", (t) => t.stop_ms], ["false_holds", "false holds", (t) => t.false_holds, "held for nothing / given up for nothing"]];
 let order = { by: "stop_ms", down: true }, shown = [], current = null, cache = {}, loading = null;
 function rank(t) {
   if (order.by === "stop_ms") return t.result === "missed" ? 1e6 : t.stop_ms ?? -1;
@@ -51,8 +51,9 @@ function list() {
   $("count").textContent = `${shown.length} of ${RUN.trials.length}`;
   const top = document.querySelector("#list thead"), body = document.querySelector("#list tbody");
   top.replaceChildren(document.createElement("tr")); body.replaceChildren();
-  for (const [key, name] of COLUMNS) {
+  for (const [key, name, , title] of COLUMNS) {
     const th = text("th", name, ["condition", "what", "result"].includes(key) ? "l" : "");
+    if (title) th.title = title;
     if (key === order.by) th.classList.add("by", ...(order.down ? [] : ["up"]));
     th.onclick = () => { order = { by: key, down: order.by === key ? !order.down : true }; list(); };
     top.rows[0].append(th);
@@ -113,7 +114,7 @@ function show(t) {
   if (c.response_ms !== null) what.append(text("span", `answer ${num(c.response_ms)} ms after the end`));
   const notes = $("notes"); notes.replaceChildren();
   for (const n of t.noted) {
-    const div = text("div", "", "note"); div.append(text("b", `server: ${n.outcome} (${n.why})`), ` onset ${num(n.onset)}, held ${num(n.held)}, decided ${num(n.decided)} ms${n.ducked ? ", ducked first" : ""}`);
+    const div = text("div", "", "note"); div.append(text("b", `server: ${n.outcome}${n.why ? ` (${n.why})` : ""}`), ` onset ${num(n.onset)}, held ${num(n.held)}, decided ${num(n.decided)} ms${n.ducked ? ", ducked first" : ""}`);
     if (n.heard !== null) { div.append("; heard "); div.append(text("q", tail(n.heard))); div.append(" | not heard "); div.append(text("q", start(n.unheard ?? ""))); }
     notes.append(div);
   }
@@ -146,7 +147,7 @@ function wav(channels) {
 }
 
 // ---- to see it -----------------------------------------------------------------------------------------------------
-const LEFT = 66, TOP = 38;
+const LEFT = 66, TOP = 50;
 function draw() {
   if (!data) return;
   const canvas = $("picture"), ratio = devicePixelRatio || 1, w = canvas.clientWidth, h = canvas.clientHeight;
@@ -154,7 +155,8 @@ function draw() {
   const g = canvas.getContext("2d"); g.scale(ratio, ratio); g.font = "11px system-ui,sans-serif";
   const x = (ms) => LEFT + (ms - view[0]) / (view[1] - view[0]) * (w - LEFT - 10);
   const color = Object.fromEntries(["ink", "soft", "line", "caller", "bot", "warm", "bad", "ok", "speaking", "held", "committed", "resume", "stopped", "page"].map((n) => [n, css("--" + n)]));
-  const lanes = { caller: [TOP, h * 0.24], bot: [TOP + h * 0.25, h * 0.24], probability: [TOP + h * 0.51, h * 0.15], gate: [TOP + h * 0.675, 12], level: [TOP + h * 0.715, h * 0.13], state: [h - 46, 22] };
+  const room = h - TOP - 56, lane = (from, share) => [TOP + room * from, room * share];
+  const lanes = { caller: lane(0, 0.27), bot: lane(0.28, 0.27), probability: lane(0.57, 0.18), gate: [TOP + room * 0.77, 12], level: lane(0.84, 0.16), state: [h - 46, 22] };
   const label = (name, lane) => { g.fillStyle = color.soft; g.textAlign = "right"; g.fillText(name, LEFT - 8, lane[0] + lane[1] / 2 + 4); };
   // The time of the trial itself, and of its speech.
   g.fillStyle = color.page; g.fillRect(x(data.trial_ms), TOP, Math.max(0, w - 10 - x(data.trial_ms)), h - TOP - 24);
@@ -170,7 +172,7 @@ function draw() {
     if (x(b) - x(a) > g.measureText(state).width + 10) g.fillText(state, Math.max(x(a), LEFT) + 5, lanes.state[0] + 15);
   }
   // Left of the axis nothing of it may show.
-  g.clearRect(0, 0, LEFT - 4, h); ["caller", "bot", "probability", "gate", "level", "state"].forEach((n) => label({ probability: "speech p", level: "level dB" }[n] ?? n, lanes[n]));
+  g.clearRect(0, 0, LEFT - 4, h - 22); ["caller", "bot", "probability", "gate", "level", "state"].forEach((n) => label({ probability: "speech p", level: "level dB" }[n] ?? n, lanes[n]));
   marks(g, x, w, h, color);
   const audio = $("audio");
   if (audio.currentTime > 0) { g.strokeStyle = color.ink; g.lineWidth = 1; line(g, x(audio.currentTime * 1000), TOP, h - 24); }
@@ -224,7 +226,7 @@ function marks(g, x, w, h, color) {
   data.trace.first.forEach((at) => all.push([at, "first", color.soft]));
   data.false_holds.forEach((f) => all.push([f.at, f.committed ? "false commit" : "false hold", color.bad]));
   all.sort((a, b) => a[0] - b[0]);
-  const ends = [0, 0, 0];
+  const ends = [0, 0, 0, 0];
   g.textAlign = "left";
   for (const [at, name, paint] of all) {
     if (at < view[0] || at > view[1]) continue;
@@ -258,6 +260,12 @@ addEventListener("keydown", (e) => {
   if (step && shown[at + step]) open(shown[at + step].id);
   if (e.key === " ") { e.preventDefault(); const a = $("audio"); if (a.paused) a.play(); else a.pause(); }
 });
+for (const state of ["SPEAKING", "HELD", "COMMITTED", "RESUME", "STOPPED"]) {
+  const swatch = document.createElement("i"), item = text("span", "");
+  swatch.style.background = `var(--${state.toLowerCase()})`;
+  item.append(swatch, state === "STOPPED" ? "STOPPED: silent, and the server has noted no reason" : state);
+  $("legend").append(item);
+}
 head();
 choices($("condition"), "every condition", [...new Set(RUN.trials.map((t) => t.condition))]);
 choices($("result"), "every outcome", [...Object.keys(OUTCOMES).filter(Boolean), ...new Set(RUN.trials.map((t) => t.result))]);
