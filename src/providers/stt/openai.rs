@@ -80,7 +80,11 @@ async fn session(settings: Arc<Settings>, request: ListenRequest, events: mpsc::
             answer = answers.next(), if !answers.is_empty() => (None, answer),
             frame = audio.recv(), if hears => {
                 hears = frame.is_some();
-                (frame.map_or_else(|| stretches.end(), |frame| stretches.hear(&frame)), None)
+                let stretch = match frame {
+                    Some(frame) => stretches.hear(&frame),
+                    None => stretches.end(),
+                };
+                (stretch, None)
             }
         };
         if let Some(stretch) = stretch {
