@@ -66,9 +66,9 @@ const CALL_DOORS: &[&str] = &[
 /// What a flow and an operator say about a recording.
 const RECORDING_ORDERS: &[&str] = &["RecordingOrder", "RecordingPlan", "PauseReason"];
 
-/// Audio as vendors give and take it: 20 ms frames, and what turns their rates into ours.
+/// Audio as vendors give and take it: 20 ms frames, what turns their rates into ours, and where speech is in it.
 const FRAME_ITEMS: &[&str] =
-    &["Frame", "FRAME", "FRAME_MS", "RATE_HZ", "SILENCE", "resample", "g711", "wav", "denoise"];
+    &["Frame", "FRAME", "FRAME_MS", "RATE_HZ", "SILENCE", "resample", "g711", "wav", "denoise", "speech", "vad"];
 
 const EVERYTHING: &[Arrow] = &[
     To("api"),

@@ -15,6 +15,7 @@ use super::llm::anthropic::AnthropicLlm;
 use super::llm::openai::OpenAiLlm;
 use super::stt::deepgram::DeepgramStt;
 use super::stt::denoised::DenoisedStt;
+use super::stt::openai::OpenAiStt;
 use super::tts::deepgram::DeepgramTts;
 use super::tts::embedded::EmbeddedTts;
 use super::tts::openai::OpenAiTts;
@@ -59,6 +60,7 @@ pub fn build(config: &ProvidersConfig) -> Result<Providers, String> {
     let stt = match config.stt.provider {
         SttProvider::None => None,
         SttProvider::Deepgram => Some(Arc::new(DeepgramStt::new(&config.deepgram, &config.stt)?) as Arc<dyn Stt>),
+        SttProvider::Openai => Some(Arc::new(OpenAiStt::new(&config.openai, &config.stt)?) as Arc<dyn Stt>),
     };
     let stt = stt.map(|stt| match config.stt.noise_suppression {
         false => stt,
@@ -173,6 +175,9 @@ pub enum SttProvider {
     #[default]
     None,
     Deepgram,
+    /// OpenAI's transcriptions, or those of any server that speaks its API.
+    #[serde(alias = "whisper")]
+    Openai,
 }
 
 /// `stt`: the recogniser.
@@ -360,6 +365,7 @@ pub struct OpenAiConfig {
     /// Not needed by servers other than OpenAI's own.
     pub api_key: Option<ApiKey>,
     pub model: String,
+    pub stt_model: String,
     pub tts_model: String,
     pub tts_voice: String,
     /// The field that carries the limit of tokens; OpenAI's reasoning models know only the newer one.
@@ -382,6 +388,7 @@ impl Default for OpenAiConfig {
             plain_http: false,
             api_key: None,
             model: "gpt-4o-mini".to_owned(),
+            stt_model: "whisper-1".to_owned(),
             tts_model: "gpt-4o-mini-tts".to_owned(),
             tts_voice: "alloy".to_owned(),
             token_limit_field: TokenLimitField::default(),
@@ -565,6 +572,17 @@ mod tests {
             (r#"{"stt":{"provider":"deepgram"}}"#, "deepgram.api_key"),
             (r#"{"llm":{"provider":"openai"}}"#, "openai.api_key"),
             (r#"{"tts":{"provider":"openai"}}"#, "openai.api_key"),
+            (r#"{"stt":{"provider":"openai"}}"#, "openai.api_key"),
+            (r#"{"llm":{"provider":"anthropic"}}"#, "anthropic.api_key"),
+            (r#"{"llm":{"fallbacks":[{"provider":"openai"}]}}"#, "llm.fallbacks"),
+            (
+                r#"{"llm":{"provider":"openai","fallbacks":[{"provider":"openai","base_url":"https://b.example"},{}]},"openai":{"api_key":"k"}}"#,
+                "llm.fallbacks[1].provider",
+            ),
+            (
+                r#"{"llm":{"provider":"openai","fallbacks":[{"provider":"openai","base_url":"http://b.example"}]},"openai":{"api_key":"k"}}"#,
+                "llm.fallbacks[0]: openai.base_url",
+            ),
             (r#"{"tts":{"rate":3.0}}"#, "tts.rate"),
             (r#"{"flite":{"voice":"/tmp/x"}}"#, "flite.voice"),
             (r#"{"llm":{"provider":"openai"},"openai":{"base_url":"http://example.com"}}"#, "openai.base_url"),
@@ -587,7 +605,7 @@ mod tests {
     #[test]
     fn unknown_keys_and_providers_are_errors() {
         assert!(from(r#"{"tts":{"provder":"deepgram"}}"#).unwrap_err().contains("provder"));
-        assert!(from(r#"{"stt":{"provider":"whisper"}}"#).unwrap_err().contains("whisper"));
+        assert!(from(r#"{"stt":{"provider":"wisper"}}"#).unwrap_err().contains("wisper"));
     }
 
     #[test]

@@ -2,3 +2,4 @@
 
 pub mod deepgram;
 pub mod denoised;
+pub mod openai;

@@ -11,6 +11,7 @@ mod desk;
 pub mod openai_llm;
 pub mod recogniser;
 pub mod speech;
+pub mod transcriptions;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use deepgram_stt::SttBehaviour;
 use deepgram_tts::TtsBehaviour;
 use openai_llm::LlmBehaviour;
 use recogniser::{Dictionary, Utterance};
+use transcriptions::TranscriptionBehaviour;
 
 pub use delays::{Delay, DelayKind, DelayLog};
 pub use desk::{Counters, Desk, Refusal};
@@ -38,6 +40,8 @@ pub struct VendorStandIns {
     pub llm: Desk<LlmBehaviour>,
     /// `POST /v1/messages`.
     pub anthropic: Desk<LlmBehaviour>,
+    /// `POST /v1/audio/transcriptions`.
+    pub transcriptions: Desk<TranscriptionBehaviour>,
     /// What was added where.
     pub delays: DelayLog,
     server: JoinHandle<()>,
@@ -55,10 +59,12 @@ impl VendorStandIns {
         let delays = DelayLog::default();
         let (stt, tts) = (Desk::new(delays.clone()), Desk::new(delays.clone()));
         let (llm, anthropic) = (Desk::new(delays.clone()), Desk::new(delays.clone()));
+        let transcriptions = Desk::new(delays.clone());
         let dictionary = Arc::new(Dictionary::new(utterances));
         let routes = Router::new()
             .merge(deepgram_stt::routes(stt.clone(), Arc::clone(&dictionary)))
-            .merge(deepgram_flux::routes(stt.clone(), dictionary))
+            .merge(deepgram_flux::routes(stt.clone(), Arc::clone(&dictionary)))
+            .merge(transcriptions::routes(transcriptions.clone(), dictionary))
             .merge(deepgram_tts::routes(tts.clone()))
             .merge(openai_llm::routes(llm.clone()))
             .merge(anthropic_llm::routes(anthropic.clone()));
@@ -66,7 +72,7 @@ impl VendorStandIns {
             // It ends by being aborted; an accept error of loopback has nobody to go to.
             let _ = axum::serve(listener, routes).await;
         });
-        Ok(Self { address, stt, tts, llm, anthropic, delays, server })
+        Ok(Self { address, stt, tts, llm, anthropic, transcriptions, delays, server })
     }
 
     /// For the `base_url` of any vendor.
