@@ -45,15 +45,19 @@ impl Reference {
     /// is no part of the text.
     pub fn find(&self, heard: &[f32], expected: Option<usize>) -> Option<Place> {
         let stretch = heard.get(..STRETCH.min(heard.len())).filter(|stretch| stretch.len() >= SHORTEST)?;
-        let thin = thinned(stretch);
+        // Between two coarse samples a sound looks like another: it is compared from two places that are half of one apart.
+        let thin = [0, THIN / 2].map(|phase| (phase, thinned(stretch.get(phase..).unwrap_or_default())));
         let here = expected.map(|at| (at.saturating_sub(HERE)..at + HERE, 0.0));
         let likely = self.likely(expected);
         let everywhere = (0..self.full.len(), ELSEWHERE);
         let passes = [here.into_iter().collect(), likely, vec![everywhere]];
         let mut best: Option<(Place, f32)> = None;
         for ranges in passes {
-            let found = ranges.into_iter().flat_map(|(range, less)| self.candidates(&thin, range, less));
-            let mut found: Vec<Candidate> = found.collect();
+            let of = |(range, less): &(Range<usize>, f32)| {
+                let phases = thin.iter().map(|(phase, thin)| self.candidates(thin, *phase, range, *less));
+                phases.collect::<Vec<_>>().concat()
+            };
+            let mut found: Vec<Candidate> = ranges.iter().flat_map(of).collect();
             found.sort_by(|a, b| b.likeness.total_cmp(&a.likeness));
             found.truncate(REFINED);
             let refined = found.into_iter().map(|Candidate { about, less, .. }| {
@@ -80,7 +84,7 @@ impl Reference {
     }
 
     /// Places in `range` that are most like it at the coarse rate, which may be off by a few samples and so is no judge.
-    fn candidates(&self, thin: &[f32], range: Range<usize>, less: f32) -> Vec<Candidate> {
+    fn candidates(&self, thin: &[f32], phase: usize, range: &Range<usize>, less: f32) -> Vec<Candidate> {
         let Some(last) = self.coarse.len().checked_sub(thin.len()) else { return Vec::new() };
         let head = thin.get(..HEAD).unwrap_or(thin);
         let [own_head, own] = [head, thin].map(|part| dot(part, part).sqrt());
@@ -92,7 +96,7 @@ impl Reference {
         let mut by_likeness: Vec<(usize, f32)> = places.map(|at| (at, likeness(at))).collect();
         by_likeness.sort_by(|a, b| b.1.total_cmp(&a.1));
         // Around a beginning there is one place; in a longer stretch several may be alike.
-        let most = if range.len() <= 2 * AROUND_START { 1 } else { CANDIDATES };
+        let most = if range.len() <= 2 * AROUND_START { 2 } else { CANDIDATES };
         let mut kept: Vec<(usize, f32)> = Vec::new();
         for (at, likeness) in by_likeness {
             if kept.iter().all(|(other, _)| other.abs_diff(at) >= APART) {
@@ -102,7 +106,8 @@ impl Reference {
                 break;
             }
         }
-        kept.into_iter().map(|(at, likeness)| Candidate { about: at * THIN, likeness: likeness - less, less }).collect()
+        let about = |at: usize| (at * THIN).saturating_sub(phase);
+        kept.into_iter().map(|(at, likeness)| Candidate { about: about(at), likeness: likeness - less, less }).collect()
     }
 
     fn likeness(&self, part: &[f32], own: f32, at: usize) -> f32 {
@@ -125,6 +130,7 @@ impl Reference {
 }
 
 /// A place to be looked at closely.
+#[derive(Clone, Copy)]
 struct Candidate {
     about: usize,
     /// At the coarse rate, less what its range takes off.
@@ -170,7 +176,7 @@ const HEAD: usize = 240;
 const APART: usize = 6;
 /// Of each range, and of all ranges together.
 const CANDIDATES: usize = 4;
-const REFINED: usize = 10;
+const REFINED: usize = 16;
 /// As alike as this, nothing else need be looked at.
 const CERTAIN: f32 = 0.9;
 /// Of a likeness, for each sample.
@@ -194,7 +200,7 @@ mod tests {
     fn a_stretch_is_found_to_the_sample_through_mu_law_and_at_any_level() {
         let spoken = Script::new(2).spoken(&Lexicon::default());
         let reference = Reference::new(&spoken.samples, &spoken.sentences, &spoken.turns);
-        for at in [0, 12_345, 200_003] {
+        for at in [0, 12_345, 20_004, 200_003] {
             let quieter = spoken.samples[at..at + 9000].iter().map(|sample| linear(ulaw(sample / 4)));
             let heard: Vec<f32> = quieter.map(f32::from).collect();
             for expected in [None, Some(at + 800), Some(500_000)] {
