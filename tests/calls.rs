@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "figures of a test are small")]
 
+mod conversations;
 mod harness;
 
 mod calls {
     mod backchannel;
     mod barge_in;
+    mod conversations;
     mod cut_in;
     mod drain;
     mod early;

@@ -152,7 +152,7 @@ impl Call {
 
     fn spoken_out(&mut self) {
         let heard: Vec<String> = self.queue.drain(..).map(|(text, _)| text).collect();
-        self.feed(DialogInput::SpokenOut { heard: heard.join(" ") });
+        self.feed(DialogInput::SpokenOut { heard: heard.join(" "), whole: true });
     }
 
     /// Plays everything that is queued, and what follows at once.
@@ -471,6 +471,15 @@ fn digits_end_by_a_pause() {
 }
 
 #[test]
+fn the_silence_behind_a_cough_between_digits_is_part_of_the_pause_that_ends_them() {
+    let mut call = Call::new(COLLECT);
+    call.hear_out().skip().keys("123").wait_ms(1000).feed(DialogInput::CallerSpeaking);
+    call.dialog.fell_silent(call.now);
+    call.wait_ms(1500).feed(DialogInput::TurnEnded(None));
+    call.wait_ms(499).expect(&[]).wait_ms(1).expect(&["one two three.", "Right?"]);
+}
+
+#[test]
 fn the_last_digit_ends_and_a_late_terminator_does_no_harm() {
     let mut call = Call::new(COLLECT);
     call.hear_out().skip().keys("12345").expect(&["one two three, four five.", "Right?"]);
@@ -679,7 +688,7 @@ fn when_every_voice_fails_a_tone_is_heard_and_the_call_ends() {
         call.feed(DialogInput::SpeechFailed { text: clear(text), in_a_row });
     }
     call.queue.clear();
-    call.skip().feed(DialogInput::SpokenOut { heard: String::new() }).expect(&[QUESTION]);
+    call.skip().feed(DialogInput::SpokenOut { heard: String::new(), whole: false }).expect(&[QUESTION]);
     call.feed(DialogInput::SpeechFailed { text: clear(QUESTION), in_a_row: 3 })
         .expect(&["(sound)"])
         .expect_end("hangup");
@@ -771,7 +780,7 @@ fn happen(call: &mut Call, what: Happening) {
         Happening::Turn(words) => DialogInput::TurnEnded(words.map(Pii::new)),
         Happening::Partial => DialogInput::Partial(Pii::new("er".into())),
         Happening::CallerSpeaking => DialogInput::CallerSpeaking,
-        Happening::SpokenOut => DialogInput::SpokenOut { heard: "x".into() },
+        Happening::SpokenOut => DialogInput::SpokenOut { heard: "x".into(), whole: true },
         Happening::Interrupted => DialogInput::Interrupted { heard: "x".into(), unheard: "y".into() },
         Happening::Sentence => DialogInput::AnswerSentence(clear("An answer.")),
         Happening::AnswerEnded => DialogInput::AnswerEnded,
@@ -837,7 +846,7 @@ fn an_announcement_that_no_voice_made_is_none() {
     let mut call = Call::recorded(RECORDED, Consent::Announce);
     call.feed(DialogInput::SpeechFailed { text: clear("This call is recorded."), in_a_row: 1 });
     call.queue.clear();
-    call.feed(DialogInput::SpokenOut { heard: String::new() });
+    call.feed(DialogInput::SpokenOut { heard: String::new(), whole: false });
     assert_eq!(call.events, ["recording_refused"]);
     call.hear_out().key('1').hear_out();
     assert!(call.recording.is_empty(), "{:?}", call.recording);

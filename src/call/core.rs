@@ -5,7 +5,7 @@
 //!
 //! What the caller does is in `caller.rs`, how a step listens in `ending.rs`, interruptions in `interruption.rs`, answers that
 //! come too early in `cut_in.rs` and `speculate.rs`, beginning and closing in `opening.rs`, hold in `hold.rs`, transfer in
-//! `handover.rs`, voices in `voice.rs`.
+//! `handover.rs`, voices in `voice.rs`, and what is heard when none of them says anything in `quiet.rs`.
 
 mod caller;
 mod cut_in;
@@ -15,6 +15,8 @@ mod handover;
 mod hold;
 mod interruption;
 mod opening;
+mod quiet;
+mod sent;
 mod speculate;
 mod voice;
 
@@ -48,6 +50,8 @@ use early::Early;
 use hold::Hold;
 use interruption::{CutOff, Held, Unproven};
 pub use opening::Opening;
+use quiet::Quiet;
+use sent::Sent;
 use speculate::Speculation;
 
 /// What a call needs to be told at its beginning.
@@ -87,6 +91,8 @@ pub struct Call {
     speculation: Speculation,
     /// The last turn of the caller, while it can be taken back.
     taken: Option<Box<TakenTurn>>,
+    /// How many turns in a row were.
+    taken_back: u32,
     /// Hears from the voice whether a turn is over.
     vote: Option<Box<dyn TurnVote>>,
     /// An exchange that was cut off: closed by the frame that fades out.
@@ -101,6 +107,7 @@ pub struct Call {
     ending: Option<EndReason>,
     /// What the leg had in flight at the last tick.
     in_flight: InFlight,
+    sent: Sent,
     connected_at: Moment,
     voice_failures: u32,
     counts: Counts,
@@ -114,6 +121,7 @@ pub struct Call {
     early: Early,
     trunk: Option<Arc<str>>,
     hold: Hold,
+    quiet: Quiet,
     transfer: Option<Transfer>,
     /// The latest time seen; the call's own time stands still while it is held.
     wall: Moment,
@@ -155,6 +163,7 @@ impl Call {
             ducked: false,
             speculation: Speculation::new(&setup.turn),
             taken: None,
+            taken_back: 0,
             vote: None,
             cut_off: None,
             unproven: None,
@@ -162,6 +171,7 @@ impl Call {
             answering: false,
             ending: None,
             in_flight: InFlight::default(),
+            sent: Sent::default(),
             connected_at: Moment::ZERO,
             voice_failures: 0,
             counts: Counts::default(),
@@ -175,6 +185,7 @@ impl Call {
             early: Early::No,
             trunk: None,
             hold: Hold::default(),
+            quiet: Quiet::default(),
             transfer: None,
             wall: Moment::ZERO,
         }
@@ -240,9 +251,7 @@ impl Call {
                 if turn != self.turn => {}
             CallInput::Speech { sentence, samples, .. } => self.speech_made(sentence, samples, now),
             CallInput::WordTimes { sentence, words, .. } => self.mouth.word_times(sentence, words),
-            CallInput::SpeechEnded { sentence, .. } => {
-                self.mouth.audio_ended(sentence);
-            }
+            CallInput::SpeechEnded { sentence, .. } => self.speech_ended(sentence, now),
             CallInput::SpeechFailed { sentence, error, .. } => self.voice_failed(sentence, &error, now),
             CallInput::AnswerBegan { .. } => self.exchange.clock.model_began(now),
             CallInput::Answer { sentence, .. } => self.answer(DialogInput::AnswerSentence(sentence), now),
@@ -259,11 +268,18 @@ impl Call {
     pub fn pull(&mut self, frame: &mut Frame, in_flight: InFlight, now: Moment) -> bool {
         (self.in_flight, self.wall) = (in_flight, now);
         if self.hold.is_on() {
-            return self.pull_held(frame);
+            let audible = self.pull_held(frame);
+            self.sent.note(None, audible);
+            return audible;
         }
         let pull = self.mouth.pull(frame);
         self.early_pulled(pull, in_flight.unheard, now);
         if pull.audible {
+            self.plays(frame, now);
+        }
+        let audible = self.pull_sign_of_life(frame, now) || pull.audible;
+        self.sent.note(Some(pull), audible);
+        if audible {
             self.hearing.sent(frame, now + in_flight.ahead);
         }
         if let Some(cut_off) = self.cut_off.take() {
@@ -282,7 +298,7 @@ impl Call {
         if heard_out && !self.timers.is_set(Timer::HeardOut) {
             self.timers.set(Timer::HeardOut, Some(now + in_flight.unheard));
         }
-        pull.audible
+        audible
     }
 
     /// What the call asks for, in order, until none is left.
@@ -309,6 +325,8 @@ impl Call {
                 Timer::Speculation => self.speculate(now),
                 Timer::Dialog => self.tell(DialogInput::Timeout, now),
                 Timer::Voice => self.voice_silent(now),
+                Timer::Quiet => self.quiet_due(now),
+                Timer::Gap => self.audio_ceased(now),
                 Timer::HeardOut => self.heard_out(now),
                 Timer::HangUp => return self.end(self.ending.clone().unwrap_or(EndReason::FlowHungUp), now),
                 Timer::NoMedia => return self.end(EndReason::MediaTimeout, now),
@@ -363,6 +381,8 @@ impl Call {
     }
 
     fn heard_out(&mut self, now: Moment) {
+        self.taken_back = 0;
+        let whole = self.mouth.was_whole();
         let cut = self.mouth.heard_out();
         self.unduck();
         if self.answering {
@@ -372,9 +392,10 @@ impl Call {
             self.floor.bot_ends();
             let exchange = self.close_exchange(&cut);
             self.write(exchange);
+            self.keep_words_said_over_it(now);
         }
         let heard = self.report(&cut.heard);
-        self.tell(DialogInput::SpokenOut { heard }, now);
+        self.tell(DialogInput::SpokenOut { heard, whole }, now);
     }
 
     /// Does what the dialog asks until it asks nothing more.
@@ -392,15 +413,16 @@ impl Call {
         if self.mouth.making().is_none() {
             self.timers.set(Timer::Voice, None);
         }
-        if !self.mouth.is_idle() {
+        if self.mouth.has_more() {
             self.timers.set(Timer::HeardOut, None);
         }
-        if self.answering || !self.mouth.is_idle() {
+        if self.answering || self.mouth.has_more() {
             self.floor.bot_starts();
         } else if self.ending.is_some() && self.floor.holder() != Holder::Bot && !self.timers.is_set(Timer::HangUp) {
             self.timers.set(Timer::HangUp, Some(now + LAST_WORDS_TAIL));
         }
         self.timers.set(Timer::Floor, self.floor.deadline());
+        self.watch_quiet(now);
     }
 
     fn obey(&mut self, output: DialogOutput, now: Moment) {
@@ -484,6 +506,8 @@ impl Call {
         self.outputs.push_back(CallOutput::Event(CallEvent { kind, at_ms, detail }));
     }
 }
+
+const FRAME_TIME: Duration = Duration::from_millis(20);
 
 /// The fade of a stopped playout: what is audible in its last frame.
 const FADE: Duration = Duration::from_millis(10);

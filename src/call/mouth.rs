@@ -10,6 +10,7 @@ use std::time::Duration;
 use offhook_media::playout::{Playout, PlayoutConfig, SentenceId};
 use offhook_media::{Frame, RATE_HZ};
 
+use super::exchange::append;
 use crate::dialog::Utterance;
 use crate::dialog::transcript::{Heard, Spoken, heard, word_began};
 use crate::providers::WordTime;
@@ -30,6 +31,8 @@ pub struct Wanted {
 pub struct Pull {
     /// The frame holds something of ours (a pause between sentences counts).
     pub audible: bool,
+    /// Samples of it that are speech.
+    pub voiced: usize,
     /// A sentence was played to its end: it may be time to make the next one.
     pub played_out: bool,
     /// The last sample of everything asked for so far is in this frame or was before.
@@ -47,11 +50,21 @@ pub struct Cut {
     pub rest: String,
 }
 
+impl Cut {
+    fn add(&mut self, more: &Heard) {
+        append(&mut self.heard, &more.heard);
+        append(&mut self.unheard, &more.unheard);
+        append(&mut self.rest, &more.rest);
+    }
+}
+
 /// See the module's header.
 pub struct Mouth {
     waiting: VecDeque<Utterance>,
     playout: Playout,
     spoken: VecDeque<Sentence>,
+    /// Of sentences of this answer that are not held any more.
+    earlier: Cut,
     next_id: u32,
     /// The sentence that a voice is at work on.
     making: Option<SentenceId>,
@@ -65,6 +78,7 @@ impl Mouth {
             waiting: VecDeque::new(),
             playout: Playout::new(PLAYOUT),
             spoken: VecDeque::with_capacity(MAX_SPOKEN),
+            earlier: Cut::default(),
             next_id: 0,
             making: None,
             begun: false,
@@ -130,6 +144,13 @@ impl Mouth {
         }
     }
 
+    /// Whether a voice has made nothing of words that can be spoken.
+    pub fn is_mute(&self, sentence: SentenceId) -> bool {
+        let speakable = |text: &Cleared| text.as_str().chars().any(char::is_alphanumeric);
+        let of = |spoken: &&Sentence| spoken.id == sentence;
+        self.spoken.iter().find(of).is_some_and(|s| s.pushed == 0 && s.text.as_ref().is_some_and(speakable))
+    }
+
     /// All audio of the sentence has come. `false`: it was not being made.
     pub fn audio_ended(&mut self, sentence: SentenceId) -> bool {
         if self.making != Some(sentence) {
@@ -158,6 +179,7 @@ impl Mouth {
         let played_out = done.is_some_and(|done| !std::mem::replace(&mut done.played_out, true));
         Pull {
             played_out,
+            voiced: pulled.voiced,
             audible: pulled.voiced > 0 || (self.begun && !resting && !self.playout.is_idle()),
             finished: self.is_idle() && !resting,
         }
@@ -166,6 +188,12 @@ impl Mouth {
     /// Whether nothing is being said or made.
     pub fn is_idle(&self) -> bool {
         self.making.is_none() && self.waiting.is_empty() && self.playout.is_idle()
+    }
+
+    /// Whether anything of ours is being said or made, the fade of what was cut off left out.
+    pub fn has_more(&self) -> bool {
+        let plays = !self.playout.is_idle() && !self.spoken.is_empty();
+        plays || self.making.is_some() || !self.waiting.is_empty()
     }
 
     /// Whether any of the current answer has gone out.
@@ -201,10 +229,7 @@ impl Mouth {
 
     /// Goes on with the sentence that was being said, from its beginning where that is still held.
     pub fn go_on(&mut self) {
-        let again = self.playout.current().is_some_and(|sentence| self.playout.resume_at(sentence, 0).is_ok());
-        if !again {
-            self.playout.resume();
-        }
+        self.resume(Duration::MAX);
     }
 
     /// The last `dropped` of what was sent before the mouth came to rest did not reach the caller: it is still to be said.
@@ -217,7 +242,7 @@ impl Mouth {
     /// Goes on after a rest of `rested`, with the word in which it stopped; after a long one with the whole sentence.
     pub fn resume(&mut self, rested: Duration) {
         let at = self.playout.current().map(|sentence| (sentence, self.resumes_at(sentence, rested)));
-        if at.is_none_or(|(sentence, offset)| self.playout.resume_at(sentence, offset).is_err()) {
+        if at.is_none_or(|(sentence, offset)| !self.says_again(sentence, offset)) {
             self.playout.resume();
         }
     }
@@ -245,6 +270,11 @@ impl Mouth {
         last && self.begun && (self.queued() <= NEARLY_OVER || (question && in_last_sentence))
     }
 
+    /// Whether the last sentence was made to its end.
+    pub fn was_whole(&self) -> bool {
+        self.spoken.back().is_none_or(|spoken| !spoken.failed)
+    }
+
     /// Ends the current answer after it was heard to its end. Unheard is what no voice could make of it.
     pub fn heard_out(&mut self) -> Cut {
         let cut = self.cut(Duration::ZERO);
@@ -267,10 +297,23 @@ impl Mouth {
         self.playout.quietest(sentence, from, to).unwrap_or(word.unwrap_or(played)).min(played)
     }
 
+    /// Goes on earlier in a sentence than it had come. What was heard of it stays heard, however far it comes this time.
+    /// `false`: that part is not held any more.
+    fn says_again(&mut self, sentence: SentenceId, offset: u64) -> bool {
+        let played = self.playout.played(sentence);
+        let again = self.playout.resume_at(sentence, offset).is_ok();
+        if let Some(spoken) = self.find(sentence).filter(|_| again) {
+            spoken.reached = spoken.reached.max(played);
+        }
+        again
+    }
+
     fn cut(&self, unheard: Duration) -> Cut {
         let mut unplayed = samples(unheard);
-        let mut spoken: Vec<Spoken<'_>> =
-            self.spoken.iter().rev().map(|s| s.as_spoken(self.playout.played(s.id), &mut unplayed)).collect();
+        let mut spoken: Vec<Spoken<'_>> = Vec::with_capacity(self.spoken.len() + self.waiting.len());
+        for sentence in self.spoken.iter().rev() {
+            spoken.push(sentence.as_heard(self.playout.played(sentence.id), &mut unplayed));
+        }
         spoken.reverse();
         spoken.extend(self.waiting.iter().map(|utterance| {
             let text = match utterance {
@@ -279,8 +322,15 @@ impl Mouth {
             };
             as_spoken(text, None, 0)
         }));
-        let Heard { heard, unheard, rest } = heard(&spoken);
-        Cut { heard, unheard, rest }
+        let mut cut = self.earlier.clone();
+        cut.add(&heard(&spoken));
+        cut
+    }
+
+    /// What was heard of the first sentence is all that will be.
+    fn let_go_of_first(&mut self) {
+        let Some(first) = self.spoken.pop_front() else { return };
+        self.earlier.add(&heard(&[first.as_heard(self.playout.played(first.id), &mut 0)]));
     }
 
     fn queue_ready(&mut self, sentence: SentenceId, words: Option<Cleared>, samples: Arc<[i16]>) {
@@ -317,13 +367,14 @@ impl Mouth {
     fn begin(&mut self, id: SentenceId, text: Option<Cleared>) {
         self.next_id = self.next_id.wrapping_add(1);
         if self.spoken.len() == MAX_SPOKEN {
-            self.spoken.pop_front();
+            self.let_go_of_first();
         }
         self.spoken.push_back(Sentence {
             id,
             text,
             times: Vec::new(),
             pushed: 0,
+            reached: 0,
             complete: false,
             failed: false,
             played_out: false,
@@ -341,6 +392,7 @@ impl Mouth {
 
     fn forget(&mut self) {
         self.spoken.clear();
+        self.earlier = Cut::default();
         self.begun = false;
     }
 }
@@ -374,7 +426,7 @@ const PLAYOUT: PlayoutConfig = PlayoutConfig { items: 256, queued_ms: 120_000 };
 /// Utterances that may wait; a flow's longest prompt is far below.
 const MAX_WAITING: usize = 256;
 
-/// Sentences of one answer whose words are accounted for; older ones of a very long answer are forgotten.
+/// Sentences of one answer that are held; what was heard of older ones is known.
 const MAX_SPOKEN: usize = 32;
 
 struct Sentence {
@@ -384,6 +436,8 @@ struct Sentence {
     times: Vec<WordTime>,
     /// Samples that a voice has made of it.
     pushed: u64,
+    /// How far it had been heard before parts of it were said again.
+    reached: u64,
     complete: bool,
     /// `complete`, but without the rest of the text.
     failed: bool,
@@ -391,6 +445,12 @@ struct Sentence {
 }
 
 impl Sentence {
+    /// As [`Sentence::as_spoken`], with what was heard of it before parts were said again.
+    fn as_heard(&self, sent: u64, unplayed: &mut u64) -> Spoken<'_> {
+        let spoken = self.as_spoken(sent, unplayed);
+        Spoken { played_samples: spoken.played_samples.max(self.reached), ..spoken }
+    }
+
     /// `unplayed` samples at the end of what was sent were not heard; whatever falls on this sentence is taken off.
     fn as_spoken(&self, sent: u64, unplayed: &mut u64) -> Spoken<'_> {
         let lost = sent.min(*unplayed);

@@ -17,6 +17,10 @@ pub enum Timer {
     Dialog,
     /// When a voice that gives no more audio of a sentence is given up.
     Voice,
+    /// When a caller who is owed words has heard nothing for too long.
+    Quiet,
+    /// When speech that nothing follows, not even silence, is taken to be over.
+    Gap,
     /// When the last sample sent has been heard at the far side.
     HeardOut,
     /// When the call is hung up after its last words.
@@ -93,13 +97,15 @@ impl Timer {
         matches!(self, Self::Hold | Self::TooLong | Self::Transfer | Self::Joined)
     }
 
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 16] = [
         Self::Answer,
         Self::Greeting,
         Self::Floor,
         Self::Speculation,
         Self::Dialog,
         Self::Voice,
+        Self::Quiet,
+        Self::Gap,
         Self::HeardOut,
         Self::HangUp,
         Self::NoMedia,

@@ -30,6 +30,8 @@ pub(super) struct Answer {
     real: bool,
     /// The model has said something at all.
     answered: bool,
+    /// No voice could make the end of what it said so far.
+    lost: bool,
     /// The model will say no more.
     pub ended: bool,
 }
@@ -43,6 +45,7 @@ impl Answer {
             until: now,
             real: false,
             answered: false,
+            lost: false,
             ended: false,
         }
     }
@@ -126,7 +129,10 @@ impl Dialog {
         let Phase::Answering(answer) = &mut self.phase else { return };
         answer.ended = true;
         match (answer.answered, answer.speaking) {
-            (false, _) => self.own_words("model_empty", now),
+            (false, _) => {
+                self.model_failures += 1;
+                self.own_words("model_empty", now);
+            }
             (true, false) => self.answer_over(now),
             (true, true) => {}
         }
@@ -134,14 +140,16 @@ impl Dialog {
 
     pub(super) fn answer_failed(&mut self, now: Moment) {
         if matches!(&self.phase, Phase::Answering(answer) if !answer.ended) {
+            self.model_failures += 1;
             self.own_words("model_failed", now);
         }
     }
 
-    /// Everything queued was played.
-    pub(super) fn answer_spoken(&mut self, now: Moment) {
+    /// Everything queued was played, or not `whole`.
+    pub(super) fn answer_spoken(&mut self, whole: bool, now: Moment) {
         let Phase::Answering(answer) = &mut self.phase else { return };
         answer.speaking = false;
+        answer.lost = answer.real && !whole;
         if answer.ended {
             return self.answer_over(now);
         }
@@ -157,10 +165,11 @@ impl Dialog {
         let Phase::Answering(answer) = &mut self.phase else { return };
         if answer.ended || (answer.speaking && answer.real) {
             self.event("playout_lost", None);
-            return self.answer_spoken(now);
+            return self.answer_spoken(true, now);
         }
         if answer.filler_said || now >= answer.quiet_since + CANNED_AFTER {
             self.push(DialogOutput::Abandon);
+            self.model_failures += 1;
             return self.own_words("model_slow", now);
         }
         answer.filler_said = true;
@@ -173,7 +182,6 @@ impl Dialog {
     /// Says the flow's words in place of the model's; the step then goes on as after an answer.
     fn own_words(&mut self, event: &'static str, now: Moment) {
         self.event(event, None);
-        self.model_failures += 1;
         self.phase = Phase::Speaking { until: now };
         let flow = Arc::clone(&self.flow);
         if let Some(ask) = flow.ask_at(self.step) {
@@ -186,6 +194,9 @@ impl Dialog {
 
     fn answer_over(&mut self, now: Moment) {
         self.model_failures = 0;
+        if matches!(&self.phase, Phase::Answering(answer) if answer.lost) {
+            return self.own_words("answer_unspoken", now);
+        }
         let flow = Arc::clone(&self.flow);
         match flow.ask_at(self.step) {
             Some(ask) if self.turns >= ask.max_turns => self.go(ask.next, now),

@@ -61,10 +61,10 @@ impl Dialog {
             self.collected(collect, now);
         } else if !spoken.is_empty() && together < collect.min {
             self.digits.push_str(&spoken);
-            self.listen(now);
+            self.listen_on(now);
         } else if spoken.is_empty() && !self.digits.is_empty() {
             // Speech beside the keys; the digits so far still count.
-            self.listen(now);
+            self.listen_on(now);
         } else {
             self.try_again(self.not_understood(said), now);
         }

@@ -40,7 +40,7 @@ pub use flow::Flow;
 pub use lines::Catalogue;
 pub use progress::Progress;
 pub use runner::{CallFacts, Dialog};
-pub use transfer::{TransferFailure, TransferMode, TransferPlan, TransferTo, waiting_tone};
+pub use transfer::{TransferFailure, TransferMode, TransferPlan, TransferTo, sign_of_life, waiting_tone};
 pub use usual::{LastWords, Usual};
 pub use yaml::FlowError;
 
@@ -129,9 +129,10 @@ pub enum DialogInput {
     TurnEnded(Option<Pii<String>>),
     /// All utterances asked for so far were played to their end, or could not be made. `heard` is the text that reached
     /// the caller since the last report, with the heard part of what [`DialogOutput::Abandon`] dropped, as it may be kept
-    /// ([`Cleared::kept`]).
+    /// ([`Cleared::kept`]). Not `whole`: of the last utterance no voice could make the end.
     SpokenOut {
         heard: String,
+        whole: bool,
     },
     /// The caller broke in: what was left to say is dropped, and is told as it would be spoken. `heard` is what reached
     /// them since the last report, as it may be kept.

@@ -58,6 +58,8 @@ pub struct Dialog {
     pub(super) cut: String,
     /// Turns in a row without words: the recogniser is taken to be gone after [`DEAF_AFTER`].
     deaf_turns: u32,
+    /// When the caller's last turn fell silent.
+    pub(super) silent_since: Option<Moment>,
     /// Questions in a row that the language model left unanswered.
     pub(super) model_failures: u32,
     pub(super) unheard_steps: u32,
@@ -113,6 +115,7 @@ impl Dialog {
             held: None,
             cut: String::new(),
             deaf_turns: 0,
+            silent_since: None,
             model_failures: 0,
             unheard_steps: 0,
             ring_tone: None,
@@ -188,10 +191,10 @@ impl Dialog {
             DialogInput::Digit(digit) => self.digit(digit, now),
             DialogInput::CallerSpeaking | DialogInput::Partial(_) => self.caller_speaks(now),
             DialogInput::TurnEnded(words) => self.turn_ended(words.filter(|w| !w.expose().trim().is_empty()), now),
-            DialogInput::SpokenOut { heard } => {
+            DialogInput::SpokenOut { heard, whole } => {
                 self.heard(&heard);
                 self.owned_up(&heard);
-                self.spoken_out(now);
+                self.spoken_out(whole, now);
             }
             DialogInput::Interrupted { heard, unheard } => {
                 self.heard(&heard);
@@ -356,10 +359,10 @@ impl Dialog {
         }
     }
 
-    fn spoken_out(&mut self, now: Moment) {
+    fn spoken_out(&mut self, whole: bool, now: Moment) {
         match &mut self.phase {
-            Phase::Speaking { .. } => self.after_speaking(now),
-            Phase::Answering(_) => self.answer_spoken(now),
+            Phase::Speaking { .. } => self.after_speaking(whole, now),
+            Phase::Answering(_) => self.answer_spoken(whole, now),
             Phase::Transferring { .. } => self.ring_back(),
             Phase::Listening { .. } => {
                 if let Some(wait) = self.wait() {
@@ -370,7 +373,8 @@ impl Dialog {
         }
     }
 
-    fn after_speaking(&mut self, now: Moment) {
+    /// Not `whole`: nobody is waited for who does not know what they were asked.
+    fn after_speaking(&mut self, whole: bool, now: Moment) {
         if self.recording.is_asking() {
             return self.consent_spoken(now);
         }
@@ -381,7 +385,7 @@ impl Dialog {
         let held = self.held.take();
         match &step.kind {
             Kind::Say { wait, next, .. } | Kind::Play { wait, next, .. } => {
-                if wait.is_none() || !self.keys.is_empty() || held.is_some() {
+                if wait.is_none() || !whole || !self.keys.is_empty() || held.is_some() {
                     self.carried = held.flatten();
                     self.go(*next, now);
                 }
@@ -392,6 +396,8 @@ impl Dialog {
                     self.use_key(digit, now);
                 } else if let Some(words) = held {
                     self.use_turn(words, now);
+                } else if !whole {
+                    self.try_again(Failure::Unsaid, now);
                 }
             }
             Kind::Transfer(transfer) => self.begin_transfer(transfer, now),
@@ -422,7 +428,7 @@ impl Dialog {
             Phase::Speaking { .. } => {
                 self.event("playout_lost", None);
                 self.recording.unheard();
-                self.after_speaking(now);
+                self.after_speaking(true, now);
             }
             Phase::Listening { .. } => self.no_input(now),
             Phase::Hearing { .. } => self.use_turn(None, now),
@@ -610,7 +616,10 @@ mod tests {
         while !dialog.is_over() {
             rounds += 1;
             assert!(rounds <= MAX_UNHEARD_STEPS);
-            dialog.handle(DialogInput::SpokenOut { heard: "Hi.".into() }, Duration::from_secs(rounds.into()));
+            dialog.handle(
+                DialogInput::SpokenOut { heard: "Hi.".into(), whole: true },
+                Duration::from_secs(rounds.into()),
+            );
             dialog.handle(DialogInput::Timeout, Duration::from_secs(u64::from(rounds) + 1));
         }
         assert_eq!(rounds, MAX_UNHEARD_STEPS);

@@ -158,9 +158,14 @@ fn ring_tone() -> Arc<[i16]> {
     tone.iter().copied().chain(std::iter::repeat_n(0, PAUSE_SAMPLES)).collect()
 }
 
-/// What a caller hears whom we have wait: a short low tone every 5 s.
+/// A short low tone: we are there.
+pub fn sign_of_life() -> Arc<[i16]> {
+    sound::tone(425.0, 200, -30.0)
+}
+
+/// What a caller hears whom we have wait: the same every 5 s.
 pub fn waiting_tone() -> Arc<[i16]> {
-    let tone = sound::tone(425.0, 200, -30.0);
+    let tone = sign_of_life();
     tone.iter().copied().chain(std::iter::repeat_n(0, WAITING_PAUSE_SAMPLES)).collect()
 }
 

@@ -151,6 +151,7 @@ impl Dialog {
             Failure::NoMatch => retry.no_match.as_slice(),
             Failure::Invalid => retry.invalid.as_slice(),
             Failure::Unheard => std::slice::from_ref(&flow.phrases.unheard),
+            Failure::Unsaid => &[],
         };
         let index = usize::try_from(self.tries - 1).unwrap_or(usize::MAX);
         self.phase = Phase::Speaking { until: now };
@@ -176,6 +177,18 @@ impl Dialog {
     pub(super) fn listen(&mut self, now: Moment) {
         self.phase = Phase::Listening { until: now + self.wait().unwrap_or_default() };
     }
+
+    /// The turn whose end is told next fell silent at `at`.
+    pub const fn fell_silent(&mut self, at: Moment) {
+        self.silent_since = Some(at);
+    }
+
+    /// The caller's turn has brought no answer, and the step waits on: the silence that ended the turn is part of it.
+    pub(super) fn listen_on(&mut self, now: Moment) {
+        let wait = self.wait().unwrap_or_default();
+        let since = self.silent_since.take().unwrap_or(now);
+        self.phase = Phase::Listening { until: (since + wait).clamp(now, now + wait) };
+    }
 }
 
 /// Why a prompt is said again.
@@ -187,6 +200,8 @@ pub(super) enum Failure {
     Invalid,
     /// Something was said on a line that cannot hear words.
     Unheard,
+    /// No voice could make the question to its end.
+    Unsaid,
 }
 
 fn retry_of(step: &Step) -> Option<&Retry> {

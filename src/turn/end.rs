@@ -157,6 +157,11 @@ impl Endpointer {
         matches!(self.caller, Caller::Pausing { .. })
     }
 
+    /// Whether the caller's speech goes on.
+    pub(super) const fn is_speaking(&self) -> bool {
+        matches!(self.caller, Caller::Speaking { .. })
+    }
+
     /// Since when the caller pauses, if they do.
     pub(super) const fn pause(&self) -> Option<Moment> {
         match self.caller {

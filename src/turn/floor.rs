@@ -191,6 +191,11 @@ impl Floor {
         self.end.cut_in(pause);
     }
 
+    /// The caller's speech goes on, whoever has the floor.
+    pub const fn is_heard(&self) -> bool {
+        self.end.is_speaking()
+    }
+
     /// Since when the caller pauses, while the floor is theirs.
     pub fn pause(&self) -> Option<Moment> {
         self.end.pause().filter(|_| matches!(self.bot, Bot::Silent))

@@ -93,3 +93,25 @@ steps:
     call.expect_steps(&["pick", "sales", "pick", "repairs"]);
     assert_eq!((call.count("cut_in"), call.counts.turns, call.counts.barge_ins), (1, 1, 0), "{}", call.story());
 }
+
+/// A line on which our own first syllable comes back as a voice.
+#[test]
+fn a_turn_is_not_taken_back_for_ever() {
+    let long = "name: cut_in\nphrases: {no_match: Unfortunately nothing whatsoever was understood.}";
+    let flow = ASK.replace("name: cut_in", long);
+    let mut voices = vec![at(2.0)];
+    for _ in 0..5 {
+        let says = |call: Script, onset: &_| call.caller_says(*onset, "hello");
+        let call = voices.iter().fold(script("echo").flow(&flow).deaf(), says);
+        let last = *voices.last().unwrap();
+        let call = call.run(last + at(6.0));
+        let answer = call.speaks_from(last + at(0.9)).unwrap_or_else(|| panic!("{}", call.story()));
+        voices.push(answer + ms(50));
+        assert!(call.counts.cut_ins <= 3, "{}", call.story());
+        if call.count("barge_in") > 0 {
+            assert_eq!(call.counts.cut_ins, 3, "{}", call.story());
+            return;
+        }
+    }
+    panic!("the last one is an interruption");
+}

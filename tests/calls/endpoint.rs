@@ -116,3 +116,10 @@ fn a_line_without_a_recogniser_waits_for_no_words() {
     let told = call.asked_for("can't understand").unwrap().at.as_secs_f64();
     assert!((told - (3.0 + HELLO + 0.2)).abs() <= 0.09, "{told}");
 }
+
+#[test]
+fn a_caller_whose_audio_ceases_has_fallen_silent() {
+    let call = script("ceased").caller_says(at(16.0), "vm-repeat").line_dies(at(16.6)).words(at(16.9), "opening hours");
+    let call = call.run(at(20.0));
+    assert_eq!(call.step(), "hours", "{}", call.story());
+}

@@ -9,7 +9,7 @@ use offhook::providers::tts::embedded::EmbeddedTts;
 use offhook::providers::{Language, SpeakRequest, Tts as _, WordTime};
 use offhook::safety::said::clear;
 
-use crate::harness::quantile;
+use crate::harness::{at, quantile, script};
 
 const PROMPTS: [&str; 10] = [
     "Our opening hours are nine to five, Monday to Friday.",
@@ -81,4 +81,14 @@ async fn words_are_known_by_estimate_to_one_and_by_times_exactly() {
     }
     assert_eq!([0.5, 0.95].map(|share| quantile(&mut by_audio, share)), [0.0, 1.0]);
     assert!(by_audio.iter().sum::<f64>() <= by_letters.iter().sum::<f64>(), "the audio tells more than the letters");
+}
+
+#[test]
+fn the_beginning_of_a_very_long_answer_is_not_forgotten() {
+    let sentences: Vec<String> = (10..50).map(|n| format!("Word{n}.")).collect();
+    let flow = format!("name: long\nsteps:\n  all:\n    say: [{}]\n    goto: hangup\n", sentences.join(", "));
+    let call = script("long").flow(&flow).run(at(60.0));
+    let (_, turn) = call.turns.first().unwrap_or_else(|| panic!("{}", call.story()));
+    let heard = turn.heard.as_ref().unwrap().expose();
+    assert!(heard.starts_with("Word10. Word11.") && heard.contains("Word49."), "{heard}");
 }

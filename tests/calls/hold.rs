@@ -5,7 +5,7 @@ use offhook::call::core::CallInput;
 use offhook::store::record::EndReason;
 use offhook::turn::floor::Holder;
 
-use crate::harness::{Script, at, ms, script};
+use crate::harness::{Outcome, Script, at, ms, script};
 
 fn held(script: Script, from: f64, to: f64) -> Script {
     script.input(at(from), CallInput::Held(true)).input(at(to), CallInput::Held(false))
@@ -107,4 +107,38 @@ fn both_sides_may_hold_and_the_last_one_lets_go() {
 fn a_held_caller_may_hang_up() {
     let call = script("gone").input(at(3.0), CallInput::Held(true)).hangs_up(at(5.0)).run(at(9.0));
     call.expect_end(&EndReason::CallerHungUp);
+}
+
+#[test]
+fn what_was_heard_before_a_hold_stays_heard_when_its_sentence_is_said_again() {
+    let heard = |call: &Outcome| -> String {
+        let turns = call.turns.iter().filter_map(|(_, turn)| turn.heard.as_ref());
+        turns.map(|words| words.expose().as_str()).collect::<Vec<_>>().join(" ")
+    };
+    let plain = heard(&script("plain").hangs_up(at(3.0)).run(at(9.0)));
+    let held = heard(&held(script("held"), 3.0, 6.0).hangs_up(at(6.2)).run(at(9.0)));
+    assert!(plain.split(' ').count() >= 6, "{plain}");
+    assert!(held.starts_with(&plain), "{held:?} after {plain:?}");
+}
+
+#[test]
+fn all_that_was_said_before_a_hold_has_been_heard_when_the_caller_hangs_up_during_it() {
+    let heard = |script: Script| -> usize {
+        let call = script.run(at(9.0));
+        let turns = call.turns.iter().filter_map(|(_, turn)| turn.heard.as_ref());
+        turns.map(|words| words.expose().split(' ').count()).sum()
+    };
+    for step in 0..12 {
+        let from = at(2.5) + ms(40) * step;
+        let held = heard(script("held").input(from, CallInput::Held(true)).hangs_up(from + at(2.0)));
+        // What is in flight as the caller hangs up is not heard.
+        let plain = heard(script("plain").hangs_up(from + ms(40)));
+        assert!(held >= plain, "from {from:?}: {held} words, and {plain} without the hold");
+    }
+}
+
+#[test]
+fn words_that_broke_in_just_before_a_hold_are_answered_after_it() {
+    let call = held(script("broke in").words(at(9.005), "opening hours"), 9.01, 14.0).run(at(20.0));
+    assert_eq!(call.step(), "hours", "{}", call.story());
 }

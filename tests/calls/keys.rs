@@ -66,3 +66,11 @@ fn a_key_ends_what_the_caller_was_saying() {
         .run(at(9.0));
     call.expect_steps(&["greeting", "main", "hours"]).expect_speaking(at(4.6), at(9.0));
 }
+
+#[test]
+fn a_key_of_a_caller_in_whose_favour_we_were_silent_keeps_the_times_in_order() {
+    let call = script("held, then a key").caller_says(at(1.5), "hello").key(at(1.75), '2').run(at(6.0));
+    call.expect_steps(&["greeting", "main", "hours"]);
+    let told = call.interruptions.first().unwrap_or_else(|| panic!("{}", call.story()));
+    assert!(told.onset_ms <= told.held_ms && told.held_ms + 50.0 < told.decided_ms.unwrap(), "{told:?}");
+}

@@ -93,6 +93,7 @@ fn a_voice() -> impl Strategy<Value = Voice> {
         1 => (0_u64..900).prop_map(|wait| Voice::Fails(ms(wait))),
         1 => (50_u64..900).prop_map(|wait| Voice::Breaks(ms(wait))),
         1 => Just(Voice::Stalls),
+        1 => (50_u64..900).prop_map(|wait| Voice::Mute(ms(wait))),
         1 => (50_u64..900).prop_map(|wait| Voice::Hangs(ms(wait))),
     ]
 }

@@ -74,3 +74,11 @@ fn speech_over_an_uninterruptible_prompt_is_answered_after_it() {
         assert!(call.asked_for("did not get that").is_none(), "{rule}");
     }
 }
+
+#[test]
+fn words_too_quiet_for_the_ear_are_answered_after_what_they_could_not_interrupt() {
+    for barge_in in ["\"off\"", "digits"] {
+        let call = menu(barge_in).words(at(3.0), "repairs").run(at(PROMPT_ENDS + 1.0));
+        call.expect_speaking(at(0.4), at(8.0)).expect_steps(&["pick", "repairs"]);
+    }
+}

@@ -127,3 +127,97 @@ fn assert_pause(call: &crate::harness::Outcome, from: std::time::Duration, to: s
     let (pause, since) = call.longest_silence(from, to);
     assert!((ms(180)..=ms(260)).contains(&pause), "{pause:?} from {since:?}\n{}", call.story());
 }
+
+#[test]
+fn voices_that_stall_one_after_the_other_leave_no_more_than_4_s_of_silence() {
+    let call = script("two stalled").voice_of(0, Voice::Stalls).voice_of(1, Voice::Stalls).run(at(14.0));
+    let (silence, since) = call.longest_silence(at(0.0), at(14.0));
+    assert!(silence <= ms(4000), "{silence:?} from {since:?}\n{}", call.story());
+    assert_eq!((call.count("voice_failed"), call.count("sign_of_life")), (2, 1));
+}
+
+#[test]
+fn a_voice_that_is_in_time_is_not_preceded_by_a_tone() {
+    let call = script("slow").voice(Voice::Speaks(ms(900))).run(at(40.0));
+    assert_eq!(call.count("sign_of_life"), 0, "{}", call.story());
+}
+
+#[test]
+fn a_voice_that_makes_nothing_has_failed() {
+    let call = script("mute").voice(Voice::Mute(ms(200))).run(at(20.0));
+    call.expect_end(&EndReason::NoVoice);
+    assert_eq!(call.count("voice_failed"), 3);
+}
+
+const QUESTION: &str = "
+name: question
+defaults: {no_input_ms: 5000, max_tries: 2}
+steps:
+  pick:
+    menu:
+      prompt: For lamps press one.
+      choices: [{key: 1, goto: hangup}]
+";
+
+#[test]
+fn a_question_that_no_voice_could_make_is_asked_again_at_once() {
+    for voice in [Voice::Fails(ms(300)), Voice::Breaks(ms(100)), Voice::Mute(ms(200))] {
+        let call = script("unsaid").flow(QUESTION).voice_of(0, voice).run(at(9.0));
+        let asked: Vec<&str> = call.asked.iter().map(|asked| asked.text.as_str()).collect();
+        assert_eq!(asked[..2], ["For lamps press one."; 2], "{}", call.story());
+        assert!(call.asked[1].at <= at(2.0), "{}", call.story());
+    }
+}
+
+#[test]
+fn a_question_that_no_voice_can_make_is_given_up() {
+    let call = script("unsaid").flow(QUESTION).voice_of(0, Voice::Fails(ms(300))).voice_of(1, Voice::Fails(ms(300)));
+    let call = call.run(at(9.0));
+    assert_eq!(call.count("gave_up"), 1, "{}", call.story());
+    call.expect_end(&EndReason::FlowHungUp);
+}
+
+#[test]
+fn an_answer_that_no_voice_could_make_is_owned_up_to() {
+    let call = script("unspoken")
+        .flow(ASK)
+        .caller_says(at(2.0), "hello")
+        .words(at(2.7), "When are you open?")
+        .model(Model::says(ms(300), "From eight to five."))
+        .voice_of(1, Voice::Fails(ms(200)))
+        .run(at(12.0));
+    let answer = call.asked_for("From eight").unwrap().at;
+    let sorry = call.asked_for("I am sorry, I can't answer that").unwrap_or_else(|| panic!("{}", call.story())).at;
+    assert!(sorry <= answer + ms(300), "{sorry:?}");
+    assert_eq!(call.count("answer_unspoken"), 1);
+}
+
+#[test]
+fn a_filler_that_no_voice_makes_leaves_no_more_than_4_s_of_silence() {
+    let call = script("stalled filler")
+        .flow(ASK)
+        .caller_says(at(2.0), "hello")
+        .words(at(2.7), "When are you open?")
+        .voice_of(1, Voice::Stalls)
+        .voice_of(2, Voice::Stalls)
+        .run(at(20.0));
+    // From the end of the caller's speech to the end of the call, but for what the step waits for the caller.
+    let (silence, since) = call.longest_silence(at(2.6), call.asked_for("sorry").unwrap().at + at(3.0));
+    assert!(silence <= ms(4000), "{silence:?} from {since:?}\n{}", call.story());
+    assert!(call.count("sign_of_life") >= 1);
+}
+
+#[test]
+fn a_tone_that_a_far_buffer_drops_takes_no_words_with_it() {
+    let heard = |script: crate::harness::Script| -> String {
+        let script = script.voice(Voice::Stalls).voice_of(0, Voice::Hangs(ms(150)));
+        let tone = script.run(at(14.0));
+        tone.turns.iter().filter_map(|(_, turn)| turn.heard.as_ref()).map(|words| words.expose().clone()).collect()
+    };
+    let tone = script("when").voice(Voice::Stalls).voice_of(0, Voice::Hangs(ms(150))).run(at(14.0));
+    let tone = tone.event_at("sign_of_life").unwrap();
+    let plain = heard(script("to its end").far_buffer());
+    let cut = heard(script("into the tone").far_buffer().caller_says(tone + ms(40), "hello"));
+    assert!(!plain.is_empty());
+    assert_eq!(cut, plain);
+}

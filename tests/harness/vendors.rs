@@ -22,6 +22,8 @@ pub enum Voice {
     Breaks(Duration),
     /// Nothing, ever.
     Stalls,
+    /// Its end after this long, and no audio.
+    Mute(Duration),
     /// Half of the audio after this long, then nothing, ever.
     Hangs(Duration),
 }
@@ -63,6 +65,7 @@ impl Voice {
             Self::Fails(wait) => vec![(now + *wait, failed())],
             Self::Breaks(first) => after(chunks(*first, &audio[..half]), failed()),
             Self::Stalls => Vec::new(),
+            Self::Mute(wait) => vec![(now + *wait, CallInput::SpeechEnded { turn, sentence })],
             Self::Hangs(first) => chunks(*first, &audio[..half]),
         }
     }

@@ -1,5 +1,7 @@
 //! What the caller does: sounds, keys, words, and the end of their turn.
 
+use std::time::Duration;
+
 use offhook_media::Frame;
 use offhook_media::barge::Evidence;
 use offhook_media::dtmf::Digit;
@@ -10,6 +12,7 @@ use crate::call::Moment;
 use crate::call::timers::Timer;
 use crate::dialog::DialogInput;
 use crate::providers::SttEvent;
+use crate::turn::Interrupt;
 use crate::turn::backchannel::Said;
 use crate::turn::floor::Holder;
 
@@ -36,6 +39,17 @@ impl Call {
             self.settle(now);
         }
         self.hear_vote(frame, told.edge);
+        self.timers.set(Timer::Gap, self.floor.is_heard().then_some(now + GAP));
+    }
+
+    /// The audio of a caller who was speaking has ceased: that they fell silent will not be heard. If it comes back, so will
+    /// the beginning of speech.
+    pub(super) fn audio_ceased(&mut self, now: Moment) {
+        if !self.floor.is_heard() {
+            return;
+        }
+        self.hearing.begin_again();
+        self.speech_edge(SpeechEdge::Offset { ended: now.saturating_sub(GAP), at: now }, now);
     }
 
     /// What 32 ms say about a caller while the bot has the floor.
@@ -54,6 +68,8 @@ impl Call {
 
     fn speech_edge(&mut self, edge: SpeechEdge, now: Moment) {
         let was_free = self.floor.holder() == Holder::Nobody;
+        let (SpeechEdge::Onset { at, .. } | SpeechEdge::Offset { ended: at, .. }) = edge;
+        self.heard_something(at);
         self.floor.speech(edge, now);
         if was_free && self.floor.holder() == Holder::Caller {
             self.tell(DialogInput::CallerSpeaking, now);
@@ -61,6 +77,7 @@ impl Call {
     }
 
     pub(super) fn digit(&mut self, digit: Digit, now: Moment) {
+        self.heard_something(now);
         let decision = self.floor.key(now);
         self.decided(decision, now);
         self.taken = None;
@@ -82,7 +99,7 @@ impl Call {
                 // Speech that the ear missed altogether.
                 if self.floor.holder() == Holder::Nobody && self.words.settled() {
                     self.taken = None;
-                    self.turn_ended(now);
+                    self.turn_ended(now, now);
                 }
             }
             SttEvent::SpeechEnded => {}
@@ -118,8 +135,18 @@ impl Call {
         }
     }
 
+    /// What could not be interrupted has ended: words that came meanwhile, of speech that the ear missed, are a turn.
+    pub(super) fn keep_words_said_over_it(&mut self, now: Moment) {
+        let closed = matches!(self.floor.rules().interrupt, Interrupt::Never | Interrupt::Digits);
+        if closed && self.floor.holder() == Holder::Nobody && self.words.settled() {
+            self.taken = None;
+            self.turn_ended(now, now);
+        }
+    }
+
     /// The caller's turn is over, with the words that came of it.
-    pub(super) fn turn_ended(&mut self, now: Moment) {
+    pub(super) fn turn_ended(&mut self, speech_ended: Moment, now: Moment) {
+        self.dialog.fell_silent(self.own_time(speech_ended));
         if let Some(at) = self.words.final_at() {
             self.exchange.clock.words_final(at);
         }
@@ -139,3 +166,6 @@ impl Call {
         !self.mouth.has_begun() || self.dialog.is_asking() || self.mouth.is_asking()
     }
 }
+
+/// A network that loses packets for longer than this has lost the caller's words as well.
+const GAP: Duration = Duration::from_millis(500);

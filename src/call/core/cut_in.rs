@@ -55,9 +55,11 @@ impl Call {
         let TakenTurn { dialog, words, speech_ended, began } = *taken;
         let pause = onset.saturating_sub(speech_ended);
         let early = began.is_none_or(|began| onset <= began + EARLY) && pause <= LONGEST;
-        if !early || cut.heard.split_whitespace().count() >= ENOUGH_HEARD {
+        let enough = cut.heard.split_whitespace().count() >= ENOUGH_HEARD || self.taken_back >= MOST;
+        if !early || enough {
             return false;
         }
+        self.taken_back += 1;
         self.dialog = dialog;
         self.words.put_back(words.as_ref(), now);
         self.speculation.consider(self.words.revision());
@@ -80,5 +82,7 @@ impl Call {
 const EARLY: Duration = Duration::from_millis(400);
 /// A caller who says nothing for longer has said all that they wanted to.
 const LONGEST: Duration = Duration::from_secs(5);
+/// So often in a row it was no pause: our own echo, it may be, and the turn would never end.
+const MOST: u32 = 3;
 /// Words of an answer of which so many were heard was no cut-in.
 const ENOUGH_HEARD: usize = 2;

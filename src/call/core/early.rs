@@ -52,9 +52,7 @@ impl Call {
             CallInput::WordTimes { turn, sentence, words } if turn == self.turn => {
                 self.mouth.word_times(sentence, words);
             }
-            CallInput::SpeechEnded { turn, sentence } if turn == self.turn => {
-                self.mouth.audio_ended(sentence);
-            }
+            CallInput::SpeechEnded { turn, sentence } if turn == self.turn => self.speech_ended(sentence, now),
             CallInput::SpeechFailed { turn, sentence, error } if turn == self.turn => {
                 self.voice_failed(sentence, &error, now);
             }

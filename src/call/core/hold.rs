@@ -71,6 +71,7 @@ impl Call {
     }
 
     /// The 20 ms of a held call; `true` when there is something to hear.
+    /// None of it counts as speech: its end was sent before the hold.
     pub(super) fn pull_held(&mut self, frame: &mut Frame) -> bool {
         let fading = self.mouth.pull_resting(frame);
         let Some((tone, played)) = self.hold.tone.as_mut().filter(|_| self.hold.by_us && !fading) else {
@@ -110,7 +111,7 @@ impl Call {
         self.hearing.begin_again();
         if self.phase == Phase::Talking && was_theirs {
             self.taken = None;
-            self.turn_ended(now);
+            self.turn_ended(now, now);
             self.settle(now);
         }
         self.mouth.rest();
@@ -128,6 +129,7 @@ impl Call {
         self.timers.set(Timer::NoMedia, Some(now + self.no_media));
         self.exchange.clock.rested(rested);
         self.mouth.go_on();
+        self.heard_something(now);
         self.event("resumed", Some(Pii::new(serde_json::json!({ "held_ms": ms(rested) }))), now);
         if self.phase == Phase::Talking {
             self.settle(now);

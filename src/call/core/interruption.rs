@@ -54,7 +54,7 @@ impl Call {
             Some(Decision::TurnEnded { speech_ended }) => {
                 self.exchange.clock.caller_ended(speech_ended);
                 self.may_be_taken_back(speech_ended);
-                self.turn_ended(now);
+                self.turn_ended(speech_ended, now);
             }
         }
     }
@@ -63,7 +63,7 @@ impl Call {
     pub fn cleared(&mut self, dropped: Duration, now: Moment) {
         if !dropped.is_zero() {
             self.hearing.cleared(now);
-            self.mouth.not_heard(dropped);
+            self.mouth.not_heard(self.sent.spoken_in(dropped));
         }
     }
 
@@ -142,9 +142,10 @@ impl Call {
         self.turn = self.turn.next();
         self.answering = false;
         self.floor.bot_ends();
-        // Of a bot that is held already, all that it said has been heard.
-        let unheard = if self.held.take().is_some() { Duration::ZERO } else { lost };
-        let cut = self.mouth.stop(unheard);
+        // What a far buffer dropped of a bot that is held already is still to be said.
+        let buffered = !self.in_flight.ahead.is_zero();
+        let unheard = if self.held.take().is_some() && buffered { Duration::ZERO } else { lost };
+        let cut = self.mouth.stop(self.sent.speech_in(unheard, buffered));
         if self.hold.is_on() {
             self.mouth.rest();
         }
@@ -199,6 +200,7 @@ impl Call {
         let (was_audible, asked) = (self.mouth.has_begun(), self.is_asking());
         let by_key = by == Sign::Key;
         let ducked = std::mem::take(&mut self.ducked);
+        let onset = self.held.as_ref().filter(|_| by_key).map_or(onset, |held| held.onset);
         let held = self.held.as_ref().map(|held| Held { onset, ..*held });
         let stopped = held.as_ref().map(|held| held.at + FADE);
         let held = held.unwrap_or(Held { onset, at: now, ducked });
@@ -206,6 +208,7 @@ impl Call {
         if !by_key && self.take_back(onset, &cut, now) {
             return self.hearing.confirm_caller();
         }
+        self.taken_back = 0;
         let exchange = self.close_exchange(&cut);
         if by_key {
             self.hearing.begin_again();

@@ -57,6 +57,7 @@ impl Call {
         }
         self.phase = Phase::Connected;
         self.connected_at = now;
+        self.heard_something(now);
         let wait = match self.opening {
             Opening::Inbound => GREETING_WAIT,
             Opening::Outbound { .. } => CALLEE_WAIT,

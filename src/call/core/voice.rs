@@ -26,6 +26,15 @@ impl Call {
         self.await_voice(now);
     }
 
+    /// All audio of a sentence has come; none for something that can be spoken is a failure.
+    pub(super) fn speech_ended(&mut self, sentence: SentenceId, now: Moment) {
+        if self.mouth.is_mute(sentence) {
+            let error = ProviderError::Protocol { vendor: "voice", what: "no audio for the text".to_owned() };
+            return self.voice_failed(sentence, &error, now);
+        }
+        self.mouth.audio_ended(sentence);
+    }
+
     /// A voice may be silent for as long as there is something else to hear, and a little longer.
     pub(super) fn await_voice(&mut self, now: Moment) {
         self.timers.set(Timer::Voice, Some(now + self.mouth.queued() + self.voice_patience()));
