@@ -197,9 +197,12 @@ impl World {
         while let Some(output) = self.us.calls.get_mut(&call).and_then(|ours| ours.core.poll_output()) {
             match output {
                 CallOutput::Speak { turn, wanted, .. } => {
-                    let ended = CallInput::SpeechEnded { turn, sentence: wanted.sentence };
+                    let sentence = wanted.sentence;
                     if let Some(ours) = self.us.calls.get_mut(&call) {
-                        ours.core.handle(ended, self.now);
+                        // A syllable: what is said takes no time here.
+                        let samples = [1000; FRAME].into();
+                        ours.core.handle(CallInput::Speech { turn, sentence, samples }, self.now);
+                        ours.core.handle(CallInput::SpeechEnded { turn, sentence }, self.now);
                     }
                 }
                 CallOutput::Transfer { order: Order::Refer, .. } => {
