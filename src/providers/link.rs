@@ -86,7 +86,7 @@ impl Link {
         let state = self.state.lock();
         let still = state.breaker.left_alone(self.origin.elapsed())?;
         let failure = state.failure.as_ref()?;
-        Some(format!("left alone for another {} s: {failure}", still.as_secs()))
+        Some(format!("{LEFT_ALONE} for another {} s: {failure}", still.as_secs()))
     }
 }
 
@@ -127,6 +127,9 @@ pub(super) fn names<'a>(all: impl Iterator<Item = &'a str>) -> Vec<String> {
     })
     .collect()
 }
+
+/// How each reason begins for which a provider is not asked.
+pub const LEFT_ALONE: &str = "left alone";
 
 /// How long a provider that broke off is passed over.
 pub(super) const AFTER_BREAK: Duration = Duration::from_secs(10);

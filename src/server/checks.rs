@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 
 use crate::api::{Check, CheckResult, Checks};
 use crate::providers::fallback::FallbackTts;
-use crate::providers::link::LinkCheck;
+use crate::providers::link::{LEFT_ALONE, LinkCheck};
 use crate::providers::llm::chain::ModelChain;
 use crate::providers::{ProviderError, Stt};
 use crate::recording::Recordings;
@@ -66,20 +66,23 @@ impl Checks for ServerChecks {
 
     /// Without any voice only tones and recordings are left, which is no line; records are spooled without a database.
     fn can_serve(&self, results: &BTreeMap<String, CheckResult>) -> bool {
-        // One that is left alone for a moment is still the last resort.
-        let able = |voice: &LinkCheck| voice.left_alone.is_some() || results.get(&voice.name) == Some(&CheckResult::Ok);
-        self.voices.checks().iter().any(able)
+        self.voices.checks().iter().any(|voice| match results.get(&voice.name) {
+            Some(CheckResult::Ok) => true,
+            // What could serve and is left alone for a moment is still the last resort.
+            Some(CheckResult::Error(why)) => why.starts_with(LEFT_ALONE),
+            Some(CheckResult::NotConfigured) | None => false,
+        })
     }
 }
 
-/// A provider that is left alone says why.
+/// A provider that could serve and is left alone says why.
 fn link(check: LinkCheck) -> Check {
     let LinkCheck { name, left_alone, run } = check;
-    let run = match left_alone {
-        Some(why) => std::future::ready(CheckResult::Error(why)).boxed(),
-        None => run.map(result).boxed(),
-    };
-    Check { name, run }
+    let run = run.map(|checked| match (result(checked), left_alone) {
+        (CheckResult::Ok, Some(why)) => CheckResult::Error(why),
+        (checked, _) => checked,
+    });
+    Check { name, run: run.boxed() }
 }
 
 async fn redis(shared: Shared) -> CheckResult {
