@@ -106,7 +106,9 @@ impl Acts {
                 _ => {}
             }
         }
+        // What is decided behind the end says nothing of the trial.
         stretches.extend(since.map(|from| (from, length)));
+        stretches.retain(|(from, _)| *from < length);
         stretches
     }
 }
