@@ -11,7 +11,7 @@ use futures_util::stream::{self, StreamExt};
 use futures_util::{FutureExt, TryStreamExt};
 
 use super::breaker::Breaker;
-use super::link::{Link, LinkCheck, names};
+use super::link::{Link, LinkCheck, checks};
 use super::{AudioStream, ProviderError, SpeakRequest, Tts};
 use crate::telemetry::metrics::Metrics;
 
@@ -40,13 +40,7 @@ impl FallbackTts {
 
     /// Each voice by itself, for health.
     pub fn checks(&self) -> Vec<LinkCheck> {
-        let names = names(self.chain.iter().map(|voice| voice.tts.name()));
-        let check = |(name, voice): (String, &Voice)| LinkCheck {
-            name,
-            left_alone: voice.link.left_alone(),
-            run: voice.tts.check(),
-        };
-        names.into_iter().zip(self.chain.iter()).map(check).collect()
+        checks(self.chain.iter().map(|voice| (&voice.link, voice.tts.check())))
     }
 
     async fn speak(self, request: SpeakRequest) -> Result<AudioStream, ProviderError> {

@@ -82,7 +82,7 @@ impl Link {
     }
 
     /// Why it is not asked at present, if it is not.
-    pub(super) fn left_alone(&self) -> Option<String> {
+    fn left_alone(&self) -> Option<String> {
         let state = self.state.lock();
         let still = state.breaker.left_alone(self.origin.elapsed())?;
         let failure = state.failure.as_ref()?;
@@ -115,17 +115,21 @@ impl Drop for Trial {
     }
 }
 
-/// Names for providers of a chain that are told apart: the second of a name is `name 2`.
-pub(super) fn names<'a>(all: impl Iterator<Item = &'a str>) -> Vec<String> {
+/// Each provider of a chain with its own check, under names that are told apart: the second of a name is `name 2`.
+pub(super) fn checks<'a>(
+    chain: impl Iterator<Item = (&'a Arc<Link>, BoxFuture<'static, Result<(), ProviderError>>)>,
+) -> Vec<LinkCheck> {
     let mut seen: Vec<&str> = Vec::new();
-    all.map(|name| {
-        seen.push(name);
-        match seen.iter().filter(|other| **other == name).count() {
-            1 => name.to_owned(),
-            number => format!("{name} {number}"),
-        }
-    })
-    .collect()
+    chain
+        .map(|(link, run)| {
+            seen.push(link.name);
+            let name = match seen.iter().filter(|other| **other == link.name).count() {
+                1 => link.name.to_owned(),
+                number => format!("{} {number}", link.name),
+            };
+            LinkCheck { name, left_alone: link.left_alone(), run }
+        })
+        .collect()
 }
 
 /// How each reason begins for which a provider is not asked.

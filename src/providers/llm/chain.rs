@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::providers::breaker::Breaker;
 use crate::providers::config::LlmConfig;
-use crate::providers::link::{Link, LinkCheck, Trial, names};
+use crate::providers::link::{Link, LinkCheck, Trial, checks};
 use crate::providers::{Llm, LlmEvent, ProviderError, ReplyRequest, TokenStream};
 use crate::telemetry::metrics::Metrics;
 
@@ -53,13 +53,7 @@ impl ModelChain {
 
     /// Each model by itself, for health.
     pub fn checks(&self) -> Vec<LinkCheck> {
-        let names = names(self.chain.iter().map(|model| model.llm.name()));
-        let check = |(name, model): (String, &Model)| LinkCheck {
-            name,
-            left_alone: model.link.left_alone(),
-            run: model.llm.check(),
-        };
-        names.into_iter().zip(self.chain.iter()).map(check).collect()
+        checks(self.chain.iter().map(|model| (&model.link, model.llm.check())))
     }
 
     /// The answer of one model, those before which were passed over.
@@ -306,6 +300,10 @@ mod tests {
             assert_eq!(said(&chain).await.as_deref(), Ok("second"));
         }
         assert_eq!((first.asked(), alone(&chain)), (3, vec![true, false]));
+        assert_eq!(
+            chain.checks().iter().map(|check| check.name.as_str()).collect::<Vec<_>>(),
+            ["scripted", "scripted 2"]
+        );
         assert!(chain.checks()[0].left_alone.as_ref().is_some_and(|why| why.contains("120 s") && why.contains("500")));
         *first.act.lock() = Act::Says("first", 0);
         tokio::time::advance(Duration::from_secs(119)).await;
