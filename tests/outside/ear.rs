@@ -95,11 +95,13 @@ pub fn loudest(samples: &[i16]) -> f32 {
 }
 
 /// Of the tenths of a second of 8 kHz audio that have sound, the share that is nothing but the tone of the bench line
-/// (440 Hz, 44 periods in a tenth): 1.0 where the codec on the way was the right one and nothing was lost.
+/// (440 Hz, 44 periods in a tenth): 1.0 where the codec on the way was the right one and nothing was lost. The first and
+/// the last of them, in which the tone begins and ends, are left out.
 pub fn tone_share(samples: &[i16]) -> f64 {
     let sound: Vec<&[i16]> = samples.chunks_exact(800).filter(|tenth| rms_dbfs(tenth) > -50.0).collect();
-    let pure = sound.iter().filter(|tenth| share_of_440_hz(tenth) > 0.95).count();
-    pure as f64 / sound.len().max(1) as f64
+    let within = sound.get(1..sound.len().saturating_sub(1)).unwrap_or_default();
+    let pure = within.iter().filter(|tenth| share_of_440_hz(tenth) > 0.95).count();
+    pure as f64 / within.len().max(1) as f64
 }
 
 /// Seconds of 8 kHz audio with sound that is not the tone of the bench line: words, mostly.

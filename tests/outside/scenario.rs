@@ -17,6 +17,8 @@ pub struct Scenario {
     cseq: u32,
     /// Requests received so far.
     received: u32,
+    /// Steps behind the end of the call, which only a label leads to.
+    after: String,
 }
 
 /// What a message that comes must, or must not, hold. Regular expressions of POSIX.
@@ -33,7 +35,15 @@ pub enum Check<'a> {
 impl Scenario {
     /// SIPp calls.
     pub fn caller(name: &'static str) -> Self {
-        Self { name, steps: String::new(), variables: Vec::new(), calls: true, cseq: 0, received: 0 }
+        Self {
+            name,
+            steps: String::new(),
+            variables: Vec::new(),
+            calls: true,
+            cseq: 0,
+            received: 0,
+            after: String::new(),
+        }
     }
 
     /// SIPp is called.
@@ -124,6 +134,15 @@ impl Scenario {
         self.receives_xml(&format!("request=\"{method}\""), checks)
     }
 
+    /// OPTIONS may come instead of the call: they are answered, and that was it. To stand before the first step.
+    pub fn may_be_pinged(mut self) -> Self {
+        let _ = writeln!(self.steps, "  <recv request=\"OPTIONS\" optional=\"true\" next=\"pinged\" />");
+        let pong = Self { received: 1, ..Self::callee("pong") }.replies(200, "", None);
+        let _ = write!(self.after, "  <nop next=\"over\" />\n  <label id=\"pinged\" />\n{}", pong.steps);
+        self.after.push_str("  <label id=\"over\" />\n  <nop />\n");
+        self
+    }
+
     /// The same, and what its response copies is kept for [`Scenario::replies_to_what_was_kept`].
     pub fn receives_and_keeps(self, method: &str, checks: &[Check]) -> Self {
         let kept = [("via", "Via"), ("remote", "From"), ("local", "To"), ("sequence", "CSeq")];
@@ -183,6 +202,7 @@ impl Scenario {
     pub fn write(&self, dir: &Path) -> PathBuf {
         let mut text = format!("<?xml version=\"1.0\" encoding=\"UTF-8\" ?>\n<scenario name=\"{}\">\n", self.name);
         text.push_str(&self.steps);
+        text.push_str(&self.after);
         if !self.variables.is_empty() {
             let _ = writeln!(text, "  <Reference variables=\"{}\" />", self.variables.join(","));
         }

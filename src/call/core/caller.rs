@@ -69,7 +69,10 @@ impl Call {
     fn speech_edge(&mut self, edge: SpeechEdge, now: Moment) {
         let was_free = self.floor.holder() == Holder::Nobody;
         let (SpeechEdge::Onset { at, .. } | SpeechEdge::Offset { ended: at, .. }) = edge;
-        self.heard_something(at);
+        // The end of a sound that was judged to be nothing says nothing of the caller.
+        if matches!(edge, SpeechEdge::Onset { .. }) || self.floor.is_heard() {
+            self.heard_something(at);
+        }
         self.floor.speech(edge, now);
         if was_free && self.floor.holder() == Holder::Caller {
             self.tell(DialogInput::CallerSpeaking, now);
