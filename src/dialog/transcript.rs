@@ -47,11 +47,22 @@ pub fn heard(sentences: &[Spoken<'_>]) -> Heard {
     Heard { heard: heard.join(" "), unheard: unheard.join(" "), rest: rest.join(" ") }
 }
 
-/// The sample at which the word began that was being said when the sentence was cut off, as far as can be told: to go on
-/// from there loses nothing, and says no more than that word again.
-pub fn word_began(sentence: &Spoken<'_>) -> Option<u64> {
-    let spans = spans(sentence, &words(sentence.text));
-    spans.iter().map(|span| span.start).take_while(|start| *start <= sentence.played_samples).last()
+/// The word that was being said when a sentence was cut off, in samples of the sentence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CutWord {
+    /// Where it began, as far as can be told: to go on from there loses nothing, and says no more than that word again.
+    pub began: u64,
+    /// Before this the word before it would be heard again: its middle.
+    pub earliest: u64,
+}
+
+/// `None` before the first word.
+pub fn cut_word(sentence: &Spoken<'_>) -> Option<CutWord> {
+    let mut spans = spans(sentence, &words(sentence.text));
+    spans.retain(|span| span.start <= sentence.played_samples);
+    let began = spans.pop()?.start;
+    let earliest = spans.last().map_or(0, |before| before.start.midpoint(before.end));
+    Some(CutWord { began, earliest: earliest.min(began) })
 }
 
 /// How many words of the sentence were heard.
@@ -191,13 +202,13 @@ mod tests {
         let times = [timed(0..2, 1000..2000), timed(3..5, 5000..5500), timed(5..8, 5500..6000)];
         let cut = |played| {
             let told = Spoken { times: &times, ..spoken("So, thirty three", Some(8000), played) };
-            (heard(&[told]).heard, word_began(&told))
+            (heard(&[told]).heard, cut_word(&told).map(|word| (word.began, word.earliest)))
         };
         assert_eq!(cut(999), (String::new(), None));
-        assert_eq!(cut(1499), (String::new(), Some(1000)));
-        assert_eq!(cut(1500), ("So,".into(), Some(1000)));
-        assert_eq!(cut(5499), ("So,".into(), Some(5000)));
-        assert_eq!(cut(5500), ("So, thirty".into(), Some(5000)));
+        assert_eq!(cut(1499), (String::new(), Some((1000, 0))));
+        assert_eq!(cut(1500), ("So,".into(), Some((1000, 0))));
+        assert_eq!(cut(5499), ("So,".into(), Some((5000, 1500))));
+        assert_eq!(cut(5500), ("So, thirty".into(), Some((5000, 1500))));
         assert_eq!(cut(6999).0, "So, thirty");
         assert_eq!(cut(7000).0, "So, thirty three");
     }

@@ -183,7 +183,7 @@ impl Endpointer {
     fn stale(&self) -> Option<Moment> {
         let (said, at) = self.said.filter(|(said, at)| said.settled && *at >= self.began)?;
         let patient = matches!(self.endpoint, Endpoint::Answer(_));
-        patient.then(|| at + if said.answer == Progress::Complete { COMPLETE_STALE } else { STALE })
+        patient.then(|| at + said.stale_after())
     }
 
     /// The turn is over: when its speech fell silent. `None` before the deadline.
@@ -261,6 +261,17 @@ impl Endpointer {
     }
 }
 
+impl Wording {
+    /// How long sound may go on without more words.
+    fn stale_after(self) -> Duration {
+        match (self.answer, self.form) {
+            (Progress::Complete, _) => COMPLETE_STALE,
+            (Progress::Dictating, _) | (_, Form::Unfinished) => UNFINISHED_STALE,
+            (Progress::Unknown, Form::Plain | Form::Finished) => STALE,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Caller {
     Silent,
@@ -293,12 +304,13 @@ impl Expected {
     }
 }
 
-/// Between the pieces of a number, a name that is spelt, an address.
-const PIECEWISE: Duration = Duration::from_millis(1300);
+/// Between the pieces of a number, a name that is spelt, an address. Pauses last up to 1200 ms, and in noise it takes a while
+/// until the detector hears that one is over.
+const PIECEWISE: Duration = Duration::from_millis(1450);
 /// Nothing can be added: only long enough for the detector to be sure of the silence.
 const COMPLETE: Duration = Duration::from_millis(150);
 /// At least this behind words that no turn ends with.
-const UNFINISHED: Duration = Duration::from_millis(1300);
+const UNFINISHED: Duration = Duration::from_millis(1450);
 /// In percent, behind a sentence that has its mark.
 const FINISHED: u32 = 50;
 /// In percent, behind words that stay and have none, where marks are put.
@@ -309,6 +321,8 @@ const SHORTEST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_millis(3000);
 /// A recogniser tells more words of a caller who goes on speaking well before this; a place full of talk never falls silent.
 const STALE: Duration = Duration::from_millis(2500);
+/// A pause, a group of digits, and the recogniser's delay: more is to come.
+const UNFINISHED_STALE: Duration = Duration::from_millis(4000);
 const COMPLETE_STALE: Duration = Duration::from_millis(1000);
 /// A recogniser that has heard words in the last speech has told some of them by then.
 const OWED: Duration = Duration::from_millis(600);
@@ -350,6 +364,10 @@ mod tests {
         assert_eq!(end.deadline(), longest, "words of before say nothing of what is said");
         end.said(Some(PLAIN), ms(10_000));
         assert_eq!(end.deadline(), Some(ms(10_000) + STALE));
+        for more in [DICTATING, UNFINISHED] {
+            end.said(Some(more), ms(10_200));
+            assert_eq!(end.deadline(), Some(ms(10_200) + UNFINISHED_STALE), "{more:?}");
+        }
         end.said(Some(Wording { settled: false, ..PLAIN }), ms(10_500));
         assert_eq!(end.deadline(), longest, "more is being said");
         end.said(Some(COMPLETE), ms(11_000));
@@ -384,14 +402,14 @@ mod tests {
             (Expected::Choice, COMPLETE, 150),
             (Expected::Open, PLAIN, 600),
             (Expected::Open, FINISHED, 300),
-            (Expected::Open, UNFINISHED, 1300),
-            (Expected::YesNo, UNFINISHED, 1300),
-            (Expected::Open, DICTATING, 1300),
-            (Expected::Digits, PLAIN, 1300),
-            (Expected::Digits, DICTATING, 1300),
+            (Expected::Open, UNFINISHED, 1450),
+            (Expected::YesNo, UNFINISHED, 1450),
+            (Expected::Open, DICTATING, 1450),
+            (Expected::Digits, PLAIN, 1450),
+            (Expected::Digits, DICTATING, 1450),
             (Expected::Digits, COMPLETE, 150),
-            (Expected::Spelling, FINISHED, 1300),
-            (Expected::Address, FINISHED, 1300),
+            (Expected::Spelling, FINISHED, 1450),
+            (Expected::Address, FINISHED, 1450),
         ] {
             assert_eq!(wait(expected, said), silence, "{expected:?} {said:?}");
         }

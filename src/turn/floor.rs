@@ -45,7 +45,10 @@ pub struct Floor {
     bot: Bot,
     end: Endpointer,
     windows: Windows,
-    mistakes: Mistakes,
+    /// When the bot was held for nothing.
+    mistakes: Recent<WEAK_AFTER>,
+    /// When a voice turned out to say nothing: the bot's own that comes back, a television's.
+    wordless: Recent<WORDLESS_AFTER>,
     /// The bot asked something, or is about to have done so.
     asked: bool,
     /// A recogniser listens.
@@ -60,7 +63,8 @@ impl Floor {
             bot: Bot::Silent,
             end: Endpointer::new(rules.endpoint, patience.unwrap_or_default(), longest_turn),
             windows: Windows::none(),
-            mistakes: Mistakes([None; WEAK_AFTER]),
+            mistakes: Recent::default(),
+            wordless: Recent::default(),
             asked: false,
             has_ears: patience.is_some(),
         }
@@ -252,11 +256,11 @@ impl Floor {
             Bot::Speaking => {
                 let onset = arrival.saturating_sub(WINDOW);
                 let doubt = Doubt::new(onset, Context { asked: self.asked, has_ears: self.has_ears }, now);
-                let holds = sure && !self.rules.finish;
+                let holds = sure && !self.rules.finish && !self.wordless.are_many(WORDLESS_COUNTS, now);
                 self.bot = if holds { Bot::Held(doubt) } else { Bot::Ducked(doubt) };
                 Some(if holds { Decision::Hold { onset } } else { Decision::Duck })
             }
-            Bot::Ducked(doubt) if sure && !self.rules.finish => {
+            Bot::Ducked(doubt) if sure && !self.rules.finish && !self.wordless.are_many(WORDLESS_COUNTS, now) => {
                 doubt.escalate(now);
                 let onset = doubt.onset;
                 self.bot = Bot::Held(*doubt);
@@ -268,7 +272,7 @@ impl Floor {
 
     /// Evidence that was wrong often, or that may be echo, has to come twice.
     fn is_weak(&self, evidence: &Evidence, now: Moment) -> bool {
-        evidence.weakness.any() || self.mistakes.are_many(now)
+        evidence.weakness.any() || self.mistakes.are_many(MISTAKES_COUNT, now)
     }
 
     fn judge(&mut self, now: Moment) -> Option<Decision> {
@@ -279,8 +283,10 @@ impl Floor {
                 Some(self.commit(onset, by, now))
             }
             Verdict::Resume(mistake) => {
-                if mistake == Mistake::Silence && self.is_held() {
-                    self.mistakes.note(now);
+                match mistake {
+                    Mistake::Silence if self.is_held() => self.mistakes.note(now),
+                    Mistake::NoWords => self.wordless.note(now),
+                    Mistake::Silence | Mistake::Backchannel => {}
                 }
                 self.bot = Bot::Speaking;
                 self.windows = Windows::none();
@@ -292,6 +298,9 @@ impl Floor {
 
     fn commit(&mut self, onset: Moment, by: Sign, now: Moment) -> Decision {
         self.bot = Bot::Silent;
+        if matches!(by, Sign::Words | Sign::StopWord | Sign::Key) {
+            self.wordless = Recent::default();
+        }
         // Of speech whose beginning or end the ear did not tell, the clock ends the turn.
         self.end.words(now);
         Decision::Commit { onset, by }
@@ -308,24 +317,37 @@ enum Bot {
     Held(Doubt),
 }
 
-/// When the bot was held for nothing.
+/// When something happened, the last `N` times.
 #[derive(Clone, Copy, Debug)]
-struct Mistakes([Option<Moment>; WEAK_AFTER]);
+struct Recent<const N: usize>([Option<Moment>; N]);
 
-impl Mistakes {
+impl<const N: usize> Recent<N> {
     fn note(&mut self, now: Moment) {
         self.0.rotate_right(1);
-        self.0[0] = Some(now);
+        if let Some(latest) = self.0.first_mut() {
+            *latest = Some(now);
+        }
     }
 
-    fn are_many(&self, now: Moment) -> bool {
-        self.0.iter().all(|at| at.is_some_and(|at| now < at + MISTAKES_COUNT))
+    /// `N` times within `span`.
+    fn are_many(&self, span: Duration, now: Moment) -> bool {
+        self.0.iter().all(|at| at.is_some_and(|at| now < at + span))
+    }
+}
+
+impl<const N: usize> Default for Recent<N> {
+    fn default() -> Self {
+        Self([None; N])
     }
 }
 
 /// Two holds for nothing within this time, and evidence has to come twice.
 const MISTAKES_COUNT: Duration = Duration::from_secs(60);
 const WEAK_AFTER: usize = 2;
+/// So many voices without words within this time, and one only makes the bot quieter until there are words: on a line with
+/// an echo or a television the bot would stutter.
+const WORDLESS_COUNTS: Duration = Duration::from_secs(20);
+const WORDLESS_AFTER: usize = 3;
 
 /// What one piece of evidence covers.
 const WINDOW: Duration = Duration::from_millis(32);
@@ -487,6 +509,26 @@ mod tests {
         }
         assert!(matches!(hear(&mut floor, "x.........", 3000)[..], [(_, Decision::Duck), (_, Decision::Resume(_))]));
         assert!(matches!(hear(&mut floor, "x.........", 63_000)[..], [(_, Decision::Hold { .. }), ..]));
+    }
+
+    #[test]
+    fn a_voice_that_never_says_a_word_does_not_make_the_bot_stutter() {
+        let mut floor = floor(Interrupt::Speech, true);
+        let voice = "xxxxxxxx................";
+        for from in [1000, 4000, 7000] {
+            let decided = hear(&mut floor, voice, from);
+            assert!(
+                matches!(decided[..], [(_, Decision::Hold { .. }), (_, Decision::Resume(Mistake::NoWords))]),
+                "{decided:?}"
+            );
+        }
+        let quieter = [(10_000, Decision::Duck), (10_704, Decision::Resume(Mistake::NoWords))];
+        assert_eq!(hear(&mut floor, voice, 10_000), quieter);
+        hear(&mut floor, "xxx", 13_000);
+        let words = floor.words(said("tomorrow at nine"), ms(13_090));
+        assert!(matches!(words, Some(Decision::Commit { by: Sign::Words, .. })), "{words:?}");
+        floor.bot_starts();
+        assert!(matches!(hear(&mut floor, voice, 15_000)[0], (15_000, Decision::Hold { .. })), "words clear them all");
     }
 
     #[test]
