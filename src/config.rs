@@ -22,8 +22,9 @@ use serde::Deserialize;
 
 use crate::providers::config::{
     AnthropicConfig, DeepgramConfig, EspeakConfig, FliteConfig, LlmConfig, OpenAiConfig, ProvidersConfig, SttConfig,
-    TtsConfig,
+    TtsConfig, TurnEndConfig, WhisperConfig,
 };
+use crate::providers::models::ModelsConfig;
 use crate::store::{DataConfig, DatabaseConfig, StoreConfig};
 use crate::telemetry::logs::LogConfig;
 use crate::turn::TurnConfig;
@@ -65,6 +66,9 @@ pub struct Config {
     pub anthropic: AnthropicConfig,
     pub flite: FliteConfig,
     pub espeak: EspeakConfig,
+    pub whisper: WhisperConfig,
+    pub models: ModelsConfig,
+    pub turn_end: TurnEndConfig,
     pub log: LogConfig,
 }
 
@@ -206,6 +210,9 @@ impl Config {
             anthropic: self.anthropic.clone(),
             flite: self.flite.clone(),
             espeak: self.espeak.clone(),
+            whisper: self.whisper.clone(),
+            models: self.models.clone(),
+            turn_end: self.turn_end.clone(),
         }
     }
 

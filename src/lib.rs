@@ -1,6 +1,7 @@
 //! Offhook: a telephony-first IVR media server. ARCHITECTURE.md names the rooms and who may import whom.
 
 pub mod api;
+pub mod audition;
 pub mod call;
 pub mod client;
 pub mod clock;

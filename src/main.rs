@@ -6,10 +6,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use offhook::audition::Audition;
 use offhook::client::{Client, Wish};
 use offhook::config::{Config, Loaded, Sources, load};
 use offhook::doctor::Options;
 use offhook::providers;
+use offhook::providers::Language;
+use offhook::providers::models::fetch::{Fetched, fetch};
+use offhook::providers::models::{ModelsConfig, Presence};
 use offhook::server::named;
 
 /// A telephony-first IVR media server: SIP and Twilio Media Streams in, speech out, interruptible.
@@ -72,6 +76,49 @@ enum Command {
         #[arg(long)]
         wait: bool,
     },
+    /// Voices to choose from.
+    Voices {
+        #[command(flatten)]
+        config: ConfigArgs,
+        #[command(subcommand)]
+        command: VoicesCommand,
+    },
+    /// Files of weights for vendors that run on this machine.
+    Models {
+        #[command(flatten)]
+        config: ConfigArgs,
+        #[command(subcommand)]
+        command: ModelsCommand,
+    },
+}
+
+#[derive(Subcommand)]
+enum VoicesCommand {
+    /// Have voices say the same sentences into a directory, with a page to compare them by ear. Paid voices cost money.
+    Audition {
+        /// A language tag such as en or fr-CA.
+        #[arg(long, value_name = "TAG", default_value = "en", value_parser = Language::parse)]
+        language: Language,
+        /// What is said; may be repeated.
+        #[arg(long = "text", value_name = "SENTENCE")]
+        sentences: Vec<String>,
+        /// The vendor's name of a voice; may be repeated. Without it those that are known by name.
+        #[arg(long = "voice", value_name = "NAME")]
+        voices: Vec<String>,
+        #[arg(long, value_name = "DIR", default_value = "reports/voices")]
+        out: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum ModelsCommand {
+    /// Show those that are known, and which of them are here.
+    List,
+    /// Bring files by name, going on where an earlier attempt broke off; each is checked before it gets its name.
+    Fetch {
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+    },
 }
 
 /// Where the configuration comes from; later wins: defaults, file, environment file, variables, --set.
@@ -133,6 +180,19 @@ fn run(command: Command) -> Result<(), Failure> {
             let line = if flow.is_none() { line.or_else(|| Some("default".to_owned())) } else { None };
             call(&config, &Wish { number, flow, line, trunk, caller_id }, wait).map_err(Failure::Running)
         }
+        Command::Voices { config, command: VoicesCommand::Audition { language, sentences, voices, out } } => {
+            audition(&loaded(config)?, &Audition { language, sentences, voices, out }).map_err(Failure::Running)
+        }
+        Command::Models { config, command } => {
+            // A vendor whose weights are not here yet must not stand in the way of fetching them.
+            let sources = Sources::of_process(config.config, config.env, config.set);
+            let models = load(&sources).map_err(|error| Failure::Config(error.to_string()))?.config.models;
+            models.validate().map_err(Failure::Config)?;
+            match command {
+                ModelsCommand::List => list_models(&models).map_err(Failure::Running),
+                ModelsCommand::Fetch { names } => fetch_models(&models, &names),
+            }
+        }
     }
 }
 
@@ -171,6 +231,54 @@ fn call(config: &Config, wish: &Wish, wait: bool) -> anyhow::Result<()> {
         }
         Ok(())
     })
+}
+
+fn audition(loaded: &Loaded, audition: &Audition) -> anyhow::Result<()> {
+    let chain = providers::config::build(&loaded.config.providers()).map_err(anyhow::Error::msg)?.tts;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let page = runtime.block_on(audition.hold(&chain))?;
+    writeln!(std::io::stdout(), "{}", page.display())?;
+    Ok(())
+}
+
+fn list_models(models: &ModelsConfig) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    for model in models.all() {
+        let presence = match models.presence(&model) {
+            Presence::Absent => "-".to_owned(),
+            Presence::Partly(bytes) => format!("{} % fetched", 100 * bytes / model.bytes),
+            Presence::There => models.path(&model).display().to_string(),
+            Presence::Wrong(bytes) => format!("{}: {bytes} bytes, not what it was", models.path(&model).display()),
+        };
+        writeln!(out, "{:<20} {:>6} MB  {:<8} {presence}", model.name, model.bytes / 1_000_000, model.licence)?;
+    }
+    Ok(())
+}
+
+fn fetch_models(models: &ModelsConfig, names: &[String]) -> Result<(), Failure> {
+    let wanted: Result<Vec<_>, String> = names.iter().map(|name| models.find(name)).collect();
+    let wanted = wanted.map_err(Failure::Config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::Running(error.into()))?;
+    for model in wanted {
+        let mut told = 0;
+        let progress = |there: u64| {
+            let tenth = 10 * there / model.bytes;
+            if tenth > std::mem::replace(&mut told, tenth) {
+                eprintln!("{}: {} %", model.name, 10 * tenth);
+            }
+        };
+        let fetched = runtime.block_on(fetch(models, &model, progress));
+        let line = match fetched.map_err(|error| Failure::Running(anyhow::anyhow!(error)))? {
+            Fetched::Already(path) => format!("{}: already in {}", model.name, path.display()),
+            Fetched::Now { path, resumed: 0 } => format!("{}: in {}", model.name, path.display()),
+            Fetched::Now { path, resumed } => {
+                format!("{}: in {} ({resumed} bytes were there)", model.name, path.display())
+            }
+        };
+        writeln!(std::io::stdout(), "{line}").map_err(|error| Failure::Running(error.into()))?;
+    }
+    Ok(())
 }
 
 fn check(loaded: &Loaded, print_config: bool) -> Result<(), Failure> {

@@ -6,6 +6,7 @@
 pub mod actor;
 pub mod admission;
 pub mod answer;
+pub mod ballot;
 pub mod core;
 pub mod exchange;
 pub mod guard;

@@ -11,6 +11,7 @@ use offhook_media::silero::Network;
 
 use super::actor::{NewCall, Services};
 use super::admission::{Admission, Permit, Refusal};
+use super::ballot::ballot;
 use super::core::{Call, CallInput, CallSetup, Opening};
 use super::hearing::Hearing;
 use super::leg::Leg;
@@ -98,7 +99,7 @@ impl Reception {
         let has_model = self.services.model.is_some();
         let facts = CallFacts { called: called.clone(), caller: caller.clone(), has_ears, has_model };
         let dialog = self.recorded(id, parent.is_none(), Dialog::new(flow, facts).with_variables(variables));
-        let core = Call::new(self.setup(dialog, has_ears, opening));
+        let core = self.voted_on(Call::new(self.setup(dialog, has_ears, opening)));
         let live = LiveCall {
             id,
             via,
@@ -158,6 +159,14 @@ impl Reception {
             Some(plan) => dialog.recorded(plan),
             None => dialog,
         }
+    }
+
+    /// With the vote of a model on the end of the caller's turns, where there is one.
+    fn voted_on(&self, core: Call) -> Call {
+        let Some(model) = &self.services.providers.turn_end else { return core };
+        let (ballot, votes) = ballot(Arc::clone(model));
+        self.services.runtime.spawn(votes);
+        core.with_vote(Box::new(ballot))
     }
 
     fn setup(&self, dialog: Dialog, has_ears: bool, opening: Opening) -> CallSetup {

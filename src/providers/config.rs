@@ -13,13 +13,14 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use super::cache::CachedTts;
 use super::llm::anthropic::AnthropicLlm;
 use super::llm::openai::OpenAiLlm;
+use super::models::ModelsConfig;
 use super::stt::deepgram::DeepgramStt;
 use super::stt::denoised::DenoisedStt;
 use super::stt::openai::OpenAiStt;
 use super::tts::deepgram::DeepgramTts;
 use super::tts::embedded::EmbeddedTts;
 use super::tts::openai::OpenAiTts;
-use super::{Llm, Providers, Stt, Tts, http};
+use super::{Llm, Providers, Stt, Tts, http, turn_end};
 
 /// All sections; each is a key of the same name at the top of the server's configuration.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -33,6 +34,9 @@ pub struct ProvidersConfig {
     pub anthropic: AnthropicConfig,
     pub flite: FliteConfig,
     pub espeak: EspeakConfig,
+    pub whisper: WhisperConfig,
+    pub models: ModelsConfig,
+    pub turn_end: TurnEndConfig,
 }
 
 /// Makes the vendors that `config` chooses. The embedded voices follow a cloud voice in the chain.
@@ -41,6 +45,7 @@ pub struct ProvidersConfig {
 /// Names the key and what was expected.
 pub fn build(config: &ProvidersConfig) -> Result<Providers, String> {
     config.tts.validate()?;
+    config.models.validate()?;
     let embedded = EmbeddedTts::new(EmbeddedConfig {
         flite: config.flite.clone(),
         espeak: config.espeak.clone(),
@@ -61,13 +66,25 @@ pub fn build(config: &ProvidersConfig) -> Result<Providers, String> {
         SttProvider::None => None,
         SttProvider::Deepgram => Some(Arc::new(DeepgramStt::new(&config.deepgram, &config.stt)?) as Arc<dyn Stt>),
         SttProvider::Openai => Some(Arc::new(OpenAiStt::new(&config.openai, &config.stt)?) as Arc<dyn Stt>),
+        SttProvider::WhisperLocal => Some(whisper(config)?),
     };
     let stt = stt.map(|stt| match config.stt.noise_suppression {
         false => stt,
         true => Arc::new(DenoisedStt(stt)) as Arc<dyn Stt>,
     });
     let llm = models(config)?;
-    Ok(Providers { tts, stt, llm })
+    Ok(Providers { tts, stt, llm, turn_end: turn_end::build(&config.turn_end)? })
+}
+
+#[cfg(feature = "stt-whisper")]
+fn whisper(config: &ProvidersConfig) -> Result<Arc<dyn Stt>, String> {
+    let whisper = super::stt::whisper::WhisperStt::new(&config.whisper, &config.models, &config.stt)?;
+    Ok(Arc::new(whisper))
+}
+
+#[cfg(not(feature = "stt-whisper"))]
+fn whisper(_: &ProvidersConfig) -> Result<Arc<dyn Stt>, String> {
+    Err("stt.provider: whisper_local, which this build lacks; build with --features stt-whisper".to_owned())
 }
 
 /// The chosen model and those that stand in for it.
@@ -178,6 +195,9 @@ pub enum SttProvider {
     /// OpenAI's transcriptions, or those of any server that speaks its API.
     #[serde(alias = "whisper")]
     Openai,
+    /// Whisper in this process, from a file of weights.
+    #[serde(rename = "whisper_local")]
+    WhisperLocal,
 }
 
 /// `stt`: the recogniser.
@@ -480,6 +500,44 @@ pub struct EspeakConfig {
 impl Default for EspeakConfig {
     fn default() -> Self {
         Self { program: "espeak-ng".to_owned(), words_per_minute: 165 }
+    }
+}
+
+/// `whisper`: the recogniser that runs in this process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WhisperConfig {
+    /// A name that `offhook models list` knows, or the path of a file (with a `/`).
+    pub model: String,
+    /// Threads for each stretch of speech; 0 stands for half of the cores.
+    pub threads: usize,
+    /// Stretches at work at once. Others wait.
+    pub concurrency: usize,
+    /// A stretch that is not done by then is given up, the wait for its turn included.
+    pub deadline_ms: u64,
+}
+
+impl Default for WhisperConfig {
+    fn default() -> Self {
+        Self { model: "whisper-base.en".to_owned(), threads: 0, concurrency: 1, deadline_ms: 8000 }
+    }
+}
+
+/// `turn_end`: a server of one's own that hears from the voice whether a turn is over.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TurnEndConfig {
+    /// None leaves it to the rules alone.
+    pub url: Option<String>,
+    /// Allows clear text to another host.
+    pub plain_http: bool,
+    /// A vote that has not come by then does not count, 10 to 3000.
+    pub within_ms: u64,
+}
+
+impl Default for TurnEndConfig {
+    fn default() -> Self {
+        Self { url: None, plain_http: false, within_ms: 250 }
     }
 }
 

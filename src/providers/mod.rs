@@ -11,9 +11,11 @@ pub mod frames;
 mod http;
 pub mod link;
 pub mod llm;
+pub mod models;
 pub mod stt;
 pub mod timing;
 pub mod tts;
+pub mod turn_end;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -226,4 +228,6 @@ pub struct Providers {
     pub stt: Option<Arc<dyn Stt>>,
     /// In order of preference, as voices are; may be empty.
     pub llm: Vec<Arc<dyn Llm>>,
+    /// Votes on the end of callers' turns.
+    pub turn_end: Option<Arc<dyn turn_end::TurnEnd>>,
 }

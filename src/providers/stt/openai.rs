@@ -2,14 +2,11 @@
 //! one's own. The API takes whole recordings: what the caller says is cut where they fall silent, and each stretch is one
 //! request. There are no interim words, so that barge-in by words alone comes late.
 
-mod stretch;
-
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
-use futures_util::stream::{FuturesOrdered, StreamExt};
 use offhook_media::resample::Rate;
 use offhook_media::wav::write_mono;
 use reqwest::Client;
@@ -21,7 +18,9 @@ use crate::providers::config::{OpenAiConfig, SttConfig};
 use crate::providers::http::{BaseUrl, client, connection, in_time, protocol, send};
 use crate::providers::{ListenRequest, ProviderError, Recognised, Stt, SttEvent};
 use crate::telemetry::pii::Pii;
-use stretch::{Stretch, Stretches};
+
+use super::by_stretch::{Asked, EVENTS, Transcriber, session};
+use super::stretches::Stretch;
 
 /// A recogniser behind an OpenAI-compatible API.
 #[derive(Clone)]
@@ -57,7 +56,7 @@ impl Stt for OpenAiStt {
 
     fn listen(&self, request: ListenRequest) -> BoxFuture<'static, Result<mpsc::Receiver<SttEvent>, ProviderError>> {
         let (events, receiver) = mpsc::channel(EVENTS);
-        tokio::spawn(session(Arc::clone(&self.0), request, events));
+        tokio::spawn(session(self.clone(), self.0.silence, request, events));
         ready(Ok(receiver)).boxed()
     }
 
@@ -67,59 +66,14 @@ impl Stt for OpenAiStt {
     }
 }
 
-/// Runs until the audio has ended and its last words are told, nobody listens, or the vendor fails again and again.
-async fn session(settings: Arc<Settings>, request: ListenRequest, events: mpsc::Sender<SttEvent>) {
-    let ListenRequest { language, hints, mut audio } = request;
-    let asked = Asked { language: language.primary().to_owned(), hints: hints.join(", ") };
-    let mut stretches = Stretches::new(settings.silence);
-    let mut answers = FuturesOrdered::new();
-    let (mut hears, mut failures) = (true, 0);
-    while hears || !answers.is_empty() {
-        let (stretch, answer) = tokio::select! {
-            () = events.closed() => return,
-            answer = answers.next(), if !answers.is_empty() => (None, answer),
-            frame = audio.recv(), if hears => {
-                hears = frame.is_some();
-                let stretch = match frame {
-                    Some(frame) => stretches.hear(&frame),
-                    None => stretches.end(),
-                };
-                (stretch, None)
-            }
-        };
-        if let Some(stretch) = stretch {
-            answers.push_back(transcribe(Arc::clone(&settings), stretch, asked.clone()));
-        }
-        let told = match answer {
-            None => continue,
-            Some(Ok(heard)) => {
-                failures = 0;
-                heard
-            }
-            Some(Err(error)) => {
-                failures += 1;
-                tracing::warn!(%error, "a stretch of speech was not recognised");
-                if failures >= MOST_FAILURES || matches!(error, ProviderError::Unauthorized { .. }) {
-                    // Whoever listened may be gone.
-                    let _ = events.send(SttEvent::Failed(error)).await;
-                    return;
-                }
-                None
-            }
-        };
-        for event in told.map(SttEvent::Final).into_iter().chain([SttEvent::SpeechEnded]) {
-            if events.send(event).await.is_err() {
-                return;
-            }
-        }
+impl Transcriber for OpenAiStt {
+    fn transcribe(
+        &self,
+        stretch: Stretch,
+        asked: Asked,
+    ) -> BoxFuture<'static, Result<Option<Recognised>, ProviderError>> {
+        transcribe(Arc::clone(&self.0), stretch, asked).boxed()
     }
-}
-
-/// What each request says about the words to expect.
-#[derive(Clone)]
-struct Asked {
-    language: String,
-    hints: String,
 }
 
 /// The words of a stretch; none if there are none. A connection that breaks is tried once more: nothing is lost by that.
@@ -211,12 +165,8 @@ impl Answer {
 }
 
 const VENDOR: &str = "openai";
-/// Events that wait for a call that is slow.
-const EVENTS: usize = 64;
 /// Longest wait for the head of an answer, and again for its body.
 const WITHIN: Duration = Duration::from_secs(4);
-/// Stretches in a row of which nothing came: the recogniser is given up.
-const MOST_FAILURES: u32 = 3;
 /// Longer than any word of ours, and letters that audio cannot hold by accident in this length.
 const BOUNDARY: &str = "offhook-7d1f0c5a9be24b6c8f3e2a6190d4c7b5";
 /// The API reads the last 224 tokens of a prompt.

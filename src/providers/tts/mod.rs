@@ -2,6 +2,7 @@
 
 pub mod deepgram;
 pub mod embedded;
+pub mod known;
 pub mod openai;
 mod pcm;
 mod segments;
