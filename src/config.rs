@@ -21,9 +21,10 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::providers::config::{
-    AnthropicConfig, DeepgramConfig, EspeakConfig, FliteConfig, LlmConfig, OpenAiConfig, ProvidersConfig, SttConfig,
-    TtsConfig, TurnEndConfig, WhisperConfig,
+    AnthropicConfig, ApiKey, DeepgramConfig, EspeakConfig, FliteConfig, LlmConfig, OpenAiConfig, ProvidersConfig,
+    SttConfig, TtsConfig, TurnEndConfig, WhisperConfig,
 };
+use crate::providers::credentials::CredentialsConfig;
 use crate::providers::models::ModelsConfig;
 use crate::store::{DataConfig, DatabaseConfig, StoreConfig};
 use crate::telemetry::logs::LogConfig;
@@ -50,6 +51,7 @@ pub struct Config {
     pub database: DatabaseConfig,
     pub redis: RedisConfig,
     pub data: DataConfig,
+    pub credentials: CredentialsConfig,
     pub store: StoreConfig,
     pub recording: RecordingConfig,
     pub limits: LimitsConfig,
@@ -214,6 +216,20 @@ impl Config {
             models: self.models.clone(),
             turn_end: self.turn_end.clone(),
         }
+    }
+
+    /// The keys of the vendors that have one, by the name of their section.
+    pub fn vendor_keys(&mut self) -> Vec<(&'static str, &mut Option<ApiKey>)> {
+        vec![
+            ("deepgram", &mut self.deepgram.api_key),
+            ("openai", &mut self.openai.api_key),
+            ("anthropic", &mut self.anthropic.api_key),
+        ]
+    }
+
+    /// Where the keys lie that credentials in the database are encrypted under.
+    pub fn key_file(&self) -> PathBuf {
+        self.credentials.key_file.clone().unwrap_or_else(|| self.data.dir.join("credentials.key"))
     }
 
     /// The address that audio packets of SIP calls are received on.

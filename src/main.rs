@@ -14,7 +14,9 @@ use offhook::providers;
 use offhook::providers::Language;
 use offhook::providers::models::fetch::{Fetched, fetch};
 use offhook::providers::models::{ModelsConfig, Presence};
+use offhook::server::keys::{self, KeysCommand};
 use offhook::server::named;
+use zeroize::Zeroizing;
 
 /// A telephony-first IVR media server: SIP and Twilio Media Streams in, speech out, interruptible.
 #[derive(Parser)]
@@ -53,6 +55,11 @@ enum Command {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// Vendors' secrets, encrypted in the database; what the configuration or a variable says goes before them.
+    Keys {
+        #[command(subcommand)]
+        command: Keys,
     },
     /// Have the running server of this configuration call a number.
     Call {
@@ -121,6 +128,33 @@ enum ModelsCommand {
     },
 }
 
+#[derive(Subcommand)]
+enum Keys {
+    /// Make the key that secrets are encrypted under, in credentials.key_file.
+    Generate(ConfigArgs),
+    /// Keep a secret, which is read from standard input: offhook keys add deepgram < FILE.
+    Add {
+        /// As configuration calls it, such as deepgram.
+        provider: String,
+        #[arg(default_value = keys::API_KEY)]
+        name: String,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Forget a secret.
+    Remove {
+        provider: String,
+        #[arg(default_value = keys::API_KEY)]
+        name: String,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Encrypt everything under another key, or end a rotation that was cut off.
+    Rotate(ConfigArgs),
+    /// Show which secrets there are and under which key, not what they say.
+    List(ConfigArgs),
+}
+
 /// Where the configuration comes from; later wins: defaults, file, environment file, variables, --set.
 #[derive(Args)]
 struct ConfigArgs {
@@ -174,6 +208,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Doctor { config, call, trunk, seconds, json } => {
             doctor(&loaded(config)?, &Options { call, trunk, seconds }, json)
         }
+        Command::Keys { command } => keys(command),
         Command::Call { config, number, flow, line, trunk, caller_id, wait } => {
             let config = loaded(config)?.config;
             // A name is needed; the default line speaks where none is given.
@@ -198,9 +233,39 @@ fn run(command: Command) -> Result<(), Failure> {
 
 fn loaded(args: ConfigArgs) -> Result<Loaded, Failure> {
     let sources = Sources::of_process(args.config, args.env, args.set);
-    let loaded = load(&sources).map_err(|error| Failure::Config(error.to_string()))?;
-    providers::config::build(&loaded.config.providers()).map_err(|error| blamed(&loaded, &error))?;
+    let mut loaded = load(&sources).map_err(|error| Failure::Config(error.to_string()))?;
+    let unread = waited_for(keys::supply(&mut loaded.config))?.err();
+    let built = providers::config::build(&loaded.config.providers());
+    if let Some(error) = unread {
+        eprintln!("offhook: the credentials of the database are not used: {error:#}");
+    }
+    built.map_err(|error| blamed(&loaded, &error))?;
     Ok(loaded)
+}
+
+/// Runs what waits, for commands that need no more than one thread.
+fn waited_for<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    Ok(runtime.map_err(|error| Failure::Running(error.into()))?.block_on(work))
+}
+
+fn keys(command: Keys) -> Result<(), Failure> {
+    let (config, command) = match command {
+        Keys::Generate(config) => (config, KeysCommand::Generate),
+        Keys::Rotate(config) => (config, KeysCommand::Rotate),
+        Keys::List(config) => (config, KeysCommand::List),
+        Keys::Remove { provider, name, config } => (config, KeysCommand::Remove { provider, name }),
+        Keys::Add { provider, name, config } => {
+            let mut secret = String::new();
+            std::io::stdin().read_line(&mut secret).map_err(|error| Failure::Running(error.into()))?;
+            let secret = Zeroizing::new(secret);
+            (config, KeysCommand::Add { provider, name, secret: secret.trim_end().into() })
+        }
+    };
+    let sources = Sources::of_process(config.config, config.env, config.set);
+    let loaded = load(&sources).map_err(|error| Failure::Config(error.to_string()))?;
+    let text = waited_for(keys::run(&loaded.config, command))?.map_err(Failure::Running)?;
+    std::io::stdout().write_all(text.as_bytes()).map_err(|error| Failure::Running(error.into()))
 }
 
 fn serve(loaded: Loaded) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@
 
 mod checks;
 mod files;
+pub mod keys;
 pub mod named;
 mod recordings;
 

@@ -270,7 +270,7 @@ fn production_refuses_what_is_unsafe() {
     load(&with(safe, &["http.public_url=https://voice.example.org"])).unwrap();
     load(&with(safe, &["sip.guard.unknown=accept", "sip.listen=127.0.0.1:5060"])).unwrap();
     type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str], &'a str);
-    let cases: [Case<'_>; 8] = [
+    let cases: [Case<'_>; 9] = [
         (safe, &["sip.guard.unknown=accept"], "--set sip.guard.unknown: sip.guard.unknown: expected challenge, forbid"),
         (
             safe,
@@ -285,13 +285,19 @@ fn production_refuses_what_is_unsafe() {
             "--set http.public_url: http.public_url: expected an https",
         ),
         (&safe[..1], &["http.public_url=https://voice.example.org"], "twilio.auth_token: expected in production"),
+        (
+            safe,
+            &["database.url=postgres://offhook:c4nary@db.example.org/offhook"],
+            "--set database.url: database.url: expected ?sslmode=verify-full",
+        ),
         (&[], &[], "http.secret_key: expected at least 32 bytes"),
         (&[("SECRET_KEY", "short")], &[], "environment variable SECRET_KEY: http.secret_key: "),
     ];
     for (pairs, extra, expected) in cases {
         let line = error(&with(pairs, extra));
-        assert!(line.contains(expected), "{line}");
+        assert!(line.contains(expected) && !line.contains("c4nary"), "{line}");
     }
+    load(&with(safe, &["database.url=postgres://db.example.org/offhook?sslmode=require"])).unwrap();
 }
 
 #[test]

@@ -23,6 +23,7 @@ use offhook::telemetry::metrics::Metrics;
 use store_support::{Folder, ended, open, started, turn};
 
 const FOLDER: &str = "OFFHOOK_TEST_CRASH_FOLDER";
+const URL: &str = "OFFHOOK_TEST_CRASH_URL";
 /// More rounds for a long run: `OFFHOOK_TEST_CRASH_ROUNDS=200`.
 const ROUNDS: &str = "OFFHOOK_TEST_CRASH_ROUNDS";
 const TURNS_OF_A_CALL: u32 = 4;
@@ -33,7 +34,8 @@ fn writes_until_killed() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
-        let (_store, sink, _writer) = open(folder.as_ref(), Metrics::new()).await.unwrap();
+        let url = std::env::var(URL).ok();
+        let (_store, sink, _writer) = open(folder.as_ref(), url.as_deref(), Metrics::new()).await.unwrap();
         loop {
             let call = CallId::fresh();
             sink.record(started(call));
@@ -54,10 +56,13 @@ fn say(line: &str) {
     let _ = writeln!(out, "\n{line}").and_then(|()| out.flush());
 }
 
-#[tokio::test]
-async fn what_was_acknowledged_is_found_after_each_of_many_kills() {
+on_both_databases! {
+    what_was_acknowledged_is_found_after_each_of_many_kills
+    a_kill_while_the_database_is_made_leaves_nothing_half_done
+}
+
+async fn what_was_acknowledged_is_found_after_each_of_many_kills(folder: Folder) {
     let rounds = std::env::var(ROUNDS).ok().and_then(|n| n.parse().ok()).unwrap_or(20);
-    let folder = Folder::new();
     let mut seed = Seed(0x0FF_0001);
     let mut kept: BTreeMap<CallId, u32> = BTreeMap::new();
     let mut finished = BTreeSet::new();
@@ -111,11 +116,10 @@ async fn what_was_acknowledged_is_found_after_each_of_many_kills() {
     assert!(writer.shutdown(Duration::from_secs(10)).await);
 }
 
-#[tokio::test]
-async fn a_kill_while_the_database_is_made_leaves_nothing_half_done() {
+async fn a_kill_while_the_database_is_made_leaves_nothing_half_done(first: Folder) {
     let mut seed = Seed(0x0FF_0002);
     for _ in 0..12 {
-        let folder = Folder::new();
+        let folder = first.another().await;
         let mut child = Writing::start(&folder);
         spin(Duration::from_micros(seed.below(30_000).into()));
         child.kill(&mut BTreeMap::new(), &mut BTreeSet::new());
@@ -148,6 +152,7 @@ impl Writing {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "writes_until_killed", "--nocapture", "--test-threads=1"])
             .env(FOLDER, folder.path())
+            .envs(folder.url().map(|url| (URL, url)))
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

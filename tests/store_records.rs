@@ -15,20 +15,34 @@ use std::fs;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use offhook::store::StoreError;
 use offhook::store::record::{
     CallEvent, CallId, CallSummary, CommittedBy, EndReason, Interruption, InterruptionOutcome, Record, TurnRecord, Via,
 };
-use offhook::store::{DatabaseConfig, Store, StoreConfig, StoreError};
 use offhook::telemetry::metrics::{Metrics, Stage};
 use offhook::telemetry::pii::Pii;
-use sqlx::Connection as _;
-use store_support::{Folder, at, ended, started, turn};
+use store_support::postgres::PASSWORD;
+use store_support::{Folder, Other, at, ended, started, turn};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
-#[tokio::test]
-async fn what_is_written_together_is_kept_as_it_was() {
-    let folder = Folder::new();
+on_both_databases! {
+    what_is_written_together_is_kept_as_it_was
+    table_csv_and_prometheus_hold_the_same_figures
+    interruptions_are_kept_scrubbed_and_go_with_their_call
+    calls_are_listed_newest_first_in_pages
+    a_turn_over_midnight_starts_a_new_file
+    what_a_locked_database_does_not_take_waits_in_the_spool_and_is_drained_in_order
+    with_neither_database_nor_spool_records_wait_and_are_not_lost
+    a_row_that_the_database_refuses_does_not_take_its_batch_along
+    a_spool_left_by_a_dead_process_is_drained_at_start
+    turns_without_a_start_are_kept_and_a_late_start_completes_them
+    a_newer_or_edited_schema_is_refused_and_left_alone
+    two_servers_do_not_share_a_database
+    no_number_or_address_of_a_caller_is_found_in_any_file
+}
+
+async fn what_is_written_together_is_kept_as_it_was(folder: Folder) {
     let (store, sink, _writer) = folder.open().await.unwrap();
     let (call, unknown) = (CallId::fresh(), CallId::fresh());
     let steps = [
@@ -59,10 +73,13 @@ async fn what_is_written_together_is_kept_as_it_was() {
     }
     assert!(sink.flush().await);
 
+    // A text of PostgreSQL cannot hold U+0000; the symbol for it stands in its place.
+    let nul = if folder.url().is_some() { "nul\u{2400}byte" } else { "nul\u{0}byte" };
+    let columns: Vec<&str> = steps.iter().map(|step| if step.contains('\0') { nul } else { step }).collect();
     for (call, via) in [(call, "twilio"), (unknown, "unknown")] {
         let kept = store.call(call).await.unwrap().unwrap();
         assert_eq!(kept.call.via, via);
-        assert_eq!(kept.turns.iter().map(|turn| turn.step.as_str()).collect::<Vec<_>>(), steps);
+        assert_eq!(kept.turns.iter().map(|turn| turn.step.as_str()).collect::<Vec<_>>(), columns);
         assert!(kept.turns.iter().all(|turn| turn.asr_ms == Some(0.001)));
         let details: Vec<_> =
             kept.events.iter().map(|event| event.detail.as_ref().unwrap().expose()["as"].clone()).collect();
@@ -72,9 +89,7 @@ async fn what_is_written_together_is_kept_as_it_was() {
     }
 }
 
-#[tokio::test]
-async fn table_csv_and_prometheus_hold_the_same_figures() {
-    let folder = Folder::new();
+async fn table_csv_and_prometheus_hold_the_same_figures(folder: Folder) {
     let metrics = Metrics::new();
     let (store, sink, writer) = folder.open_with(metrics.clone()).await.unwrap();
     let call = CallId::fresh();
@@ -153,9 +168,7 @@ async fn table_csv_and_prometheus_hold_the_same_figures() {
     assert!(matches!(store.health().await, Err(StoreError::WriterGone)));
 }
 
-#[tokio::test]
-async fn interruptions_are_kept_scrubbed_and_go_with_their_call() {
-    let folder = Folder::new();
+async fn interruptions_are_kept_scrubbed_and_go_with_their_call(folder: Folder) {
     let (store, sink, writer) = folder.open().await.unwrap();
     let call = CallId::fresh();
     sink.record(started(call));
@@ -185,17 +198,13 @@ async fn interruptions_are_kept_scrubbed_and_go_with_their_call() {
     assert_eq!(kept[0].unheard.expose(), "or write.");
     assert!(!kept[0].heard.expose().contains("788"), "{}", kept[0].heard.expose());
     let mut other = folder.connect().await;
-    sqlx::query("PRAGMA foreign_keys = on").execute(&mut other).await.unwrap();
-    sqlx::query("DELETE FROM calls").execute(&mut other).await.unwrap();
-    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM interruptions").fetch_one(&mut other).await.unwrap();
-    assert_eq!(left, 0);
+    other.run("DELETE FROM calls").await;
+    assert_eq!(other.count("SELECT count(*) FROM interruptions").await, 0);
     drop(other);
     assert!(writer.shutdown(PATIENCE).await);
 }
 
-#[tokio::test]
-async fn calls_are_listed_newest_first_in_pages() {
-    let folder = Folder::new();
+async fn calls_are_listed_newest_first_in_pages(folder: Folder) {
     let (store, sink, writer) = folder.open().await.unwrap();
     let calls: Vec<CallId> = (1..=7_u128).map(|n| CallId::from_uuid(uuid::Uuid::from_u128(n << 80))).collect();
     calls.iter().for_each(|call| sink.record(started(*call)));
@@ -211,9 +220,7 @@ async fn calls_are_listed_newest_first_in_pages() {
     assert!(writer.shutdown(PATIENCE).await);
 }
 
-#[tokio::test]
-async fn a_turn_over_midnight_starts_a_new_file() {
-    let folder = Folder::new();
+async fn a_turn_over_midnight_starts_a_new_file(folder: Folder) {
     let (_store, sink, writer) = folder.open().await.unwrap();
     let call = CallId::fresh();
     let midnight: Timestamp = "2026-11-22T00:00:00Z".parse().unwrap();
@@ -226,9 +233,7 @@ async fn a_turn_over_midnight_starts_a_new_file() {
     assert_eq!(parse_csv(&folder.csv("2026-11-22")).len(), 3);
 }
 
-#[tokio::test]
-async fn what_a_locked_database_does_not_take_waits_in_the_spool_and_is_drained_in_order() {
-    let folder = Folder::new();
+async fn what_a_locked_database_does_not_take_waits_in_the_spool_and_is_drained_in_order(folder: Folder) {
     let metrics = Metrics::new();
     let (store, sink, writer) = folder.open_with(metrics.clone()).await.unwrap();
     let call = CallId::fresh();
@@ -246,7 +251,7 @@ async fn what_a_locked_database_does_not_take_waits_in_the_spool_and_is_drained_
     assert_eq!(fs::read_to_string(folder.path().join("spool.jsonl")).unwrap().lines().count(), 6);
     assert_eq!(store.call(call).await.unwrap().unwrap().turns.len(), 0, "reading goes on");
 
-    sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+    other.run("ROLLBACK").await;
     sink.record(turn(call, 7));
     assert!(writer.shutdown(PATIENCE).await, "the shutdown drains");
     let numbers: Vec<u32> = {
@@ -262,9 +267,7 @@ async fn what_a_locked_database_does_not_take_waits_in_the_spool_and_is_drained_
     assert_eq!(metrics.records_lost.get(), 0);
 }
 
-#[tokio::test]
-async fn with_neither_database_nor_spool_records_wait_and_are_not_lost() {
-    let folder = Folder::new();
+async fn with_neither_database_nor_spool_records_wait_and_are_not_lost(folder: Folder) {
     let metrics = Metrics::new();
     let (store, sink, writer) = folder.open_with(metrics.clone()).await.unwrap();
     let call = CallId::fresh();
@@ -277,22 +280,29 @@ async fn with_neither_database_nor_spool_records_wait_and_are_not_lost() {
     let early = tokio::time::timeout(Duration::from_millis(2_500), &mut kept).await;
     assert!(early.is_err(), "nothing can be kept, so nothing is acknowledged");
     sink.record(turn(call, 2));
-    sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+    other.run("ROLLBACK").await;
     assert!(kept.await && sink.flush().await);
     assert_eq!(store.call(call).await.unwrap().unwrap().turns.len(), 2);
     assert_eq!((metrics.records_lost.get(), metrics.records_waiting.get()), (0, 0));
     assert!(writer.shutdown(PATIENCE).await);
 }
 
-#[tokio::test]
-async fn a_row_that_the_database_refuses_does_not_take_its_batch_along() {
-    let folder = Folder::new();
+async fn a_row_that_the_database_refuses_does_not_take_its_batch_along(folder: Folder) {
     let metrics = Metrics::new();
     let (store, sink, writer) = folder.open_with(metrics.clone()).await.unwrap();
     let mut other = folder.connect().await;
-    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON user_sessions WHEN new.number = 2 \
-                  BEGIN SELECT RAISE(ABORT, 'refused'); END";
-    sqlx::query(refuse).execute(&mut other).await.unwrap();
+    let refuse = match &other {
+        Other::Sqlite(_) => {
+            "CREATE TRIGGER refuse BEFORE INSERT ON user_sessions WHEN new.number = 2 \
+             BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        }
+        Other::Postgres(_) => {
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$; \
+             CREATE TRIGGER refuse BEFORE INSERT ON user_sessions FOR EACH ROW WHEN (new.number = 2) \
+             EXECUTE FUNCTION refuse()"
+        }
+    };
+    other.run(refuse).await;
     let call = CallId::fresh();
     (1..=3).for_each(|number| sink.record(turn(call, number)));
     assert!(sink.flush().await);
@@ -303,9 +313,7 @@ async fn a_row_that_the_database_refuses_does_not_take_its_batch_along() {
     assert!(writer.shutdown(PATIENCE).await);
 }
 
-#[tokio::test]
-async fn a_spool_left_by_a_dead_process_is_drained_at_start() {
-    let folder = Folder::new();
+async fn a_spool_left_by_a_dead_process_is_drained_at_start(folder: Folder) {
     let call = CallId::fresh();
     {
         let (_store, sink, writer) = folder.open().await.unwrap();
@@ -315,7 +323,7 @@ async fn a_spool_left_by_a_dead_process_is_drained_at_start() {
         assert!(sink.flush().await);
         // The writer dies with rows in the spool: a shutdown without patience aborts it.
         assert!(!writer.shutdown(Duration::ZERO).await);
-        other.close().await.unwrap();
+        other.close().await;
     }
     let (store, _sink, writer) = folder.open_when_free().await;
     let detail = store.call(call).await.unwrap().unwrap();
@@ -324,9 +332,7 @@ async fn a_spool_left_by_a_dead_process_is_drained_at_start() {
     assert!(writer.shutdown(PATIENCE).await);
 }
 
-#[tokio::test]
-async fn turns_without_a_start_are_kept_and_a_late_start_completes_them() {
-    let folder = Folder::new();
+async fn turns_without_a_start_are_kept_and_a_late_start_completes_them(folder: Folder) {
     let (store, sink, writer) = folder.open().await.unwrap();
     let call = CallId::fresh();
     sink.record(turn(call, 1));
@@ -340,7 +346,7 @@ async fn turns_without_a_start_are_kept_and_a_late_start_completes_them() {
 }
 
 #[tokio::test]
-async fn unusable_databases_are_refused_with_advice_and_left_alone() {
+async fn damaged_files_are_refused_with_advice_and_left_alone() {
     let refused = |folder: Folder| async move {
         let before = fs::read(folder.database()).ok();
         let error = folder.open().await.expect_err("refused").to_string();
@@ -364,26 +370,25 @@ async fn unusable_databases_are_refused_with_advice_and_left_alone() {
     fs::write(folder.database(), &bytes).unwrap();
     let error = refused(folder).await;
     assert!(error.contains("is damaged"), "{error}");
-
-    let folder = Folder::new();
-    let (_, _, writer) = folder.open().await.unwrap();
-    assert!(writer.shutdown(PATIENCE).await);
-    let mut other = folder.connect().await;
-    sqlx::query("INSERT INTO schema_version VALUES (99, 'x', 'y')").execute(&mut other).await.unwrap();
-    other.close().await.unwrap();
-    let error = refused(folder).await;
-    assert!(error.contains("made by a newer version (schema 99"), "{error}");
-
-    let folder = Folder::new();
-    let url = DatabaseConfig { url: Some("postgres://clinic:hunter2@db/offhook".into()) };
-    let error =
-        Store::open(&url, &folder.data(), &StoreConfig::default(), Metrics::new()).await.err().unwrap().to_string();
-    assert!(error.contains("PostgreSQL is not supported yet") && !error.contains("hunter2"), "{error}");
 }
 
-#[tokio::test]
-async fn two_servers_do_not_share_a_database() {
-    let folder = Folder::new();
+async fn a_newer_or_edited_schema_is_refused_and_left_alone(folder: Folder) {
+    for (change, complaint) in [
+        ("INSERT INTO schema_version VALUES (99, 'x', 'y')", "made by a newer version (schema 99"),
+        ("UPDATE schema_version SET checksum = 'x' WHERE version = 1", "schema step 1 is not the one"),
+    ] {
+        let folder = folder.another().await;
+        let (_, _, writer) = folder.open().await.unwrap();
+        assert!(writer.shutdown(PATIENCE).await);
+        let mut other = folder.connect().await;
+        other.run(change).await;
+        other.close().await;
+        let error = folder.open().await.expect_err("refused").to_string();
+        assert!(error.contains(complaint) && !error.contains(PASSWORD), "{error}");
+    }
+}
+
+async fn two_servers_do_not_share_a_database(folder: Folder) {
     let (_store, _sink, writer) = folder.open().await.unwrap();
     let error = folder.open().await.err().unwrap().to_string();
     assert!(error.contains("in use by another server"), "{error}");
@@ -392,9 +397,7 @@ async fn two_servers_do_not_share_a_database() {
     assert!(writer.shutdown(PATIENCE).await);
 }
 
-#[tokio::test]
-async fn no_number_or_address_of_a_caller_is_found_in_any_file() {
-    let folder = Folder::new();
+async fn no_number_or_address_of_a_caller_is_found_in_any_file(folder: Folder) {
     let (store, sink, writer) = folder.open().await.unwrap();
     let call = CallId::fresh();
     let said = || {
@@ -439,8 +442,8 @@ async fn no_number_or_address_of_a_caller_is_found_in_any_file() {
     for planted in PLANTED {
         assert!(!folder.holds(planted), "`{planted}` in a file");
     }
-    sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
-    other.close().await.unwrap();
+    other.run("ROLLBACK").await;
+    other.close().await;
     assert!(writer.shutdown(PATIENCE).await);
     for planted in PLANTED {
         assert!(!folder.holds(planted), "`{planted}` in a file");

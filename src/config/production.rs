@@ -4,6 +4,7 @@ use secrecy::ExposeSecret;
 
 use super::load::{ConfigError, Loaded};
 use super::sip::UnknownSources;
+use crate::store::DatabaseUrl;
 use crate::telemetry::logs::LogFormat;
 
 /// Checks the rules of production; every other environment passes.
@@ -36,6 +37,12 @@ pub fn check(loaded: &Loaded, environment: Option<&str>) -> Result<(), ConfigErr
         }
     }
     check_sip(loaded)?;
+    if config.database.url.as_ref().is_some_and(DatabaseUrl::is_clear_on_a_network) {
+        return refuse(
+            "database.url",
+            "expected ?sslmode=verify-full, verify-ca or require in production: records cross the network",
+        );
+    }
     let key = config.http.secret_key.as_ref().map_or("", |key| key.expose_secret());
     if key.len() < MIN_SECRET_BYTES {
         return refuse(

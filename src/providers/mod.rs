@@ -6,6 +6,7 @@
 pub mod breaker;
 pub mod cache;
 pub mod config;
+pub mod credentials;
 pub mod fallback;
 pub mod frames;
 mod http;

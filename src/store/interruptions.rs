@@ -2,14 +2,13 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
+use super::columns::Columns;
 use super::read::InterruptionRow;
 use super::record::{CallId, Interruption};
 use super::row::{figure, kept_words, time};
-use super::sqlite::{Statement, moment};
+use super::sqlite::Statement;
 use crate::telemetry::pii::Pii;
 
 /// An interruption as the table keeps it.
@@ -63,21 +62,20 @@ pub(super) fn add(kept: &Kept) -> Statement<'_> {
         .bind(&kept.unheard)
 }
 
-pub(super) fn row(row: &SqliteRow) -> Result<InterruptionRow, sqlx::Error> {
+pub(super) fn row(row: &impl Columns) -> Result<InterruptionRow, sqlx::Error> {
     Ok(InterruptionRow {
-        at: moment(row, "at")?,
-        onset_ms: row.try_get("onset_ms")?,
-        held_ms: row.try_get("held_ms")?,
-        decided_ms: row.try_get("decided_ms")?,
-        outcome: row.try_get("outcome")?,
-        why: row.try_get("why")?,
-        ducked: row.try_get("ducked")?,
-        stop_ms: row.try_get("stop_ms")?,
-        heard: Pii::new(row.try_get("heard")?),
-        unheard: Pii::new(row.try_get("unheard")?),
+        at: row.at("at")?,
+        onset_ms: row.ms("onset_ms")?,
+        held_ms: row.ms("held_ms")?,
+        decided_ms: row.real("decided_ms")?,
+        outcome: row.name("outcome")?,
+        why: row.name("why")?,
+        ducked: row.flag("ducked")?,
+        stop_ms: row.real("stop_ms")?,
+        heard: Pii::new(row.name("heard")?),
+        unheard: Pii::new(row.name("unheard")?),
     })
 }
 
 const ADD: &str = "INSERT INTO interruptions (id, call_id, at, onset_ms, held_ms, decided_ms, outcome, why, ducked, \
      stop_ms, heard, unheard) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING";
-pub(super) const OF_CALL: &str = "SELECT * FROM interruptions WHERE call_id = ? ORDER BY id LIMIT ?";

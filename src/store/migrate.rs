@@ -1,6 +1,6 @@
-//! Brings the SQLite schema up to date at start, or refuses to touch it.
+//! Brings the schema up to date at start, or refuses to touch it.
 //!
-//! `schema_version` remembers each migration with its SHA-256. A schema that is newer than this program, or that was
+//! Each engine has its own steps; `schema_version` remembers each migration with its SHA-256. A schema that is newer than this program, or that was
 //! made by other text, is refused: guessing would lose records. Each step is one transaction, so a process that is
 //! killed half way leaves the version before.
 
@@ -9,7 +9,8 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row as _};
 use std::path::Path;
 
-use super::{StoreError, sqlite::is_damage};
+use super::StoreError;
+use super::sqlite::failure;
 
 /// A step of the schema, in the order they are applied.
 pub(super) struct Migration {
@@ -17,13 +18,20 @@ pub(super) struct Migration {
     pub sql: &'static str,
 }
 
-/// All steps; one is only ever added at the end.
-pub(super) const MIGRATIONS: &[Migration] = &[
+/// All steps of SQLite; one is only ever added at the end.
+pub(super) const SQLITE: &[Migration] = &[
     Migration { version: 1, sql: include_str!("../../migrations/sqlite/0001_calls.sql") },
     Migration { version: 2, sql: include_str!("../../migrations/sqlite/0002_quality.sql") },
     Migration { version: 3, sql: include_str!("../../migrations/sqlite/0003_recordings.sql") },
     Migration { version: 4, sql: include_str!("../../migrations/sqlite/0004_outbound.sql") },
     Migration { version: 5, sql: include_str!("../../migrations/sqlite/0005_interruptions.sql") },
+    Migration { version: 6, sql: include_str!("../../migrations/sqlite/0006_credentials.sql") },
+];
+
+/// All steps of PostgreSQL.
+pub(super) const POSTGRES: &[Migration] = &[
+    Migration { version: 1, sql: include_str!("../../migrations/postgres/0001_calls.sql") },
+    Migration { version: 2, sql: include_str!("../../migrations/postgres/0002_credentials.sql") },
 ];
 
 /// Applies what is missing. Before an existing schema is changed, a copy of the database is left beside it.
@@ -35,16 +43,12 @@ pub(super) async fn migrate(
     file: &Path,
     migrations: &'static [Migration],
 ) -> Result<(), StoreError> {
-    let broken = |error: sqlx::Error| {
-        if is_damage(&error) { StoreError::damaged(file, &error) } else { StoreError::open(file, &error) }
-    };
+    let broken = |error: sqlx::Error| failure(file, &error);
+    let at = file.display().to_string();
     sqlx::query(CREATE).execute(&mut *connection).await.map_err(broken)?;
     let applied = sqlx::query(APPLIED).fetch_all(&mut *connection).await.map_err(broken)?;
-    for row in &applied {
-        let (version, checksum) = (row.get::<i64, _>(0), row.get::<String, _>(1));
-        check(file, version, &checksum, migrations)?;
-    }
-    let missing = migrations.get(applied.len()..).unwrap_or_default();
+    let known = applied.iter().map(|row| (row.get::<i64, _>(0), row.get::<String, _>(1)));
+    let missing = missing(&at, known, migrations)?;
     if !applied.is_empty() && !missing.is_empty() {
         keep_copy(connection, file, applied.len()).await?;
     }
@@ -54,15 +58,28 @@ pub(super) async fn migrate(
     Ok(())
 }
 
-fn check(file: &Path, version: i64, checksum: &str, migrations: &[Migration]) -> Result<(), StoreError> {
+/// The steps that are not among those `applied` yet.
+///
+/// # Errors
+/// A schema that is newer or other than `migrations`.
+pub(super) fn missing(
+    at: &str,
+    applied: impl Iterator<Item = (i64, String)>,
+    migrations: &'static [Migration],
+) -> Result<&'static [Migration], StoreError> {
     let newest = migrations.last().map_or(0, |last| last.version);
-    match migrations.iter().find(|known| known.version == version) {
-        None => Err(StoreError::Newer { file: file.to_owned(), found: version, known: newest }),
-        Some(known) if self::checksum(known.sql) != checksum => {
-            Err(StoreError::Edited { file: file.to_owned(), version })
+    let mut count = 0;
+    for (version, checksum) in applied {
+        count += 1;
+        match migrations.iter().find(|known| known.version == version) {
+            None => return Err(StoreError::Newer { at: at.to_owned(), found: version, known: newest }),
+            Some(known) if self::checksum(known.sql) != checksum => {
+                return Err(StoreError::Edited { at: at.to_owned(), version });
+            }
+            Some(_) => {}
         }
-        Some(_) => Ok(()),
     }
+    Ok(migrations.get(count..).unwrap_or_default())
 }
 
 async fn apply(connection: &mut SqliteConnection, migration: &Migration) -> Result<(), sqlx::Error> {
@@ -82,7 +99,7 @@ async fn keep_copy(connection: &mut SqliteConnection, file: &Path, version: usiz
     if copy.exists() {
         return Ok(());
     }
-    let failed = |what: String| StoreError::Copy { file: file.to_owned(), copy: copy.clone(), what };
+    let failed = |what: String| StoreError::Copy { at: file.display().to_string(), copy: copy.clone(), what };
     sqlx::query("VACUUM INTO ?")
         .bind(copy.to_string_lossy().into_owned())
         .execute(connection)
@@ -91,7 +108,7 @@ async fn keep_copy(connection: &mut SqliteConnection, file: &Path, version: usiz
     Ok(())
 }
 
-fn checksum(sql: &str) -> String {
+pub(super) fn checksum(sql: &str) -> String {
     Sha256::digest(sql.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

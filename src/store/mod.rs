@@ -1,24 +1,31 @@
 //! Durable records: what happened on every call, written as it happens.
 //!
 //! A call writes through [`RecordSink`], which never waits; the writer task owns the database. Numbers of people are
-//! masked and their words scrubbed before anything is written. PostgreSQL is not here yet: `Db` has one engine.
+//! masked and their words scrubbed before anything is written. SQLite or PostgreSQL, by `database.url`.
 
 mod batch;
+mod columns;
 mod csv;
+mod db;
 mod error;
 mod interruptions;
 mod migrate;
+mod postgres;
 mod read;
 pub mod record;
 mod recordings;
+mod recover;
 mod row;
+mod session;
 pub mod shared;
 mod sink;
 mod spool;
 mod sqlite;
 mod start;
+mod tables;
 #[cfg(test)]
 pub(crate) mod testing;
+mod url;
 mod writer;
 
 use std::path::PathBuf;
@@ -35,18 +42,20 @@ pub use read::{
     RecordingRow, TurnRow,
 };
 pub use sink::{QUEUE, RecordSink};
+pub use tables::{SealedCredential, Tables};
+pub use url::DatabaseUrl;
 pub use writer::WriterHandle;
 
+use self::db::Db;
 use self::record::{CallId, RecordingName};
-use self::sqlite::Sqlite;
 use crate::telemetry::metrics::Metrics;
 
 /// The key `database`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DatabaseConfig {
-    /// `sqlite:PATH`; without it `offhook.db` in the data folder.
-    pub url: Option<String>,
+    /// Without it `offhook.db` in the data folder.
+    pub url: Option<DatabaseUrl>,
 }
 
 /// The key `data`.
@@ -108,9 +117,7 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub async fn recent_calls(&self, limit: u32, before: Option<CallId>) -> Result<Vec<CallRow>, StoreError> {
-        match &self.db {
-            Db::Sqlite(db) => db.recent_calls(limit, before).await,
-        }
+        self.db.recent_calls(limit, before).await.map_err(|error| self.db.unreadable(&error))
     }
 
     /// A call with its turns, interruptions and events.
@@ -118,19 +125,25 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub async fn call(&self, id: CallId) -> Result<Option<CallDetail>, StoreError> {
-        match &self.db {
-            Db::Sqlite(db) => db.call(id).await,
-        }
+        self.db.call(id).await.map_err(|error| self.db.unreadable(&error))
     }
 
     /// Recordings whose end is in no record: of a process before this one, as long as none has begun.
     ///
+    /// None are known while a server has not answered yet; the next start finds them.
+    ///
     /// # Errors
     /// The database cannot be read.
     pub async fn unfinished_recordings(&self) -> Result<Vec<(CallId, RecordingName)>, StoreError> {
-        match &self.db {
-            Db::Sqlite(db) => db.unfinished_recordings().await,
+        if !self.db.is_prepared() {
+            return Ok(Vec::new());
         }
+        self.db.unfinished_recordings().await.map_err(|error| self.db.unreadable(&error))
+    }
+
+    /// What is kept beside the records.
+    pub fn tables(&self) -> Tables {
+        Tables { db: self.db.clone() }
     }
 
     /// Whether records are written and can be read. Takes at most 1 s.
@@ -144,15 +157,9 @@ impl Store {
         if self.degraded.load(Relaxed) {
             return Err(StoreError::Spooling);
         }
-        let Db::Sqlite(db) = &self.db;
-        timeout(HEALTH_LIMIT, db.probe()).await.map_err(|_| StoreError::Slow { limit: HEALTH_LIMIT })?
+        let probed = timeout(HEALTH_LIMIT, self.db.probe()).await;
+        probed.map_err(|_| StoreError::Slow { limit: HEALTH_LIMIT })?.map_err(|error| self.db.unreadable(&error))
     }
-}
-
-/// The engines.
-#[derive(Clone, Debug)]
-enum Db {
-    Sqlite(Sqlite),
 }
 
 const HEALTH_LIMIT: Duration = Duration::from_secs(1);

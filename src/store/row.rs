@@ -68,6 +68,19 @@ impl Row {
             Self::RecordingEnded(recording) => &recording.call,
         }
     }
+
+    /// When it happened.
+    pub(super) fn at(&self) -> &str {
+        match self {
+            Self::Started { at, .. }
+            | Self::Event { at, .. }
+            | Self::Ended { at, .. }
+            | Self::RecordingBegan { at, .. } => at,
+            Self::Turn(turn) => &turn.at,
+            Self::Interruption(kept) => &kept.at,
+            Self::RecordingEnded(recording) => &recording.at,
+        }
+    }
 }
 
 /// A turn as table and CSV keep it.

@@ -1,22 +1,25 @@
-//! Opening the store: which file, whose it is, what the process before left behind.
+//! Opening the store: which database, whose it is.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::csv::{CsvFiles, day};
+use super::csv::CsvFiles;
+use super::db::Db;
+use super::record::CallId;
+use super::recover::{self, Recovery};
 use super::row::Privacy;
 use super::sink::{QUEUE, RecordSink, queue};
 use super::spool::{LIMIT, Spool};
-use super::sqlite::Sqlite;
-use super::writer::{PATIENCE, Writer, WriterHandle};
-use super::{DataConfig, DatabaseConfig, Db, Store, StoreConfig, StoreError};
+use super::url::Place;
+use super::writer::{Writer, WriterHandle};
+use super::{DataConfig, DatabaseConfig, DatabaseUrl, Store, StoreConfig, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 pub(super) async fn open(
@@ -25,11 +28,15 @@ pub(super) async fn open(
     config: &StoreConfig,
     metrics: Metrics,
 ) -> Result<(Store, RecordSink, WriterHandle), StoreError> {
-    let file = database_file(database.url.as_deref(), &data.dir)?;
+    let place = database.url.as_ref().map_or_else(|| Place::default_in(&data.dir), DatabaseUrl::place);
     let folder = |error: io::Error| StoreError::Folder { dir: data.dir.clone(), what: error.to_string() };
     fs::create_dir_all(&data.dir).map_err(folder)?;
-    let lock = take(&file).await?;
-    let db = Sqlite::open(&file).await?;
+    // A server's database is locked by the connection that writes.
+    let lock = match &place {
+        Place::File(file) => Some(take(file).await?),
+        Place::Server(_) => None,
+    };
+    let db = Db::open(&place).await?;
     let degraded = Arc::new(AtomicBool::new(false));
     let mut writer = Writer {
         database: db.clone(),
@@ -38,62 +45,20 @@ pub(super) async fn open(
         privacy: Privacy::new(caller_key(&data.dir).map_err(folder)?, config.keep_caller_numbers),
         metrics: metrics.clone(),
         degraded: Arc::clone(&degraded),
+        recovery: Recovery::Due { before: CallId::fresh() },
         lock,
     };
-    recover(&mut writer, &file).await?;
+    recover::at_start(&mut writer).await.map_err(|error| db.unusable(&error))?;
+    degraded.store(!writer.is_well(), Relaxed);
     let (sink, inbox) = queue(QUEUE, metrics);
     let handle = writer.start(inbox);
-    Ok((Store { db: Db::Sqlite(db), sink: sink.clone(), degraded }, sink, handle))
-}
-
-/// Brings home what a killed process left: its spool, its unfinished calls, the rows its CSV lacks.
-async fn recover(writer: &mut Writer, file: &Path) -> Result<(), StoreError> {
-    writer.drain(PATIENCE).await;
-    writer.degraded.store(!writer.spool.is_empty(), Relaxed);
-    let failed = |error: sqlx::Error| StoreError::open(file, &error);
-    let closed = writer.database.close_unfinished().await.map_err(failed)?;
-    if closed > 0 {
-        tracing::warn!(calls = closed, "unfinished calls of an earlier process were closed as crash_recovered");
-    }
-    let Some(csv) = writer.csv.as_mut() else { return Ok(()) };
-    let mut days = csv.days().unwrap_or_default();
-    // A process killed at midnight may have left two days unfinished.
-    days.truncate(2);
-    if let Some(last) = writer.database.last_turn_at().await.map_err(failed)? {
-        days.push(day(&last).to_owned());
-    }
-    days.sort_unstable();
-    days.dedup();
-    for day in days {
-        let turns = writer.database.turns_of_day(&day).await.map_err(failed)?;
-        match csv.make_equal(&day, &turns) {
-            Ok(true) => tracing::warn!(day, "the CSV file lacked turns and was written again from the table"),
-            Ok(false) => {}
-            Err(error) => tracing::error!(%error, day, "the CSV file could not be compared with the table"),
-        }
-    }
-    Ok(())
-}
-
-fn database_file(url: Option<&str>, dir: &Path) -> Result<PathBuf, StoreError> {
-    let Some(url) = url else { return Ok(dir.join("offhook.db")) };
-    let Some((scheme, rest)) = url.split_once(':') else {
-        return Err(StoreError::Scheme { scheme: "none".to_owned() });
-    };
-    let path = rest.strip_prefix("//").unwrap_or(rest);
-    match scheme {
-        "sqlite" if !path.is_empty() && !path.starts_with([':', '?']) && !path.contains('?') => Ok(PathBuf::from(path)),
-        "postgres" | "postgresql" => Err(StoreError::Postgres),
-        "sqlite" => Err(StoreError::Scheme { scheme: "sqlite without a plain path".to_owned() }),
-        // Only the scheme is named: the rest may hold a password.
-        other => Err(StoreError::Scheme { scheme: other.to_owned() }),
-    }
+    Ok((Store { db, sink: sink.clone(), degraded }, sink, handle))
 }
 
 /// Makes sure that no other server closes this one's calls as crashed. The kernel gives the lock back at any death,
 /// which may take a moment: a program that the dead one was just starting holds it until it runs.
 async fn take(file: &Path) -> Result<File, StoreError> {
-    let unusable = |error: io::Error| StoreError::Open { file: file.to_owned(), what: error.to_string() };
+    let unusable = |error: io::Error| StoreError::Open { at: file.display().to_string(), what: error.to_string() };
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder).map_err(unusable)?;
     }
@@ -105,7 +70,7 @@ async fn take(file: &Path) -> Result<File, StoreError> {
         match lock.try_lock() {
             Ok(()) => return Ok(lock),
             Err(TryLockError::WouldBlock) if Instant::now() < until => sleep(LOCK_PAUSE).await,
-            Err(TryLockError::WouldBlock) => return Err(StoreError::InUse { file: file.to_owned() }),
+            Err(TryLockError::WouldBlock) => return Err(StoreError::InUse { at: file.display().to_string() }),
             Err(TryLockError::Error(error)) => return Err(unusable(error)),
         }
     }
@@ -133,21 +98,3 @@ fn caller_key(dir: &Path) -> io::Result<[u8; 32]> {
 
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls_name_a_file_or_are_refused_without_their_secret() {
-        let file = |url| database_file(url, Path::new("data")).map_err(|error| error.to_string());
-        assert_eq!(file(None), Ok(PathBuf::from("data/offhook.db")));
-        assert_eq!(file(Some("sqlite:a/b.db")), Ok(PathBuf::from("a/b.db")));
-        assert_eq!(file(Some("sqlite:///var/b.db")), Ok(PathBuf::from("/var/b.db")));
-        assert!(file(Some("postgres://u:hunter2@h/d")).unwrap_err().contains("PostgreSQL is not supported yet"));
-        for url in ["mysql://u:hunter2@h/d", "sqlite:", "sqlite::memory:", "sqlite:a?mode=ro", "offhook.db"] {
-            let error = file(Some(url)).unwrap_err();
-            assert!(error.contains("expected `sqlite:PATH`") && !error.contains("hunter2"), "{error}");
-        }
-    }
-}

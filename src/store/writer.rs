@@ -14,11 +14,12 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::csv::CsvFiles;
+use super::db::Db;
 use super::record::Record;
+use super::recover::{self, Recovery};
 use super::row::{Privacy, Row, Turn};
 use super::sink::Message;
 use super::spool::Spool;
-use super::sqlite::{Sqlite, is_about_rows, is_busy};
 use crate::telemetry::metrics::Metrics;
 
 /// The running writer; whoever holds it decides when it ends. Dropping it ends the writer too, without waiting.
@@ -48,15 +49,16 @@ impl WriterHandle {
 
 /// The writer's parts.
 pub(super) struct Writer {
-    pub database: Sqlite,
+    pub database: Db,
     pub spool: Spool,
     pub csv: Option<CsvFiles>,
     pub privacy: Privacy,
     pub metrics: Metrics,
     /// Tells the store's health that records wait in the spool.
     pub degraded: Arc<AtomicBool>,
-    /// Held for as long as this process may write.
-    pub lock: File,
+    pub recovery: Recovery,
+    /// Held for as long as this process may write to a file.
+    pub lock: Option<File>,
 }
 
 impl Writer {
@@ -80,7 +82,7 @@ impl Writer {
                     stopping = true;
                 }
                 // Before the queue, which under load is never empty.
-                () = sleep_until(next_drain), if !self.spool.is_empty() => {
+                () = sleep_until(next_drain), if !self.is_well() => {
                     self.drain(Duration::ZERO).await;
                     // Counted from its end: a slow attempt must not be followed by the next one at once.
                     next_drain = Instant::now() + DRAIN_EVERY;
@@ -175,16 +177,22 @@ impl Writer {
                 return tracing::error!(%error, "the spool file cannot be emptied");
             }
         }
-        if self.degraded.swap(false, Relaxed) {
+        recover::late(self).await;
+        if self.is_well() && self.degraded.swap(false, Relaxed) {
             tracing::info!("the database takes records again; the spool is empty");
         }
+    }
+
+    /// Whether nothing waits for the database.
+    pub(super) fn is_well(&self) -> bool {
+        self.spool.is_empty() && self.recovery == Recovery::Done
     }
 
     /// True when the rows are in the database, save those that it refuses for what they are.
     async fn write(&mut self, rows: &[Row], patience: Duration) -> bool {
         match self.write_patiently(rows, patience).await {
             Ok(fresh) => self.append_to_csv(fresh).await,
-            Err(error) if is_about_rows(&error) => return self.write_singly(rows, patience).await,
+            Err(error) if self.database.is_about_rows(&error) => return self.write_singly(rows, patience).await,
             Err(error) => {
                 tracing::warn!(%error, rows = rows.len(), "call records could not be written");
                 return false;
@@ -198,7 +206,7 @@ impl Writer {
         for row in rows {
             match self.write_patiently(std::slice::from_ref(row), patience).await {
                 Ok(fresh) => self.append_to_csv(fresh).await,
-                Err(error) if is_about_rows(&error) => {
+                Err(error) if self.database.is_about_rows(&error) => {
                     tracing::error!(%error, session_id = row.call(), "the database refuses a record");
                     self.lose(1, "refused by the database");
                 }
@@ -213,7 +221,7 @@ impl Writer {
         let mut pause = FIRST_PAUSE;
         loop {
             match self.database.write(rows).await {
-                Err(error) if is_busy(&error) && Instant::now() + pause < until => {
+                Err(error) if self.database.is_busy(&error) && Instant::now() + pause < until => {
                     sleep(pause.mul_f64(0.5 + rand::random::<f64>())).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }

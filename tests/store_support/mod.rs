@@ -1,39 +1,94 @@
-//! What the tests of the store share: a folder that goes away, and records with fixed times.
+//! What the tests of the store share: a folder and a database that go away, and records with fixed times.
 #![allow(dead_code, reason = "each test binary uses its part")]
+
+pub mod postgres;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use std::process::Command;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use offhook::store::record::{CallId, CallSummary, EndReason, Record, TurnRecord, Via};
 use offhook::store::{DataConfig, DatabaseConfig, RecordSink, Store, StoreConfig, StoreError, WriterHandle};
 use offhook::telemetry::metrics::Metrics;
 use offhook::telemetry::pii::Pii;
-use sqlx::Connection as _;
+use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection as _};
+
+use self::postgres::Postgres;
 
 pub type Opened = (Store, RecordSink, WriterHandle);
 
-/// A data folder of its own, removed when dropped.
-pub struct Folder(PathBuf);
+/// Each of these tests twice: on a SQLite file, and on a database of a real PostgreSQL.
+#[macro_export]
+macro_rules! on_both_databases {
+    ($($test:ident)*) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test($crate::store_support::Folder::new()).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test($crate::store_support::Folder::on_postgres().await).await;
+            })*
+        }
+    };
+}
+
+/// A data folder of its own, removed when dropped, and the database that belongs to it.
+pub struct Folder {
+    path: PathBuf,
+    /// The server and the database's URL; none is a file of the folder.
+    server: Option<(Arc<Postgres>, String)>,
+}
 
 impl Folder {
     pub fn new() -> Self {
         let path = std::env::temp_dir().join(format!("offhook-records-{}", uuid::Uuid::now_v7()));
         fs::create_dir_all(&path).unwrap();
-        Self(path)
+        Self { path, server: None }
+    }
+
+    pub async fn on_postgres() -> Self {
+        Self::on(Postgres::shared().await).await
+    }
+
+    pub async fn on(server: Arc<Postgres>) -> Self {
+        let url = server.database().await;
+        let mut folder = Self::new();
+        folder.server = Some((server, url));
+        folder
+    }
+
+    /// A folder of the same kind.
+    pub async fn another(&self) -> Self {
+        match &self.server {
+            None => Self::new(),
+            Some((server, _)) => Self::on(Arc::clone(server)).await,
+        }
     }
 
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     pub fn database(&self) -> PathBuf {
-        self.0.join("offhook.db")
+        self.path.join("offhook.db")
     }
 
     pub fn data(&self) -> DataConfig {
-        DataConfig { dir: self.0.clone() }
+        DataConfig { dir: self.path.clone() }
+    }
+
+    /// What `database.url` is; none takes the file of the folder.
+    pub fn url(&self) -> Option<&str> {
+        self.server.as_ref().map(|(_, url)| url.as_str())
     }
 
     pub async fn open(&self) -> Result<Opened, StoreError> {
@@ -41,7 +96,7 @@ impl Folder {
     }
 
     pub async fn open_with(&self, metrics: Metrics) -> Result<Opened, StoreError> {
-        open(&self.0, metrics).await
+        open(&self.path, self.url(), metrics).await
     }
 
     /// Opens once a process or task that is dying has given the database back.
@@ -55,39 +110,87 @@ impl Folder {
     }
 
     /// Another program's connection to the database.
-    pub async fn connect(&self) -> SqliteConnection {
-        SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(self.database())).await.unwrap()
+    pub async fn connect(&self) -> Other {
+        match &self.server {
+            None => {
+                let options = SqliteConnectOptions::new().filename(self.database()).foreign_keys(true);
+                Other::Sqlite(SqliteConnection::connect_with(&options).await.unwrap())
+            }
+            Some((_, url)) => Other::Postgres(PgConnection::connect(url).await.unwrap()),
+        }
     }
 
-    /// Another program that holds the write lock until it rolls back.
-    pub async fn locked(&self) -> SqliteConnection {
+    /// Another program that keeps everybody from writing until it rolls back.
+    pub async fn locked(&self) -> Other {
         let mut other = self.connect().await;
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+        match &other {
+            Other::Sqlite(_) => other.run("BEGIN IMMEDIATE").await,
+            Other::Postgres(_) => {
+                other.run("BEGIN").await;
+                other.run("LOCK TABLE calls, user_sessions, events IN EXCLUSIVE MODE").await;
+            }
+        }
         other
     }
 
     pub fn csv(&self, day: &str) -> String {
-        fs::read_to_string(self.0.join(format!("turns-{day}.csv"))).unwrap()
+        fs::read_to_string(self.path.join(format!("turns-{day}.csv"))).unwrap()
     }
 
-    /// Whether any file of the folder holds these bytes.
+    /// Whether any file of the folder, or the database, holds this text.
     pub fn holds(&self, text: &str) -> bool {
-        let files = fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().path());
-        files.filter(|path| path.extension().is_none_or(|e| e != "key")).any(|path| {
-            fs::read(path).is_ok_and(|bytes| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
-        })
+        // Another process looks: closing a file here would give up SQLite's locks on it (POSIX).
+        let grep = Command::new("grep").args(["-rqaF", "--exclude=*.key", "--"]).arg(text).arg(&self.path).status();
+        let in_a_file = match grep.unwrap().code() {
+            Some(0) => true,
+            Some(1) => false,
+            other => panic!("grep ended with {other:?}"),
+        };
+        in_a_file || self.server.as_ref().is_some_and(|(server, url)| server.dump(url).contains(text))
     }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        let _ = fs::remove_dir_all(&self.path);
     }
 }
 
-pub async fn open(folder: &Path, metrics: Metrics) -> Result<Opened, StoreError> {
+/// Another program at the database.
+pub enum Other {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+impl Other {
+    pub async fn run(&mut self, sql: &str) {
+        let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+        match self {
+            Self::Sqlite(connection) => drop(sql.execute(connection).await.unwrap()),
+            Self::Postgres(connection) => drop(sql.execute(connection).await.unwrap()),
+        }
+    }
+
+    pub async fn count(&mut self, sql: &str) -> i64 {
+        let sql = AssertSqlSafe(sql.to_owned());
+        match self {
+            Self::Sqlite(connection) => sqlx::query_scalar(sql).fetch_one(connection).await.unwrap(),
+            Self::Postgres(connection) => sqlx::query_scalar(sql).fetch_one(connection).await.unwrap(),
+        }
+    }
+
+    pub async fn close(self) {
+        match self {
+            Self::Sqlite(connection) => connection.close().await.unwrap(),
+            Self::Postgres(connection) => connection.close().await.unwrap(),
+        }
+    }
+}
+
+pub async fn open(folder: &Path, url: Option<&str>, metrics: Metrics) -> Result<Opened, StoreError> {
     let data = DataConfig { dir: folder.to_owned() };
-    Store::open(&DatabaseConfig::default(), &data, &StoreConfig::default(), metrics).await
+    let database = DatabaseConfig { url: url.map(|url| url.parse().unwrap()) };
+    Store::open(&database, &data, &StoreConfig::default(), metrics).await
 }
 
 /// Noon of one day, and some seconds.
