@@ -348,11 +348,14 @@ fn fetch_models(models: &ModelsConfig, names: &[String]) -> Result<(), Failure> 
 
 fn check(loaded: &Loaded, print_config: bool) -> Result<(), Failure> {
     let catalogue = named::check(loaded).map_err(Failure::Config)?;
+    let examples = catalogue.try_examples().map_err(|error| Failure::Config(error.to_string()))?;
     let text = if print_config {
         loaded.print()
     } else {
         let vendors = vendors_answer(loaded)?;
-        format!("configuration: ok\nflows: {} ok\nproviders: {} ok\n", catalogue.flows().count(), vendors.join(", "))
+        let flows = catalogue.flows().count();
+        let vendors = vendors.join(", ");
+        format!("configuration: ok\nflows: {flows} ok\nexamples: {examples} ok\nproviders: {vendors} ok\n")
     };
     std::io::stdout().write_all(text.as_bytes()).map_err(|error| Failure::Running(error.into()))
 }

@@ -136,7 +136,7 @@ fn every_mistake_is_named_by_file_line_and_key() {
         (
             "    say: Hello.",
             "    say: \"{number} is yours.\"",
-            "f.yaml:5: steps.hello: expected variables that a `collect` has set on every way here, found {number}",
+            "f.yaml:5: steps.hello: expected variables that were set on every way here, found {number}",
         ),
         ("    say: Hello.", "    sey: Hello.", "f.yaml:6: steps.hello.sey: expected a known key (say, menu, "),
         (
@@ -189,7 +189,7 @@ fn every_mistake_is_named_by_file_line_and_key() {
         (
             "      into: number",
             "      into: other",
-            "f.yaml:25: steps.read_back: expected variables that a `collect` has set",
+            "f.yaml:25: steps.read_back: expected variables that were set on every way here",
         ),
         (
             "      max: 4",
@@ -383,6 +383,8 @@ fn the_language_is_documented() {
                 max_tries filler canned no_input no_match unheard goodbye say play menu ask collect transfer hangup goto \
                 wait_ms file tone words hz ms dbfs prompt choices key give_up into min max terminator digit_ms invalid \
                 system system_text max_turns max_tokens keys done_words without_model target to mode ring_timeout_s announce on_busy \
+                set branch when is is_not one_of none_of at_least at_most above below add variables hints type starts check \
+                least most read_back examples line with turns bot not_bot says silence model model_fails step holds ends \
                 on_no_answer on_failed inputs busy no_answer not_reached flow numbers prefixes default";
     let missing: Vec<&str> = keys
         .split_whitespace()

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use offhook::config::{Node, Sources, load};
 use offhook::dialog::Flow;
@@ -81,7 +82,8 @@ fn configuration(place: &str, text: &str) {
 }
 
 fn flow(place: &str, text: &str) {
-    if let Err(error) = Flow::parse(place, text, &AnyFile) {
+    let flow = Flow::parse(place, text, &AnyFile).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    if let Err(error) = Arc::new(flow).try_examples() {
         panic!("{error}\n{text}");
     }
 }

@@ -11,7 +11,7 @@ use super::TurnId;
 use super::core::CallInput;
 use super::shard::CallPort;
 use crate::dialog::sentence::Chunker;
-use crate::dialog::speakable::speakable;
+use crate::dialog::speakable::{plain, speakable};
 use crate::providers::{Language, Llm, LlmEvent, ProviderError, ReplyRequest};
 use crate::safety::said;
 
@@ -92,7 +92,7 @@ async fn stream(
 }
 
 async fn say(call: &CallPort, turn: TurnId, sentence: &str, language: &Language) {
-    let sentence = said::clear(&speakable(sentence, language));
+    let sentence = said::clear(&speakable(&plain(sentence), language));
     if !sentence.is_empty() {
         call.send(CallInput::Answer { turn, sentence }).await;
     }

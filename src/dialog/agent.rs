@@ -82,7 +82,7 @@ impl Dialog {
     }
 
     /// Whether a question can be expected to be answered.
-    fn has_model(&self) -> bool {
+    pub(super) fn has_model(&self) -> bool {
         self.facts.has_model && self.model_failures < MODEL_GONE_AFTER
     }
 

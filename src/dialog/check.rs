@@ -85,14 +85,15 @@ fn comes_back_silently(draft: &Draft, start: usize) -> bool {
 fn variables_are_set(draft: &Draft) -> Result<(), FlowError> {
     let steps = &draft.flow.steps;
     let mut set_at: Vec<Option<BTreeSet<Arc<str>>>> = vec![None; steps.len()];
-    set_at[draft.flow.start] = Some(draft.flow.inputs.iter().cloned().collect());
+    let known = draft.flow.inputs.iter().chain(draft.flow.variables.iter().map(|(name, _)| name));
+    set_at[draft.flow.start] = Some(known.cloned().collect());
     let mut waiting = VecDeque::from([draft.flow.start]);
     while let Some(index) = waiting.pop_front() {
         let here = set_at[index].clone().unwrap_or_default();
         for way in steps[index].ways() {
             let Some(next) = step_of(way.to) else { continue };
             let mut after = here.clone();
-            after.extend(way.sets.cloned());
+            after.extend(way.sets.into_iter().cloned());
             let merged = match &set_at[next] {
                 None => after,
                 Some(before) => before.intersection(&after).cloned().collect(),
@@ -105,9 +106,9 @@ fn variables_are_set(draft: &Draft) -> Result<(), FlowError> {
     }
     for (index, step) in steps.iter().enumerate() {
         let set = set_at[index].clone().unwrap_or_default();
-        let unset = step.prompts().into_iter().flat_map(|prompt| prompt.variables()).find(|name| !set.contains(*name));
+        let unset = step.reads().into_iter().find(|name| !set.contains(*name));
         if let Some(name) = unset {
-            let what = format!("variables that a `collect` has set on every way here, found {{{name}}}");
+            let what = format!("variables that were set on every way here, found {{{name}}}");
             return Err(draft.places[index].error(what));
         }
     }

@@ -1,21 +1,22 @@
 //! From YAML to typed steps: every key, its bounds and its default. What spans several steps is checked in `check.rs`.
 
+mod branch;
+mod collect;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use offhook_media::dtmf::Digit;
-
 use super::flow::{
-    Ask, Assets, Choice, Collect, Flow, Kind, Menu, Phrases, Prompt, Retry, Settings, Sound, Step, Target, Transfer,
+    Ask, Assets, Choice, Flow, Kind, Menu, Phrases, Prompt, Retry, Settings, Sound, Step, Target, Transfer,
 };
 use super::transfer::{TransferMode, TransferTo};
 use super::values::{
-    DIGIT, barge_in, bounded, digit, endpoint, identifier, is_identifier, language, millis, no_input_ms, one_digit,
+    DIGIT, barge_in, bounded, digit, endpoint, hints, identifier, is_identifier, language, no_input_ms, one_digit,
     phrase_list, phrases, prompt, recording_key, short_text, wait_ms,
 };
 use super::yaml::{At, Fields, FlowError, Node};
-use super::{BargeIn, Endpoint, Expected, sound, yaml};
+use super::{BargeIn, Endpoint, Expected, examples, sound, yaml};
 use crate::providers::Language;
 use crate::safety::said::clear;
 
@@ -38,6 +39,8 @@ pub(super) fn flow(file: &str, text: &str, assets: &dyn Assets) -> Result<Draft,
         None => Vec::new(),
         Some(node) => node.list()?.iter().map(|name| identifier(name).map(Arc::from)).collect::<Result<_, _>>()?,
     };
+    let variables = fields.take("variables").map_or(Ok(Vec::new()), |node| branch::variables(&node))?;
+    let examples = fields.take("examples");
     let endless = fields.take("endless").map_or(Ok(false), |node| node.truth())?;
     let recorded = fields.take("recorded").map_or(Ok(true), |node| node.truth())?;
     let entries = fields.need("steps", "the steps")?.entries()?;
@@ -52,7 +55,8 @@ pub(super) fn flow(file: &str, text: &str, assets: &dyn Assets) -> Result<Draft,
             Target::HangUp => return Err(node.at.error("the name of a step")),
         },
     };
-    fields.finish("name, start, inputs, endless, recorded, defaults, phrases, steps")?;
+    let examples = examples.map_or(Ok(Vec::new()), |node| examples::read(&node, &inputs))?;
+    fields.finish("name, start, inputs, variables, endless, recorded, defaults, phrases, steps, examples")?;
     let mut steps = Vec::with_capacity(entries.len());
     let mut samples = 0;
     for (own, (_, node)) in entries.iter().enumerate() {
@@ -67,7 +71,8 @@ pub(super) fn flow(file: &str, text: &str, assets: &dyn Assets) -> Result<Draft,
     }
     let private = mark_sensitive(&mut steps);
     let places = entries.into_iter().map(|(_, node)| node.at).collect();
-    Ok(Draft { flow: Flow { name, steps, start, phrases, inputs, endless, private, recorded }, places })
+    let flow = Flow { name, steps, start, phrases, inputs, variables, examples, endless, private, recorded };
+    Ok(Draft { flow, places })
 }
 
 /// What repeats sensitive digits is as sensitive as what asks for them. Gives the variables that hold them.
@@ -107,6 +112,7 @@ struct Defaults {
     voice: Option<Arc<str>>,
     rate: Option<f32>,
     temperature: Option<f32>,
+    hints: Option<Arc<[String]>>,
     no_input: Option<Duration>,
     max_tries: Option<u32>,
 }
@@ -133,6 +139,7 @@ impl Defaults {
             voice: fields.take("voice").map(|n| short_text(&n)).transpose()?,
             rate: fields.take("rate").map(|n| n.number(0.5, 2.0)).transpose()?,
             temperature: fields.take("temperature").map(|n| n.number(0.0, 2.0)).transpose()?,
+            hints: fields.take("hints").map(|n| hints(&n)).transpose()?,
             ..Self::default()
         })
     }
@@ -154,10 +161,16 @@ impl Reader<'_> {
         let recording = fields.take("recording").map(|node| recording_key(&node)).transpose()?;
         let kinds: Vec<&str> = KINDS.into_iter().filter(|kind| fields.has(kind)).collect();
         let (kind, settings) = match kinds.as_slice() {
-            ["goto"] => (Kind::Goto(self.goto(&mut fields)?), self.settings(own, "goto")),
+            ["goto"] => {
+                let kind = Kind::Goto(self.goto(&mut fields)?);
+                let settings = self.settings(own, &kind);
+                (kind, settings)
+            }
             [kind] | [kind, "goto"] => {
                 let body = fields.need(kind, "the step")?;
-                (self.kind(kind, &body, &mut fields)?, self.settings(own, kind))
+                let kind = self.kind(kind, &body, &mut fields)?;
+                let settings = self.settings(own, &kind);
+                (kind, settings)
             }
             [] => return Err(node.at.error(format!("one of the keys {}, found none", KINDS.join(", ")))),
             [.., extra] => {
@@ -173,16 +186,16 @@ impl Reader<'_> {
         Ok(Step { name: name.unwrap_or_default().into(), settings, kind, recording, sensitive: false })
     }
 
-    fn settings(&self, own: Defaults, kind: &str) -> Settings {
+    fn settings(&self, own: Defaults, kind: &Kind) -> Settings {
         let flow = self.defaults;
         let (barge_in, expected) = match kind {
-            "menu" => (BargeIn::Speech, Expected::Choice),
-            "collect" => (BargeIn::Speech, Expected::Digits),
-            "transfer" | "hangup" => (BargeIn::Off, Expected::Open),
+            Kind::Menu(_) => (BargeIn::Speech, Expected::Choice),
+            Kind::Collect(collect) => (BargeIn::Speech, collect::expected(&collect.slot)),
+            Kind::Transfer(_) | Kind::HangUp { .. } => (BargeIn::Off, Expected::Open),
             _ => (BargeIn::Speech, Expected::Open),
         };
         // The last words of a call are not cut short by a default that is meant for its conversation.
-        let flow_barge_in = flow.barge_in.filter(|_| !matches!(kind, "transfer" | "hangup"));
+        let flow_barge_in = flow.barge_in.filter(|_| !matches!(kind, Kind::Transfer(_) | Kind::HangUp { .. }));
         Settings {
             barge_in: own.barge_in.or(flow_barge_in).unwrap_or(barge_in),
             endpoint: own.endpoint.or(flow.endpoint).unwrap_or(Endpoint::Answer(expected)),
@@ -193,6 +206,7 @@ impl Reader<'_> {
             stop_words: own.stop_words.or_else(|| flow.stop_words.clone()),
             backchannels: own.backchannels.or_else(|| flow.backchannels.clone()),
             finish: own.finish.or(flow.finish).unwrap_or(false),
+            hints: own.hints.or_else(|| flow.hints.clone()).unwrap_or_default(),
         }
     }
 
@@ -209,6 +223,8 @@ impl Reader<'_> {
             "menu" => Ok(Kind::Menu(self.menu(body)?)),
             "ask" => Ok(Kind::Ask(Box::new(self.ask(body, fields)?))),
             "collect" => Ok(Kind::Collect(self.collect(body, fields)?)),
+            "set" => Ok(Kind::Set { values: branch::settings(body)?, next: self.goto(fields)? }),
+            "branch" => Ok(Kind::Branch(self.branch(body, fields)?)),
             "transfer" => self.transfer(body),
             _ if body.is_null() => Ok(Kind::HangUp { prompt: Prompt::default() }),
             _ => Ok(Kind::HangUp { prompt: prompt(body)? }),
@@ -314,36 +330,6 @@ impl Reader<'_> {
             (None, Some(node)) => bounded(&node.at, node.text()?.to_owned(), MAX_SYSTEM),
             _ => Err(fields.at.error("either `system` (a file of config/prompts) or `system_text`")),
         }
-    }
-
-    fn collect(&self, body: &Node, step: &mut Fields) -> Result<Collect, FlowError> {
-        let mut fields = body.fields()?;
-        let prompt = prompt(&fields.need("prompt", "the question")?)?;
-        let into: Arc<str> = identifier(&fields.need("into", "the name of a variable")?)?.into();
-        let min = fields.need("min", "the fewest digits")?.whole(1, MAX_DIGITS)?;
-        let max_node = fields.need("max", "the most digits")?;
-        let max = max_node.whole(min, MAX_DIGITS)?;
-        let terminator = match fields.take("terminator") {
-            None => Digit::try_from('#').ok(),
-            Some(node) if node.is_text() && node.text()? == "none" => None,
-            Some(node) => Some(digit(&node)?),
-        };
-        let invalid = fields.take("invalid");
-        let collect = Collect {
-            prompt,
-            into,
-            min: usize::try_from(min).unwrap_or(1),
-            max: usize::try_from(max).unwrap_or(1),
-            terminator,
-            digit_wait: fields
-                .take("digit_ms")
-                .map_or(Ok(Duration::from_secs(3)), |node| millis(&node, 500, 10_000))?,
-            sensitive: fields.take("sensitive").map_or(Ok(false), |node| node.truth())?,
-            retry: self.retry(&mut fields, invalid)?,
-            next: self.goto(step)?,
-        };
-        fields.finish(&format!("prompt, into, min, max, terminator, digit_ms, sensitive, invalid, {RETRY}"))?;
-        Ok(collect)
     }
 
     /// `invalid` is a key of `collect` only.
@@ -452,12 +438,11 @@ fn address(node: &Node) -> Result<Arc<str>, FlowError> {
     Ok(target)
 }
 
-const KINDS: [&str; 8] = ["say", "menu", "ask", "collect", "play", "transfer", "hangup", "goto"];
+const KINDS: [&str; 10] = ["say", "menu", "ask", "collect", "play", "set", "branch", "transfer", "hangup", "goto"];
 const SETTINGS: &str =
-    "barge_in, endpoint_ms, listen, stop_words, backchannels, finish, language, voice, rate, temperature";
+    "barge_in, endpoint_ms, listen, stop_words, backchannels, finish, language, voice, rate, temperature, hints";
 const RETRY: &str = "no_input, no_match, no_input_ms, max_tries, give_up";
 const MAX_STEPS: usize = 200;
 const MAX_SYSTEM: usize = 20_000;
-const MAX_DIGITS: u32 = 32;
 /// 600 s at 8 kHz.
 const MAX_SAMPLES: usize = 4_800_000;

@@ -9,8 +9,12 @@ use std::time::Duration;
 
 use offhook_media::dtmf::Digit;
 
+use super::condition::Condition;
+use super::examples::Example;
+use super::slot::Slot;
 use super::speakable::speakable;
 use super::transfer::{TransferMode, TransferTo};
+use super::value::{BUILT_IN, Value};
 use super::yaml::FlowError;
 use super::{BargeIn, Endpoint, Listening, check, decode, sentence};
 use crate::providers::Language;
@@ -25,6 +29,10 @@ pub struct Flow {
     pub(super) phrases: Phrases,
     /// Variables that are set before the call.
     pub(super) inputs: Vec<Arc<str>>,
+    /// Variables that have a value from the beginning.
+    pub(super) variables: Vec<(Arc<str>, Value)>,
+    /// Conversations that must go as they are written; see [`Flow::try_examples`].
+    pub(super) examples: Vec<Example>,
     /// Ways that hear nothing from the caller are not cut after [`super::walk::MAX_UNHEARD_STEPS`].
     pub(super) endless: bool,
     /// Variables that hold what callers were asked for in confidence.
@@ -113,6 +121,7 @@ impl Flow {
             stop_words: None,
             backchannels: None,
             finish: false,
+            hints: Arc::default(),
         };
         let sensitive = words.iter().any(Cleared::is_private);
         let speakable = |text: &Cleared| {
@@ -127,6 +136,8 @@ impl Flow {
             start: 0,
             phrases: Phrases::default(),
             inputs: Vec::new(),
+            variables: Vec::new(),
+            examples: Vec::new(),
             endless: true,
             private: Vec::new(),
             recorded: false,
@@ -207,6 +218,8 @@ pub struct Settings {
     pub stop_words: Option<Arc<[String]>>,
     pub backchannels: Option<Arc<[String]>>,
     pub finish: bool,
+    /// Words that callers may say here, for the recogniser.
+    pub hints: Arc<[String]>,
 }
 
 #[derive(Clone, Debug)]
@@ -225,6 +238,12 @@ pub(super) enum Kind {
     Ask(Box<Ask>),
     Collect(Collect),
     Goto(Target),
+    /// Gives variables their values and goes on.
+    Set {
+        values: Vec<(Arc<str>, Setting)>,
+        next: Target,
+    },
+    Branch(Branch),
     Transfer(Box<Transfer>),
     HangUp {
         prompt: Prompt,
@@ -241,6 +260,29 @@ pub(super) enum Target {
     Step(usize),
     /// The flow's goodbye, then the end.
     HangUp,
+}
+
+/// What a variable is set to.
+#[derive(Clone, Debug)]
+pub(super) enum Setting {
+    Text(Template),
+    Number(u64),
+    /// So much more than before; what is no number counts from zero.
+    Add(u64),
+}
+
+/// Leads where conditions say.
+#[derive(Clone, Debug)]
+pub(super) struct Branch {
+    pub arms: Vec<Arm>,
+    pub otherwise: Target,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Arm {
+    /// All of these.
+    pub when: Vec<Condition>,
+    pub next: Target,
 }
 
 /// Ready audio, 8 kHz mono.
@@ -305,6 +347,9 @@ pub(super) struct Ask {
 pub(super) struct Collect {
     pub prompt: Prompt,
     pub into: Arc<str>,
+    pub slot: Slot,
+    /// Asks whether what was understood is right.
+    pub read_back: Option<Prompt>,
     pub min: usize,
     pub max: usize,
     pub terminator: Option<Digit>,
@@ -396,17 +441,23 @@ pub(super) struct Way<'a> {
     pub to: Target,
     /// Taken although the caller did nothing.
     pub silent: bool,
-    /// The variable that is set on this way.
-    pub sets: Option<&'a Arc<str>>,
+    /// The variables that are set on this way.
+    pub sets: Vec<&'a Arc<str>>,
 }
 
 impl Step {
     /// Every way out of the step.
     pub fn ways(&self) -> Vec<Way<'_>> {
-        let silent = |to: Target| Way { to, silent: true, sets: None };
-        let heard = |to: Target| Way { to, silent: false, sets: None };
+        let silent = |to: Target| Way { to, silent: true, sets: Vec::new() };
+        let heard = |to: Target| Way { to, silent: false, sets: Vec::new() };
         match &self.kind {
             Kind::Say { next, .. } | Kind::Play { next, .. } | Kind::Goto(next) => vec![silent(*next)],
+            Kind::Set { values, next } => {
+                vec![Way { to: *next, silent: true, sets: values.iter().map(|(name, _)| name).collect() }]
+            }
+            Kind::Branch(branch) => {
+                branch.arms.iter().map(|arm| arm.next).chain([branch.otherwise]).map(silent).collect()
+            }
             Kind::Menu(menu) => {
                 let mut ways: Vec<_> = menu.choices.iter().map(|choice| heard(choice.next)).collect();
                 ways.push(silent(menu.retry.give_up));
@@ -419,8 +470,12 @@ impl Step {
                 ways
             }
             Kind::Collect(collect) => {
-                let done = Way { to: collect.next, silent: false, sets: Some(&collect.into) };
-                vec![done, silent(collect.retry.give_up)]
+                let mut ways = vec![Way { to: collect.next, silent: false, sets: vec![&collect.into] }];
+                if let Slot::Words { keys, .. } = &collect.slot {
+                    ways.extend(keys.iter().map(|(_, next)| heard(*next)));
+                }
+                ways.push(silent(collect.retry.give_up));
+                ways
             }
             Kind::Transfer(transfer) => {
                 [transfer.on_busy, transfer.on_no_answer, transfer.on_failed].into_iter().map(silent).collect()
@@ -434,22 +489,50 @@ impl Step {
         match &self.kind {
             Kind::Say { prompt, .. } | Kind::HangUp { prompt } => vec![prompt],
             Kind::Transfer(transfer) => vec![&transfer.prompt, &transfer.brief],
-            Kind::Play { .. } | Kind::Goto(_) | Kind::Brief { .. } => Vec::new(),
+            Kind::Play { .. } | Kind::Goto(_) | Kind::Set { .. } | Kind::Branch(_) | Kind::Brief { .. } => Vec::new(),
             Kind::Menu(menu) => menu.retry.prompts(vec![&menu.prompt]),
-            Kind::Collect(collect) => collect.retry.prompts(vec![&collect.prompt]),
+            Kind::Collect(collect) => {
+                collect.retry.prompts(std::iter::once(&collect.prompt).chain(&collect.read_back).collect())
+            }
             Kind::Ask(ask) => {
                 ask.retry.prompts(vec![&ask.prompt, &ask.unheard, &ask.without_model, &ask.filler, &ask.canned])
             }
         }
     }
 
+    /// The variables that have to be set before the step begins.
+    pub fn reads(&self) -> Vec<&Arc<str>> {
+        let spoken = self.prompts().into_iter().flat_map(Prompt::variables);
+        match &self.kind {
+            // The value that is read back is the step's own.
+            Kind::Collect(collect) => {
+                let others = spoken.filter(|name| **name != collect.into);
+                let own = collect.prompt.variables().filter(|name| **name == collect.into);
+                others.chain(own).collect()
+            }
+            Kind::Set { values, .. } => {
+                let templates = values.iter().filter_map(|(_, setting)| match setting {
+                    Setting::Text(template) => Some(template),
+                    Setting::Number(_) | Setting::Add(_) => None,
+                });
+                templates.flat_map(Template::variables).collect()
+            }
+            Kind::Branch(branch) => {
+                let names = branch.arms.iter().flat_map(|arm| &arm.when).map(|condition| &condition.variable);
+                names.filter(|name| !BUILT_IN.contains(&&***name)).collect()
+            }
+            _ => spoken.collect(),
+        }
+    }
+
     /// How the call listens at this step.
     pub fn listening(&self) -> Listening {
-        let hints: Vec<String> = match &self.kind {
+        let own: Vec<String> = match &self.kind {
             Kind::Menu(menu) => menu.choices.iter().flat_map(|choice| choice.phrases.iter().cloned()).collect(),
             Kind::Ask(ask) => ask.done_words.clone(),
             _ => Vec::new(),
         };
+        let hints: Vec<String> = self.settings.hints.iter().cloned().chain(own).collect();
         Listening {
             step: Arc::clone(&self.name),
             barge_in: self.settings.barge_in,

@@ -6,6 +6,7 @@
 use super::consent;
 use super::flow::{Choice, Collect, Kind};
 use super::runner::Dialog;
+use super::slot::Slot;
 use super::words::{is_whole_answer, normal, spoken_digits, trailing_digits};
 use crate::providers::Language;
 
@@ -25,7 +26,7 @@ impl Dialog {
     pub fn progress(&self, words: &str) -> Progress {
         let Some(step) = self.flow.steps.get(self.step) else { return Progress::Unknown };
         let language = &step.settings.language;
-        if self.recording.is_asking() {
+        if self.recording.is_asking() || self.confirming {
             let short = words.split_whitespace().count() <= SHORT_ANSWER;
             let answers = short && consent::answer(words, language).is_some();
             return if answers { Progress::Complete } else { Progress::Unknown };
@@ -39,6 +40,14 @@ impl Dialog {
     }
 
     fn collecting(&self, collect: &Collect, words: &str, language: &Language) -> Progress {
+        if let Slot::YesNo = collect.slot {
+            let short = words.split_whitespace().count() <= SHORT_ANSWER;
+            let answers = short && consent::answer(words, language).is_some();
+            return if answers { Progress::Complete } else { Progress::Unknown };
+        }
+        if !collect.slot.is_digits() {
+            return Progress::Unknown;
+        }
         let spoken = spoken_digits(words, language).len();
         match self.digits.len() + spoken {
             _ if spoken == 0 => Progress::Unknown,

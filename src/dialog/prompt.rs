@@ -1,10 +1,11 @@
-//! From a flow's sentences to what is spoken: variables are filled in digit by digit, numbers put in speakable form.
+//! From a flow's sentences to what is spoken: variables are filled in as their kind is told, and all of it put in speakable form.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::flow::{Piece, Prompt, Template};
-use super::speakable::{speakable, spell_digits};
+use super::speakable::speakable;
+use super::value::Value;
 use crate::providers::Language;
 use crate::safety::said::{Cleared, clear};
 
@@ -13,7 +14,7 @@ impl Prompt {
     /// without a value is left out; loading a flow makes sure that there is none.
     pub(super) fn render(
         &self,
-        values: &HashMap<Arc<str>, String>,
+        values: &HashMap<Arc<str>, Value>,
         private: &[Arc<str>],
         language: &Language,
     ) -> Vec<Cleared> {
@@ -33,10 +34,21 @@ impl Prompt {
     }
 }
 
-fn fill(sentence: &Template, values: &HashMap<Arc<str>, String>, language: &Language) -> String {
+impl Template {
+    /// The text with its variables as they are kept, not as they are spoken.
+    pub(super) fn written(&self, values: &HashMap<Arc<str>, Value>) -> String {
+        let pieces = self.0.iter().map(|piece| match piece {
+            Piece::Text(text) => text.as_str(),
+            Piece::Variable(name) => values.get(name).map_or("", |value| &value.text),
+        });
+        pieces.collect()
+    }
+}
+
+fn fill(sentence: &Template, values: &HashMap<Arc<str>, Value>, language: &Language) -> String {
     let pieces = sentence.0.iter().map(|piece| match piece {
         Piece::Text(text) => speakable(text, language),
-        Piece::Variable(name) => values.get(name).map(|digits| spell_digits(digits, language)).unwrap_or_default(),
+        Piece::Variable(name) => values.get(name).map(|value| value.spoken(language)).unwrap_or_default(),
     });
     pieces.collect()
 }

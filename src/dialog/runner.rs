@@ -12,10 +12,12 @@ use offhook_media::dtmf::Digit;
 
 use super::agent::{Answer, History};
 use super::consent::Recording;
-use super::flow::{Flow, Kind, Prompt, Settings, Target};
+use super::flow::{Flow, Kind, Settings, Target};
 use super::transfer::TransferFailure;
+use super::value::Value;
 use super::walk::Failure;
 use super::{BargeIn, DialogInput, DialogOutput, Moment, Utterance, sentence, sound};
+use crate::providers::Language;
 use crate::safety::said::{Cleared, WITHHELD, clear};
 use crate::telemetry::pii::Pii;
 
@@ -46,7 +48,9 @@ pub struct Dialog {
     pub(super) keys: VecDeque<Digit>,
     /// Digits of the `collect` step so far.
     pub(super) digits: String,
-    pub(super) variables: HashMap<Arc<str>, String>,
+    pub(super) variables: HashMap<Arc<str>, Value>,
+    /// What a `collect` step has understood is being read back.
+    pub(super) confirming: bool,
     pub(super) history: History,
     /// A terminator that may still follow digits which were complete without it.
     pub(super) stray: Option<(Digit, Moment)>,
@@ -101,6 +105,8 @@ impl Dialog {
         Self {
             step: flow.start,
             recording: Recording::new(flow.recorded),
+            variables: flow.variables.iter().cloned().collect(),
+            confirming: false,
             flow,
             facts,
             phase: Phase::Idle,
@@ -108,7 +114,6 @@ impl Dialog {
             turns: 0,
             keys: VecDeque::new(),
             digits: String::new(),
-            variables: HashMap::new(),
             history: History::default(),
             stray: None,
             carried: None,
@@ -127,7 +132,7 @@ impl Dialog {
     /// Values that the flow may read, set before the call.
     #[must_use]
     pub fn with_variables(mut self, variables: Vec<(Arc<str>, Pii<String>)>) -> Self {
-        self.variables.extend(variables.into_iter().map(|(name, value)| (name, value.into_exposed())));
+        self.variables.extend(variables.into_iter().map(|(name, value)| (name, Value::given(value.into_exposed()))));
         self
     }
 
@@ -183,6 +188,11 @@ impl Dialog {
     /// The name of the current step.
     pub fn step_name(&self) -> &str {
         self.flow.steps.get(self.step).map_or("", |step| &step.name)
+    }
+
+    /// The language of the current step.
+    pub fn language(&self) -> Language {
+        self.settings().map(|settings| settings.language.clone()).unwrap_or_default()
     }
 
     fn react(&mut self, input: DialogInput, now: Moment) {
@@ -250,7 +260,7 @@ impl Dialog {
             // Its words were cut: it begins all the same.
             Kind::Transfer(transfer) => self.begin_transfer(transfer, now),
             Kind::Brief { .. } => self.phase = Phase::Listening { until: now + JOINED_WITHIN },
-            Kind::Goto(_) | Kind::HangUp { .. } => {}
+            Kind::Goto(_) | Kind::Set { .. } | Kind::Branch(_) | Kind::HangUp { .. } => {}
         }
     }
 
@@ -329,7 +339,7 @@ impl Dialog {
             // Its words were cut: it begins all the same.
             Kind::Transfer(transfer) => self.begin_transfer(transfer, now),
             Kind::Brief { .. } => self.phase = Phase::Listening { until: now + JOINED_WITHIN },
-            Kind::Goto(_) | Kind::HangUp { .. } => {}
+            Kind::Goto(_) | Kind::Set { .. } | Kind::Branch(_) | Kind::HangUp { .. } => {}
         }
     }
 
@@ -402,7 +412,7 @@ impl Dialog {
             }
             Kind::Transfer(transfer) => self.begin_transfer(transfer, now),
             Kind::Brief { .. } => self.briefed(now),
-            Kind::Goto(_) | Kind::HangUp { .. } => {}
+            Kind::Goto(_) | Kind::Set { .. } | Kind::Branch(_) | Kind::HangUp { .. } => {}
         }
     }
 
@@ -454,7 +464,7 @@ impl Dialog {
             // Nobody took the line away.
             Kind::Brief { .. } => self.end(),
             Kind::Transfer(transfer) => self.begin_transfer(transfer, now),
-            Kind::Goto(_) | Kind::HangUp { .. } => {}
+            Kind::Goto(_) | Kind::Set { .. } | Kind::Branch(_) | Kind::HangUp { .. } => {}
         }
     }
 
@@ -495,45 +505,6 @@ impl Dialog {
         }
     }
 
-    // ---- speaking
-
-    pub(super) fn say(&mut self, prompt: &Prompt, now: Moment) {
-        let Some(settings) = self.settings().cloned() else { return };
-        for text in prompt.render(&self.variables, &self.flow.private, &settings.language) {
-            let utterance = Utterance::Sentence { text, voice: settings.voice.clone(), rate: settings.rate };
-            self.utter(utterance, now);
-        }
-    }
-
-    pub(super) fn utter(&mut self, utterance: Utterance, now: Moment) {
-        self.own_up(now);
-        self.queue(utterance, now);
-    }
-
-    /// Queues an utterance and moves the deadline of our speech beyond it.
-    pub(super) fn queue(&mut self, utterance: Utterance, now: Moment) {
-        let length = longest_playing_time(&utterance);
-        self.push(DialogOutput::Say(utterance));
-        match &mut self.phase {
-            Phase::Speaking { until } => *until = (*until).max(now + PLAYOUT_MARGIN) + length,
-            Phase::Answering(answer) => answer.queued(now, length),
-            phase => *phase = Phase::Speaking { until: now + PLAYOUT_MARGIN + length },
-        }
-    }
-
-    pub(super) fn utter_sentence(&mut self, text: Cleared, now: Moment) {
-        let Some(settings) = self.settings() else { return };
-        let utterance = Utterance::Sentence { text, voice: settings.voice.clone(), rate: settings.rate };
-        self.utter(utterance, now);
-    }
-
-    pub(super) fn stop_speaking(&mut self) {
-        if matches!(self.phase, Phase::Speaking { .. } | Phase::Answering(_)) {
-            self.push(DialogOutput::Abandon);
-            self.phase = Phase::Speaking { until: Moment::ZERO };
-        }
-    }
-
     /// Whoever was briefed may be joined to the caller now.
     pub(super) fn briefed(&mut self, now: Moment) {
         self.event("briefed", None);
@@ -569,20 +540,6 @@ fn hearing(now: Moment) -> Phase {
     Phase::Hearing { until: now + HEARING, cap: now + LONGEST_TURN }
 }
 
-/// Far above any real playing time: it only serves when the report that playing has ended is lost.
-fn longest_playing_time(utterance: &Utterance) -> Duration {
-    match utterance {
-        Utterance::Sentence { text, .. } => {
-            let chars = u32::try_from(text.as_str().chars().count()).unwrap_or(u32::MAX);
-            Duration::from_secs(3) + Duration::from_millis(150).saturating_mul(chars)
-        }
-        Utterance::Audio { samples, .. } => {
-            let samples = u64::try_from(samples.len()).unwrap_or(u64::MAX);
-            Duration::from_secs(3) + Duration::from_millis(samples / 8)
-        }
-    }
-}
-
 /// Keys kept for later steps.
 const MAX_KEYS: usize = 32;
 /// Failed sentences in a row before the line is given up.
@@ -594,8 +551,6 @@ const HEARING: Duration = Duration::from_secs(15);
 const LONGEST_TURN: Duration = Duration::from_secs(120);
 /// How long a person who was briefed waits for the caller before they are let go.
 const JOINED_WITHIN: Duration = Duration::from_secs(60);
-/// What playing may take beyond the length of what is played.
-const PLAYOUT_MARGIN: Duration = Duration::from_secs(8);
 
 #[cfg(test)]
 mod tests {

@@ -124,6 +124,16 @@ pub(super) fn phrase_list(node: &Node) -> Result<Vec<String>, FlowError> {
     Ok(phrases)
 }
 
+/// Words for the recogniser, as they are written.
+pub(super) fn hints(node: &Node) -> Result<Arc<[String]>, FlowError> {
+    let hints = node.list()?.into_iter().map(|item| short_text(&item).map(|hint| hint.to_string()));
+    let hints = hints.collect::<Result<Vec<_>, _>>()?;
+    if hints.is_empty() || hints.len() > MAX_HINTS {
+        return Err(node.at.error(format!("1 to {MAX_HINTS} words or phrases")));
+    }
+    Ok(hints.into())
+}
+
 pub(super) fn barge_in(node: &Node) -> Result<BargeIn, FlowError> {
     match node.text()? {
         "speech" => Ok(BargeIn::Speech),
@@ -217,5 +227,7 @@ pub(super) fn bounded(at: &At, text: String, most: usize) -> Result<String, Flow
 }
 
 pub(super) const DIGIT: &str = "one key: 0 to 9, \"*\", \"#\" or A to D";
+/// Vendors take at most a hundred.
+const MAX_HINTS: usize = 100;
 const MAX_SENTENCES: usize = 40;
 const MAX_PROMPT: usize = 4000;

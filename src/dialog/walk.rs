@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::consent::CONSENT_WAIT;
-use super::flow::{Kind, Retry, Step, Target};
+use super::flow::{Collect, Kind, Retry, Setting, Step, Target};
 use super::runner::{Dialog, Phase};
+use super::value::{Reading, Value};
 use super::{BargeIn, DialogOutput, Moment, Utterance};
 
 impl Dialog {
@@ -47,11 +48,18 @@ impl Dialog {
         self.tries = 0;
         self.turns = 0;
         self.digits.clear();
+        self.confirming = false;
         self.held = None;
         self.cut.clear();
         self.recording_step(step);
-        if let Kind::Goto(next) = &step.kind {
-            return Some(*next);
+        match &step.kind {
+            Kind::Goto(next) => return Some(*next),
+            Kind::Set { values, next } => {
+                self.assign(values);
+                return Some(*next);
+            }
+            Kind::Branch(branch) => return Some(branch.choose(self)),
+            _ => {}
         }
         if self.consent_comes_first(index, now) {
             return None;
@@ -92,13 +100,33 @@ impl Dialog {
                     return None;
                 }
             }
-            Kind::Goto(_) | Kind::Collect(_) => self.carried = None,
+            Kind::Goto(_) | Kind::Set { .. } | Kind::Branch(_) | Kind::Collect(_) => self.carried = None,
         }
         match self.keys.pop_front() {
             Some(digit) => self.use_key(digit, now),
             None => self.ask_again(now),
         }
         None
+    }
+
+    fn assign(&mut self, values: &[(Arc<str>, Setting)]) {
+        for (name, setting) in values {
+            let value = match setting {
+                Setting::Number(count) => Value::number(*count),
+                Setting::Add(more) => {
+                    let before = self.variables.get(name).and_then(Value::as_number).unwrap_or(0);
+                    Value::number(before.saturating_add(*more))
+                }
+                Setting::Text(template) => {
+                    let text = template.written(&self.variables);
+                    // A copy is told as what it was copied from.
+                    let mut read = template.variables().filter_map(|name| self.variables.get(name));
+                    let copied = read.next().filter(|value| value.text == text);
+                    Value { reading: copied.map_or(Reading::Text, |value| value.reading), text }
+                }
+            };
+            self.set(name, value);
+        }
     }
 
     fn statement(&mut self, step: &Step, wait: Option<Duration>, next: Target, now: Moment) -> Option<Target> {
@@ -126,6 +154,7 @@ impl Dialog {
         let Some(step) = flow.steps.get(self.step) else { return };
         match &step.kind {
             Kind::Menu(menu) => self.say(&menu.prompt, now),
+            Kind::Collect(Collect { read_back: Some(read_back), .. }) if self.confirming => self.say(read_back, now),
             Kind::Collect(collect) => self.say(&collect.prompt, now),
             Kind::Ask(ask) => {
                 let prompt = self.question(ask);
@@ -151,7 +180,7 @@ impl Dialog {
             Failure::NoMatch => retry.no_match.as_slice(),
             Failure::Invalid => retry.invalid.as_slice(),
             Failure::Unheard => std::slice::from_ref(&flow.phrases.unheard),
-            Failure::Unsaid => &[],
+            Failure::Unsaid | Failure::Denied => &[],
         };
         let index = usize::try_from(self.tries - 1).unwrap_or(usize::MAX);
         self.phase = Phase::Speaking { until: now };
@@ -202,6 +231,8 @@ pub(super) enum Failure {
     Unheard,
     /// No voice could make the question to its end.
     Unsaid,
+    /// What was understood is not what the caller meant.
+    Denied,
 }
 
 fn retry_of(step: &Step) -> Option<&Retry> {

@@ -139,6 +139,10 @@ impl Node {
         matches!(self.value, Tree::Text(_))
     }
 
+    pub fn is_map(&self) -> bool {
+        matches!(self.value, Tree::Map(_))
+    }
+
     pub fn is_list(&self) -> bool {
         matches!(self.value, Tree::List(_))
     }
