@@ -10,3 +10,4 @@ mod streamed;
 mod streamed_tests;
 mod trim;
 mod wav;
+pub(super) mod whole;
