@@ -210,6 +210,28 @@ impl Playout {
         Ok(())
     }
 
+    /// Drops what came of `sentence`, the last one that was pushed, behind its first `length` samples, as far as it has not
+    /// been played. Gives how much of it is left.
+    pub fn shorten(&mut self, sentence: SentenceId, length: u64) -> u64 {
+        let entry = self.entry(sentence);
+        let mut surplus = entry.pushed - length.max(entry.played).min(entry.pushed);
+        entry.pushed -= surplus;
+        let left = entry.pushed;
+        while let Some(Item::Chunk { sentence: held, chunk, .. }) = self.items.back_mut() {
+            if surplus == 0 || *held != sentence {
+                break;
+            }
+            let kept = (chunk.len() as u64).saturating_sub(surplus);
+            surplus -= chunk.len() as u64 - kept;
+            *chunk = chunk[..kept as usize].into();
+            if kept == 0 && self.cursor + 1 < self.items.len() {
+                self.items.pop_back();
+            }
+        }
+        self.queued = self.ahead();
+        left
+    }
+
     /// Plays 12 dB quieter from now on, or as loud as before; the change takes 20 ms.
     pub fn duck(&mut self, on: bool) {
         self.duck.on = on;

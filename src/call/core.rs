@@ -242,6 +242,7 @@ impl Call {
             CallInput::Heard(event) => self.heard(event, now),
             CallInput::Speech { turn, .. }
             | CallInput::WordTimes { turn, .. }
+            | CallInput::SpeechRejoined { turn, .. }
             | CallInput::SpeechEnded { turn, .. }
             | CallInput::SpeechFailed { turn, .. }
             | CallInput::AnswerBegan { turn }
@@ -251,6 +252,7 @@ impl Call {
                 if turn != self.turn => {}
             CallInput::Speech { sentence, samples, .. } => self.speech_made(sentence, samples, now),
             CallInput::WordTimes { sentence, words, .. } => self.mouth.word_times(sentence, words),
+            CallInput::SpeechRejoined { sentence, keep, .. } => self.voice_changed(sentence, keep, now),
             CallInput::SpeechEnded { sentence, .. } => self.speech_ended(sentence, now),
             CallInput::SpeechFailed { sentence, error, .. } => self.voice_failed(sentence, &error, now),
             CallInput::AnswerBegan { .. } => self.exchange.clock.model_began(now),

@@ -57,6 +57,12 @@ pub enum CallInput {
         sentence: SentenceId,
         words: Vec<WordTime>,
     },
+    /// Another voice goes on with that sentence: what came behind this many samples gives way to what follows.
+    SpeechRejoined {
+        turn: TurnId,
+        sentence: SentenceId,
+        keep: u64,
+    },
     SpeechEnded {
         turn: TurnId,
         sentence: SentenceId,

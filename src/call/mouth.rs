@@ -140,8 +140,27 @@ impl Mouth {
     /// When words of the sentence being made are heard.
     pub fn word_times(&mut self, sentence: SentenceId, words: Vec<WordTime>) {
         if let Some(spoken) = self.find(sentence) {
-            spoken.times.extend(words);
+            let moved = words.into_iter().map(|time| spoken.moved(time)).collect::<Vec<_>>();
+            spoken.times.extend(moved);
         }
+    }
+
+    /// Another voice goes on with the sentence being made: what came of it behind `keep` samples is dropped, as far as
+    /// the caller has not heard it. `false`: it is not being made.
+    pub fn rejoined(&mut self, sentence: SentenceId, keep: u64) -> bool {
+        if self.making != Some(sentence) {
+            return false;
+        }
+        let Some((place, reached)) = self.find(sentence).map(|spoken| (spoken.place(keep), spoken.reached)) else {
+            return false;
+        };
+        let left = self.playout.shorten(sentence, place.max(reached));
+        if let Some(spoken) = self.find(sentence) {
+            spoken.pushed = left;
+            spoken.times.retain(|time| time.samples.start < place);
+            spoken.joins.push((keep, left.saturating_sub(keep)));
+        }
+        true
     }
 
     /// Whether a voice has made nothing of words that can be spoken.
@@ -375,6 +394,7 @@ impl Mouth {
             id,
             text,
             times: Vec::new(),
+            joins: Vec::new(),
             pushed: 0,
             reached: 0,
             complete: false,
@@ -438,6 +458,9 @@ struct Sentence {
     text: Option<Cleared>,
     /// When its words are heard, as far as that is known.
     times: Vec<WordTime>,
+    /// Where other voices went on, in samples of what was made, and how much later that is heard: the beginning of a word
+    /// that the one before had not finished was out already.
+    joins: Vec<(u64, u64)>,
     /// Samples that a voice has made of it.
     pushed: u64,
     /// How far it had been heard before parts of it were said again.
@@ -449,6 +472,17 @@ struct Sentence {
 }
 
 impl Sentence {
+    /// Where a sample of what voices made is heard.
+    fn place(&self, made: u64) -> u64 {
+        let join = self.joins.iter().rev().find(|(from, _)| *from <= made);
+        made + join.map_or(0, |(_, later)| *later)
+    }
+
+    fn moved(&self, time: WordTime) -> WordTime {
+        let later = self.place(time.samples.start) - time.samples.start;
+        WordTime { samples: time.samples.start + later..time.samples.end + later, ..time }
+    }
+
     /// As [`Sentence::as_spoken`], with what was heard of it before parts were said again.
     fn as_heard(&self, sent: u64, unplayed: &mut u64) -> Spoken<'_> {
         let spoken = self.as_spoken(sent, unplayed);

@@ -106,21 +106,25 @@ struct Hand<'a> {
 }
 
 impl Hand<'_> {
-    /// The first chunk at once, later ones in larger pieces so that a call is woken seldom. The times of the words are
+    /// The first chunk of each voice at once, later ones in larger pieces so that a call is woken seldom. The times of the words are
     /// estimated where the voice tells none.
     async fn over(mut self, mut audio: AudioStream, text: &str) -> Result<(), ProviderError> {
         let mut all: Vec<i16> = Vec::new();
-        let mut timed = false;
+        let (mut timed, mut first) = (false, true);
         while let Some(chunk) = audio.next().await {
-            let SpeechChunk { samples, words } = chunk?;
+            let SpeechChunk { samples, words, rejoins } = chunk?;
+            if let Some(keep) = rejoins {
+                all.truncate(usize::try_from(keep).unwrap_or(usize::MAX));
+                self.rejoined(keep).await;
+                first = true;
+            }
             if !words.is_empty() {
                 timed = true;
                 self.words(words).await;
             }
             if !samples.is_empty() {
-                let first = all.is_empty();
                 all.extend_from_slice(&samples);
-                self.samples(samples, first).await;
+                self.samples(samples, std::mem::take(&mut first)).await;
             }
         }
         self.flush().await;
@@ -149,6 +153,12 @@ impl Hand<'_> {
         let samples = std::mem::take(&mut self.pending).into();
         let (turn, sentence) = (self.turn, self.sentence);
         self.call.send(CallInput::Speech { turn, sentence, samples }).await;
+    }
+
+    async fn rejoined(&mut self, keep: u64) {
+        self.flush().await;
+        let (turn, sentence) = (self.turn, self.sentence);
+        self.call.send(CallInput::SpeechRejoined { turn, sentence, keep }).await;
     }
 
     async fn words(&self, words: Vec<WordTime>) {

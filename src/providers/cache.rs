@@ -1,6 +1,6 @@
 //! Speech that was made once is not made again: a cache by content, bounded in bytes, in front of one voice.
 //!
-//! Only audio that came to its end is kept, and none of what callers were asked for in confidence. The cache lives in memory and dies with the process.
+//! Only audio that came to its end and is long enough for its text is kept, and none of what callers were asked for in confidence. The cache lives in memory and dies with the process.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use futures_util::stream::{self, StreamExt};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
+use super::tts::whole::{least_samples, whole};
 use super::{AudioStream, ProviderError, SpeakRequest, SpeechChunk, Tts, WordTime};
 
 /// A voice with a memory.
@@ -46,9 +47,10 @@ impl Tts for CachedTts {
         if let Some(audio) = self.shelf.lock().fetch(&key) {
             return futures_util::future::ready(Ok(stream::iter([Ok(audio)]).boxed())).boxed();
         }
-        let (made, shelf) = (self.inner.speak(request), Arc::clone(&self.shelf));
+        let (vendor, shelf) = (self.inner.name(), Arc::clone(&self.shelf));
+        let (least, made) = (least_samples(&request), self.inner.speak(request));
         async move {
-            let copy = Copy { stream: made.await?, kept: Some(Kept::default()), key, shelf };
+            let copy = Copy { stream: whole(vendor, made.await?, least), kept: Some(Kept::default()), key, shelf };
             Ok(stream::unfold(copy, Copy::next).boxed())
         }
         .boxed()
@@ -104,7 +106,7 @@ impl Copy {
     async fn next(mut self) -> Option<(Result<SpeechChunk, ProviderError>, Self)> {
         let Some(item) = self.stream.next().await else {
             if let Some(kept) = self.kept.take().filter(|kept| !kept.samples.is_empty()) {
-                let whole = SpeechChunk { samples: kept.samples.into(), words: kept.words };
+                let whole = SpeechChunk { samples: kept.samples.into(), words: kept.words, rejoins: None };
                 self.shelf.lock().keep(self.key, whole);
             }
             return None;
@@ -231,7 +233,7 @@ mod tests {
             *self.calls.lock() += 1;
             let word = WordTime { text: 0..5, samples: 0..self.length as u64 };
             let words = if self.timed { vec![word] } else { Vec::new() };
-            let chunk = SpeechChunk { samples: vec![1; self.length].into(), words };
+            let chunk = SpeechChunk { samples: vec![1; self.length].into(), words, rejoins: None };
             let last =
                 if self.breaks { Err(ProviderError::Status { vendor: "x", status: 500 }) } else { Ok(chunk.clone()) };
             ready(Ok(stream::iter([Ok(chunk.clone()), Ok(chunk), last]).boxed())).boxed()

@@ -7,6 +7,7 @@ pub mod breaker;
 pub mod cache;
 pub mod config;
 pub mod credentials;
+mod continued;
 pub mod fallback;
 pub mod frames;
 mod http;
@@ -106,11 +107,13 @@ pub struct SpeechChunk {
     pub samples: Arc<[i16]>,
     /// Words of which the voice tells when they are heard, in order. They may come with their audio, before or after it.
     pub words: Vec<WordTime>,
+    /// Another voice goes on from here: what came behind this many samples of the utterance gives way to what follows.
+    pub rejoins: Option<u64>,
 }
 
 impl From<Arc<[i16]>> for SpeechChunk {
     fn from(samples: Arc<[i16]>) -> Self {
-        Self { samples, words: Vec::new() }
+        Self { samples, words: Vec::new(), rejoins: None }
     }
 }
 

@@ -70,6 +70,55 @@ pub fn estimated(text: &str, audio: &[i16]) -> Vec<WordTime> {
     times
 }
 
+/// What an utterance that broke off holds of its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// Where the first word begins that is not whole, bytes.
+    pub text: usize,
+    /// Where the words before it end in the audio, samples.
+    pub samples: u64,
+}
+
+/// What `audio` holds of `text` in whole words: by what the voice told of them, and behind that by its usual speed of `pace`
+/// samples for each unit of a word's weight. Where nothing is told, the last word is never taken to be there.
+pub fn broken_off(text: &str, told: &[WordTime], audio: &[i16], pace: u64) -> Said {
+    let length = audio.len() as u64;
+    let words = words(text);
+    let mut at = 0;
+    for (index, word) in words.iter().enumerate() {
+        let of = |time: &&WordTime| time.text.start < word.text.end && word.text.start < time.text.end;
+        let known = told.iter().filter(of).map(|time| time.samples.clone());
+        let known = known.reduce(|all, more| all.start.min(more.start)..all.end.max(more.end));
+        let is_told = known.is_some();
+        let span = known.unwrap_or(at..at + word.letters * pace);
+        if span.end > length || (!is_told && index + 1 == words.len()) {
+            let begins = span.start.min(length);
+            return Said { text: word.text.start, samples: if begins == 0 { 0 } else { quietest(audio, begins) } };
+        }
+        at = if is_told {
+            span.end + (word.weight - word.letters.min(word.weight)) * pace
+        } else {
+            at + word.weight * pace
+        };
+    }
+    Said { text: text.len(), samples: length }
+}
+
+/// Where it is most likely that one word ends and another begins, near a sample.
+fn quietest(audio: &[i16], near: u64) -> u64 {
+    let (from, to) = (near.saturating_sub(AROUND) as usize, (near + AROUND) as usize);
+    let blocks = (from..to.min(audio.len())).step_by(BLOCK);
+    let level = |at: usize| {
+        let block = audio.get(at..audio.len().min(at + BLOCK)).unwrap_or_default();
+        block.iter().map(|&s| u64::from(s.unsigned_abs()).pow(2)).sum::<u64>() / block.len().max(1) as u64
+    };
+    let distance = |at: usize| (at + BLOCK / 2).abs_diff(near as usize);
+    blocks.min_by_key(|at| (level(*at), distance(*at))).map_or(near, |at| (at + BLOCK / 2).min(audio.len()) as u64)
+}
+
+/// The usual speed of speech, in samples for each unit of a word's weight: about 14 characters a second.
+pub const USUAL_PACE: u64 = 570;
+
 /// Shares a stretch of time out among words by their letters.
 fn share(words: &[Word], time: Range<u64>, times: &mut Vec<WordTime>) {
     let letters: u64 = words.iter().map(|word| word.letters).sum();
@@ -198,6 +247,8 @@ fn is_unspaced(c: char) -> bool {
 const PER_MS: usize = FRAME / FRAME_MS as usize;
 /// 10 ms.
 const BLOCK: usize = 10 * PER_MS;
+/// How far the end of a word may be from where its letters put it: 100 ms.
+const AROUND: u64 = 100 * PER_MS as u64;
 /// Blocks; shorter ones are the closures of plosives.
 const SHORTEST_GAP: usize = 6;
 /// 35 dB below the loud parts, as a ratio of squares.
@@ -252,7 +303,36 @@ mod tests {
         assert_eq!(gaps(&spoken), Vec::<Range<u64>>::new());
     }
 
+    #[test]
+    fn what_broke_off_goes_on_with_the_word_that_is_not_whole() {
+        // By its usual speed: "aaaa " takes 5, "bbbb" as much.
+        let audio = sound(&[(true, 300), (false, 20), (true, 180)]);
+        let broken = |told: &[WordTime], length: usize| broken_off("aaaa bbbb cccc", told, &audio[..length], 570);
+        assert_eq!(broken(&[], 2000), Said { text: 0, samples: 0 });
+        let Said { text, samples } = broken(&[], 4000);
+        assert_eq!(text, 5);
+        assert!((2280..2720).contains(&samples), "{samples}, where it is quiet: 2400..2560");
+        // As the voice tells it, however improbable.
+        let told =
+            [0..4, 5..9, 10..14].map(|text| WordTime { samples: text.start as u64 * 100..text.end as u64 * 100, text });
+        assert_eq!(broken(&told[..2], 950).text, 10);
+        assert_eq!(broken(&told, 899).text, 5);
+        assert_eq!(broken(&told, 1400), Said { text: 14, samples: 1400 });
+        assert_eq!(broken_off("", &[], &[], 570), Said { text: 0, samples: 0 });
+    }
+
     proptest! {
+        #[test]
+        fn what_broke_off_lies_in_the_audio_and_more_audio_is_more_of_it(
+            text in "[a-z0-9 ,.您]{0,60}", parts in prop::collection::vec((any::<bool>(), 1_usize..400), 1..8), cut in 0.0..1.0_f64,
+        ) {
+            let audio = sound(&parts);
+            let part = &audio[..(audio.len() as f64 * cut) as usize];
+            let (less, more) = (broken_off(&text, &[], part, 570), broken_off(&text, &[], &audio, 570));
+            prop_assert!(less.samples <= part.len() as u64 && more.samples <= audio.len() as u64);
+            prop_assert!(less.text <= more.text && text.is_char_boundary(less.text));
+        }
+
         #[test]
         fn words_follow_each_other_and_lie_in_the_audio(
             text in "[a-z0-9 ,.您]{0,60}", parts in prop::collection::vec((any::<bool>(), 0_usize..400), 0..8),

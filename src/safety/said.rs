@@ -36,6 +36,12 @@ impl Cleared {
         self
     }
 
+    /// What stands from this byte on, as private as the whole; nothing where no character begins there.
+    #[must_use]
+    pub fn rest(&self, from: usize) -> Self {
+        Self { text: self.text.get(from..).unwrap_or_default().into(), private: self.private }
+    }
+
     /// Whether nothing speakable is left.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
@@ -125,5 +131,7 @@ mod tests {
         let private = clear("four seven one one").in_private();
         assert_eq!((private.as_str(), private.kept()), ("four seven one one", WITHHELD));
         assert_eq!(format!("{private:?}"), "Cleared(\"[withheld]\")");
+        assert_eq!((private.rest(5).as_str(), private.rest(5).is_private()), ("seven one one", true));
+        assert!(clear("caf\u{e9}").rest(4).is_empty(), "inside a character");
     }
 }

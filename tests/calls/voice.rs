@@ -2,7 +2,7 @@
 
 use offhook::store::record::EndReason;
 
-use crate::harness::{ASK, Model, Voice, at, ms, script};
+use crate::harness::{ASK, Model, Voice, at, ms, script, sound};
 
 #[test]
 fn one_failure_costs_one_sentence() {
@@ -45,6 +45,41 @@ fn a_voice_that_breaks_off_is_followed_by_the_next_sentence() {
     assert!(turn.heard.as_ref().unwrap().expose().starts_with("Hello, this If this is"), "{:?}", turn.heard);
     assert_eq!(turn.unheard.as_ref().unwrap().expose(), "is the clinic.");
 }
+
+#[test]
+fn a_sentence_that_another_voice_goes_on_with_is_heard_whole() {
+    for (wait, played) in [(ms(100), "before it was played"), (ms(2600), "after it was played")] {
+        let call = script("changed").flow(ONE).voice_of(0, Voice::Changes(wait)).run(at(8.0));
+        let (_, turn) = call.turns.first().unwrap();
+        assert_eq!(turn.heard.as_ref().unwrap().expose(), WHOLE, "{played}");
+        assert_eq!((&turn.unheard, &turn.error), (&None, &None));
+        assert_eq!((call.count("voice_changed"), call.count("voice_failed")), (1, 0));
+        let voiced = call.heard.iter().filter(|slice| slice.is_voiced()).count() as f64 * 0.02;
+        let whole = sound::voice(WHOLE).len() as f64 / 8000.0;
+        // What came of the word that was not whole is said again only where it was out already.
+        let again = if played.starts_with("before") { 0.0 } else { whole / 20.0 };
+        assert!((voiced - whole - again).abs() < 0.1, "{voiced} s heard of {whole} s and {again} s {played}");
+    }
+}
+
+#[test]
+fn who_breaks_in_after_the_voice_has_changed_has_heard_what_was_played() {
+    let call = script("cut").flow(ONE).voice_of(0, Voice::Changes(ms(2600))).caller_says(at(4.6), "hello").run(at(9.0));
+    let (_, turn) = call.turns.first().unwrap();
+    let (heard, unheard) = (turn.heard.as_ref().unwrap().expose(), turn.unheard.as_ref().unwrap().expose());
+    assert_eq!(format!("{heard} {unheard}"), WHOLE);
+    assert!(heard.split_whitespace().count() > WHOLE.split_whitespace().count() / 2, "{heard}");
+}
+
+const WHOLE: &str = "Our opening hours are from eight in the morning to five in the afternoon on weekdays.";
+const ONE: &str = "
+name: one
+steps:
+  talk:
+    say: Our opening hours are from eight in the morning to five in the afternoon on weekdays.
+    wait_ms: 3000
+    goto: hangup
+";
 
 #[test]
 fn a_voice_that_stalls_once_leaves_no_more_than_4_s_of_silence() {

@@ -325,6 +325,7 @@ fn whose(input: &CallInput) -> Option<(TurnId, Option<SentenceId>)> {
     match input {
         CallInput::Speech { turn, sentence, .. }
         | CallInput::WordTimes { turn, sentence, .. }
+        | CallInput::SpeechRejoined { turn, sentence, .. }
         | CallInput::SpeechEnded { turn, sentence }
         | CallInput::SpeechFailed { turn, sentence, .. } => Some((*turn, Some(*sentence))),
         CallInput::AnswerBegan { turn }

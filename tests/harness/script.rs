@@ -456,6 +456,7 @@ impl Stage {
 fn is_about(input: &CallInput, turn: TurnId, sentence: SentenceId) -> bool {
     match input {
         CallInput::Speech { turn: of, sentence: s, .. }
+        | CallInput::SpeechRejoined { turn: of, sentence: s, .. }
         | CallInput::SpeechEnded { turn: of, sentence: s }
         | CallInput::SpeechFailed { turn: of, sentence: s, .. } => (*of, *s) == (turn, sentence),
         _ => false,
@@ -466,6 +467,7 @@ fn is_about(input: &CallInput, turn: TurnId, sentence: SentenceId) -> bool {
 fn turn_of(input: &CallInput) -> Option<TurnId> {
     match input {
         CallInput::Speech { turn, .. }
+        | CallInput::SpeechRejoined { turn, .. }
         | CallInput::SpeechEnded { turn, .. }
         | CallInput::SpeechFailed { turn, .. }
         | CallInput::AnswerBegan { turn }

@@ -26,6 +26,8 @@ pub enum Voice {
     Mute(Duration),
     /// Half of the audio after this long, then nothing, ever.
     Hangs(Duration),
+    /// Half of the audio after 150 ms; another voice goes on so long after that, with the word that was not whole.
+    Changes(Duration),
 }
 
 /// How one question is answered.
@@ -67,6 +69,14 @@ impl Voice {
             Self::Stalls => Vec::new(),
             Self::Mute(wait) => vec![(now + *wait, CallInput::SpeechEnded { turn, sentence })],
             Self::Hangs(first) => chunks(*first, &audio[..half]),
+            Self::Changes(gap) => {
+                let keep = half - half / 10;
+                let mut due = chunks(ms(150), &audio[..half]);
+                let at = due.last().map_or(now, |(at, _)| *at) + *gap;
+                due.push((at, CallInput::SpeechRejoined { turn, sentence, keep: keep as u64 }));
+                due.extend(chunks(at - now, &audio[keep..]));
+                after(due, CallInput::SpeechEnded { turn, sentence })
+            }
         }
     }
 }

@@ -52,6 +52,9 @@ impl Call {
             CallInput::WordTimes { turn, sentence, words } if turn == self.turn => {
                 self.mouth.word_times(sentence, words);
             }
+            CallInput::SpeechRejoined { turn, sentence, keep } if turn == self.turn => {
+                self.voice_changed(sentence, keep, now);
+            }
             CallInput::SpeechEnded { turn, sentence } if turn == self.turn => self.speech_ended(sentence, now),
             CallInput::SpeechFailed { turn, sentence, error } if turn == self.turn => {
                 self.voice_failed(sentence, &error, now);

@@ -26,6 +26,14 @@ impl Call {
         self.await_voice(now);
     }
 
+    /// Another voice goes on in the middle of a sentence.
+    pub(super) fn voice_changed(&mut self, sentence: SentenceId, keep: u64, now: Moment) {
+        if self.mouth.rejoined(sentence, keep) {
+            self.event("voice_changed", None, now);
+            self.await_voice(now);
+        }
+    }
+
     /// All audio of a sentence has come; none for something that can be spoken is a failure.
     pub(super) fn speech_ended(&mut self, sentence: SentenceId, now: Moment) {
         if self.mouth.is_mute(sentence) {

@@ -150,7 +150,7 @@ async fn make_one(inner: &Inner, job: &Job, by: Instant, outlet: &mut Outlet) ->
     let words = job.word_times(&told, begun..end, dropped as u64);
     if !tail.is_empty() || !words.is_empty() {
         // A reader that has gone ends the task with its own abort.
-        outlet.send(SpeechChunk { samples: tail.into(), words }).await;
+        outlet.send(SpeechChunk { samples: tail.into(), words, rejoins: None }).await;
     }
     Ok(())
 }

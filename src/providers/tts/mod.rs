@@ -11,3 +11,4 @@ mod streamed;
 mod streamed_tests;
 mod trim;
 mod wav;
+pub(super) mod whole;

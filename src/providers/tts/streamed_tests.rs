@@ -1,16 +1,22 @@
 //! Both HTTP voices against the stand-in over loopback.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use offhook_media::resample::Rate;
 
 use super::deepgram::DeepgramTts;
 use super::openai::OpenAiTts;
+use crate::providers::cache::CachedTts;
 use crate::providers::config::{ApiKey, DeepgramConfig, OpenAiConfig, TtsConfig};
-use crate::providers::{Language, ProviderError, SpeakRequest, Tts};
+use crate::providers::fallback::FallbackTts;
+use crate::providers::{Language, ProviderError, SpeakRequest, SpeechChunk, Tts};
 use crate::safety::said::clear;
 use crate::sim::vendors::deepgram_tts::{TtsBehaviour, TtsFault};
+use crate::sim::vendors::half_closed::{Framing, HalfClosed};
 use crate::sim::vendors::{DelayKind, Refusal, VendorStandIns};
+use crate::telemetry::metrics::Metrics;
 
 const TEXT: &str = "Welcome to the clinic.";
 
@@ -153,5 +159,42 @@ async fn dropping_the_stream_closes_the_connection() {
         stream.next().await.unwrap().unwrap();
         drop(stream);
         vendors.tts.until(|c| c.open == 0).await;
+    }
+}
+
+const SENTENCE: &str = "Our opening hours are from eight in the morning to five in the afternoon.";
+
+/// What a chain makes of the sentence whose first voice is a vendor that half-closes its socket after so many bytes.
+async fn continued(framing: Framing, bytes: usize) -> (VendorStandIns, Vec<SpeechChunk>) {
+    let closing = HalfClosed::start(SENTENCE, Rate::Hz24000, bytes, framing).await.unwrap();
+    let (vendors, [_, openai]) = voices(|_| {}).await;
+    let config = DeepgramConfig {
+        base_url: closing.base_url(),
+        api_key: Some(ApiKey::new("hunter2".into()).unwrap()),
+        ..DeepgramConfig::default()
+    };
+    let first = DeepgramTts::new(&config, &TtsConfig::default()).unwrap();
+    let chain: Vec<Arc<dyn Tts>> = vec![Arc::new(CachedTts::new(Arc::new(first), 1 << 20)), openai.into()];
+    let chain = FallbackTts::new(chain, Duration::from_secs(30), &Metrics::new());
+    let request = SpeakRequest { text: clear(SENTENCE), ..request() };
+    let chunks = Tts::speak(&chain, request).await.unwrap().map(Result::unwrap).collect().await;
+    (vendors, chunks)
+}
+
+#[tokio::test]
+async fn a_sentence_whose_vendor_half_closes_the_socket_goes_on_with_the_first_word_that_was_not_whole() {
+    // 60 ms a character, 24 kHz: "Our opening hours are" takes 21 of them.
+    let bytes = 23 * 60 * 24 * 2;
+    for framing in [Framing::Chunked, Framing::Length, Framing::Close] {
+        let (vendors, chunks) = continued(framing, bytes).await;
+        let rest = vendors.tts.counters().body["input"].as_str().unwrap_or_default().to_owned();
+        assert!(SENTENCE.ends_with(&rest) && rest.len() < SENTENCE.len(), "{framing:?}: `{rest}`");
+        let said = SENTENCE.len() - rest.len();
+        assert!((12..=26).contains(&said), "{framing:?}: `{rest}`, {said} characters were said");
+        let keep = chunks.iter().find_map(|chunk| chunk.rejoins).unwrap();
+        assert!(keep <= 23 * 480, "{framing:?}: {keep}");
+        let behind = chunks.iter().skip_while(|chunk| chunk.rejoins.is_none());
+        let behind: usize = behind.map(|chunk| chunk.samples.len()).sum();
+        assert!(behind.abs_diff(rest.len() * 480) < 40, "{framing:?}: {behind} samples of `{rest}`");
     }
 }

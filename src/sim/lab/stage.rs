@@ -187,6 +187,7 @@ fn turn_of(input: &CallInput) -> Option<TurnId> {
     match input {
         CallInput::Speech { turn, .. }
         | CallInput::WordTimes { turn, .. }
+        | CallInput::SpeechRejoined { turn, .. }
         | CallInput::SpeechEnded { turn, .. }
         | CallInput::SpeechFailed { turn, .. }
         | CallInput::AnswerBegan { turn }

@@ -164,7 +164,7 @@ async fn speak(voice: &EmbeddedTts, text: &str) -> Result<Spoken, ProviderError>
     let mut stream = voice.speak(request).await?;
     let mut spoken = Spoken::default();
     while let Some(chunk) = stream.next().await {
-        let SpeechChunk { samples, words } = chunk?;
+        let SpeechChunk { samples, words, .. } = chunk?;
         spoken.samples.extend_from_slice(&samples);
         spoken.words.extend(words.into_iter().map(|word| Word {
             text: bare(text.get(word.text).unwrap_or_default()).into(),

@@ -8,6 +8,7 @@ pub mod deepgram_stt;
 pub mod deepgram_tts;
 mod delays;
 mod desk;
+pub mod half_closed;
 pub mod openai_llm;
 pub mod recogniser;
 pub mod speech;
