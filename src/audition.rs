@@ -162,7 +162,7 @@ mod tests {
     fn audition(voices: &[&str], out: &str) -> Audition {
         Audition {
             language: Language::default(),
-            sentences: vec!["Is <this> your number?".to_owned()],
+            sentences: vec!["Is this \"your\" number? Please say yes or no.".to_owned()],
             voices: voices.iter().map(|&voice| voice.to_owned()).collect(),
             out: std::env::temp_dir().join(format!("offhook-{out}-{}", std::process::id())),
         }
@@ -176,7 +176,7 @@ mod tests {
         let html = std::fs::read_to_string(&page).unwrap();
         assert_eq!(html.matches("<audio").count(), 2, "{html}");
         assert_eq!(html.matches("class=\"failed\"").count(), 1, "{html}");
-        assert!(html.contains("Is &lt;this> your number?"));
+        assert!(html.contains("Is this &quot;your&quot; number?"));
         for file in ["embedded-slt-1.wav", "embedded-en-us-1.wav"] {
             let wav = std::fs::read(audition.out.join(file)).unwrap();
             let heard = offhook_media::wav::Wav::parse(&wav).unwrap().samples;

@@ -355,7 +355,9 @@ mod tests {
             |row: &mut SealedCredential| row.name = "other".to_owned(),
             |row: &mut SealedCredential| row.sealed[0] ^= 1,
             |row: &mut SealedCredential| row.nonce[0] ^= 1,
-            |row: &mut SealedCredential| drop(row.nonce.pop()),
+            |row: &mut SealedCredential| {
+                let _ = row.nonce.pop();
+            },
             |row: &mut SealedCredential| row.sealed.truncate(3),
         ] {
             let mut changed = sealed.clone();

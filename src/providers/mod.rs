@@ -6,8 +6,8 @@
 pub mod breaker;
 pub mod cache;
 pub mod config;
-pub mod credentials;
 mod continued;
+pub mod credentials;
 pub mod fallback;
 pub mod frames;
 mod http;

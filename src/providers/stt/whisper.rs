@@ -51,7 +51,7 @@ impl Stt for WhisperStt {
 
     fn check(&self) -> BoxFuture<'static, Result<(), ProviderError>> {
         let engine = Arc::clone(&self.engine);
-        async move { engine.load().await.map(drop) }.boxed()
+        async move { engine.load().await }.boxed()
     }
 }
 

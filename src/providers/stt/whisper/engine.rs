@@ -9,7 +9,9 @@ use std::time::Duration;
 use offhook_media::resample::{Rate, Resampler};
 use parking_lot::Mutex;
 use tokio::sync::{OnceCell, mpsc, oneshot};
-use whisper_rs::{FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters, WhisperState, get_lang_id};
+use whisper_rs::{
+    FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters, WhisperState, get_lang_id, get_lang_str,
+};
 
 use super::super::by_stretch::Asked;
 use super::super::stretches::Stretch;
@@ -48,7 +50,11 @@ impl Engine {
     }
 
     /// Loads the weights and starts the threads, once. The threads end when the engine is dropped.
-    pub(super) async fn load(&self) -> Result<&mpsc::Sender<Job>, ProviderError> {
+    pub(super) async fn load(&self) -> Result<(), ProviderError> {
+        self.queue().await.map(|_| ())
+    }
+
+    async fn queue(&self) -> Result<&mpsc::Sender<Job>, ProviderError> {
         self.queue.get_or_try_init(|| self.start()).await
     }
 
@@ -72,7 +78,7 @@ impl Engine {
     pub(super) async fn transcribe(&self, stretch: Stretch, asked: Asked) -> Result<Option<Recognised>, ProviderError> {
         let work = async {
             let (reply, words) = oneshot::channel();
-            let queue = self.load().await?;
+            let queue = self.queue().await?;
             // A full queue is waited for: up to the deadline.
             let taken = queue.send(Job { stretch, asked, reply }).await;
             taken.map_err(|_| failed("its threads have ended".to_owned()))?;
@@ -88,8 +94,13 @@ fn load(path: &Path) -> Result<WhisperContext, ProviderError> {
     whisper_rs::install_logging_hooks();
     let mut parameters = WhisperContextParameters::new();
     parameters.use_gpu(false);
-    WhisperContext::new_with_params(path, parameters)
-        .map_err(|error| failed(format!("{} holds no weights that can be loaded: {error}", path.display())))
+    let loaded = WhisperContext::new_with_params(path, parameters);
+    let context = loaded.map_err(|error| failed(format!("{} holds no weights: {error}", path.display())))?;
+    // The C++ code ends the process over a vocabulary in which it does not find the blank.
+    match context.tokenize(" ", 8) {
+        Ok(tokens) if !tokens.is_empty() => Ok(context),
+        _ => Err(failed(format!("{}: no blank in its vocabulary", path.display()))),
+    }
 }
 
 fn failed(what: String) -> ProviderError {
@@ -102,7 +113,7 @@ struct Worker {
     context: Arc<WhisperContext>,
     state: WhisperState,
     threads: i32,
-    ways: HashMap<String, FullParams<'static, 'static>>,
+    ways: HashMap<&'static str, FullParams<'static, 'static>>,
 }
 
 impl Worker {
@@ -144,7 +155,7 @@ impl Worker {
     fn way<'a>(&mut self, language: &str) -> FullParams<'a, 'a> {
         let language = known(language, self.context.is_multilingual());
         let threads = self.threads;
-        self.ways.entry(language.to_owned()).or_insert_with(|| greedy(language, threads)).clone()
+        self.ways.entry(language).or_insert_with(|| greedy(language, threads)).clone()
     }
 
     /// Of the 30 s that the network looks at, as much as there is, with a second to spare: in places of 20 ms.
@@ -169,7 +180,7 @@ impl Worker {
     }
 }
 
-fn greedy(language: &str, threads: i32) -> FullParams<'static, 'static> {
+fn greedy(language: &'static str, threads: i32) -> FullParams<'static, 'static> {
     let mut way = FullParams::new(SamplingStrategy::Greedy { best_of: 1 });
     way.set_language(Some(language));
     way.set_n_threads(threads);
@@ -188,12 +199,13 @@ fn greedy(language: &str, threads: i32) -> FullParams<'static, 'static> {
 }
 
 /// The language as the network knows it; English weights know nothing else, and of one that none know it is left to them.
-fn known(language: &str, multilingual: bool) -> &str {
-    match multilingual {
-        false => "en",
-        true if !language.contains('\0') && get_lang_id(language).is_some() => language,
-        true => "auto",
+fn known(language: &str, multilingual: bool) -> &'static str {
+    if !multilingual {
+        return "en";
     }
+    // The library takes no text with a zero in it.
+    let id = if language.contains('\0') { None } else { get_lang_id(language) };
+    id.and_then(get_lang_str).unwrap_or("auto")
 }
 
 /// At the rate of the network, -1.0 to 1.0.

@@ -59,10 +59,7 @@ async fn a_file_that_is_cut_off_is_named_and_ends_nothing_but_the_check() {
     let whole = weights::file();
     let path = file("cut", &whole[..whole.len() / 2]);
     let error = whisper(&path, 60_000).unwrap().check().await.unwrap_err().to_string();
-    assert!(
-        error.contains("weights.bin") && error.contains("cannot be loaded") || error.contains("no weights"),
-        "{error}"
-    );
+    assert!(error.contains("weights.bin holds no weights"), "{error}");
     std::fs::write(&path, &whole[..20]).unwrap();
     let error = whisper(&path, 60_000).err().unwrap();
     assert!(error.starts_with("whisper.model: ") && error.contains("shorter than"), "{error}");

@@ -17,7 +17,11 @@ pub(super) fn file() -> Vec<u8> {
     file.resize(file.len() + 4 * (MELS * 201) as usize, 0);
     put(&mut file, EOT + 1);
     for token in 0..=EOT {
-        let text = if token == HEARD { WORD.to_owned() } else { format!(" {token}") };
+        let text = match token {
+            HEARD => WORD.to_owned(),
+            BLANK => " ".to_owned(),
+            _ => format!(" {token}"),
+        };
         put(&mut file, u32::try_from(text.len()).unwrap());
         file.write_all(text.as_bytes()).unwrap();
     }
@@ -115,5 +119,7 @@ const TEXT_CONTEXT: u32 = 448;
 const MELS: u32 = 80;
 const STATE: u32 = 8;
 const HEARD: u32 = 1000;
+/// Where it is in OpenAI's vocabulary.
+const BLANK: u32 = 220;
 const WORD_AXIS: u32 = 0;
 const END_AXIS: u32 = 1;
