@@ -38,6 +38,7 @@ use crate::providers::{self, SpeakRequest, Tts};
 use crate::recording::{self, Recordings};
 use crate::store::record::EndReason;
 use crate::store::shared::Shared;
+use crate::store::told::Told;
 use crate::store::{RecordSink, Store, WriterHandle};
 use crate::telemetry::metrics::Metrics;
 use crate::transport::ports::PortPool;
@@ -99,6 +100,7 @@ impl Server {
             targets: Arc::new(config.transfer.targets.clone()),
             dialers: Dialers::default(),
             recordings: recordings.clone(),
+            told: Told::open(&config.data.dir).context("data.dir")?,
         });
         let shards = Shards::start(&config.media, &services).context("media.shards")?;
         let network = match config.turn.detector {

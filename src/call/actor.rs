@@ -30,6 +30,7 @@ use crate::safety::said::Cleared;
 use crate::store::RecordSink;
 use crate::store::record::{CallEvent, CallId, CallSummary, EndReason, Record, TurnRecord, Via};
 use crate::store::shared::Shared;
+use crate::store::told::{Told, ToldCaller};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::pii::Pii;
 
@@ -56,6 +57,8 @@ pub struct Services {
     pub dialers: Dialers,
     /// None where nothing is recorded.
     pub recordings: Option<Recordings>,
+    /// What callers were told in earlier calls.
+    pub told: Told,
 }
 
 /// A call as a transport hands it over.
@@ -67,6 +70,7 @@ pub struct NewCall {
     pub permit: Permit,
     /// The call that this one was placed for.
     pub parent: Option<Parent>,
+    pub told: ToldCaller,
 }
 
 /// See the module's header.
@@ -88,6 +92,7 @@ pub struct Actor {
     over: bool,
     handover: Handover,
     parent: Option<Parent>,
+    told: ToldCaller,
     _permit: Permit,
 }
 
@@ -112,6 +117,7 @@ impl Actor {
             over: false,
             handover: Handover::default(),
             parent: call.parent,
+            told: call.told,
             _permit: call.permit,
         }
     }
@@ -304,6 +310,14 @@ impl Actor {
         match event.kind {
             "digit" => {
                 self.services.metrics.digits.inc();
+            }
+            "told" => {
+                let detail = event.detail.as_ref().map(Pii::expose);
+                let list = detail.and_then(|detail| detail["list"].as_str());
+                let item = detail.and_then(|detail| detail["item"].as_u64()).and_then(|item| u32::try_from(item).ok());
+                if let (Some(list), Some(item)) = (list, item) {
+                    self.told.note(list, item);
+                }
             }
             "held" => {
                 self.services.metrics.holds.inc();

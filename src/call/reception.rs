@@ -98,7 +98,9 @@ impl Reception {
         let has_ears = self.services.providers.stt.is_some() && flow.uses_words();
         let has_model = self.services.model.is_some();
         let facts = CallFacts { called: called.clone(), caller: caller.clone(), has_ears, has_model };
-        let dialog = self.recorded(id, parent.is_none(), Dialog::new(flow, facts).with_variables(variables));
+        let told = self.services.told.of(&caller);
+        let dialog = Dialog::new(flow, facts).with_variables(variables).with_told(told.before());
+        let dialog = self.recorded(id, parent.is_none(), dialog);
         let core = self.voted_on(Call::new(self.setup(dialog, has_ears, opening)));
         let live = LiveCall {
             id,
@@ -114,7 +116,7 @@ impl Reception {
         self.services.records.record(Record::CallStarted { call: id, at, via, direction, called, caller, flow: name });
         self.services.metrics.call_started(via.as_str());
         self.services.registry.add(live);
-        if port.begin(NewCall { id, via, core, leg, permit, parent }) {
+        if port.begin(NewCall { id, via, core, leg, permit, parent, told }) {
             return Some(port);
         }
         self.not_begun(id, via);

@@ -19,6 +19,8 @@ pub struct Words {
     /// How often the words have changed in all.
     revision: u64,
     answered: Option<Answered>,
+    /// The lowest of those of the finals.
+    confidence: Option<f32>,
 }
 
 /// Words that were taken before they had settled: their final form may still come, and is no new turn.
@@ -58,6 +60,12 @@ impl Words {
         }
         append(&mut self.finals, &text);
         self.final_at = Some(now);
+        self.confidence = Some(self.confidence.map_or(words.confidence, |before| before.min(words.confidence)));
+    }
+
+    /// How sure the recogniser is of the words that have settled, by those that it is least sure of.
+    pub const fn confidence(&self) -> Option<f32> {
+        self.confidence
     }
 
     /// The turn that these words were taken for goes on after all.

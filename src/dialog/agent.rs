@@ -8,9 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use offhook_media::dtmf::Digit;
+use serde_json::json;
 
 use super::flow::{Ask, Prompt, Settings};
+use super::repair::repair;
 use super::runner::{Dialog, Phase};
+use super::value::Value;
 use super::walk::Failure;
 use super::{DialogOutput, Moment, words};
 use crate::providers::{Message, ReplyRequest, Role};
@@ -28,6 +31,8 @@ pub(super) struct Answer {
     until: Moment,
     /// What is in the queue are words of the model, not the filler.
     real: bool,
+    /// What is in the queue are words of ours that come before the answer.
+    opener: bool,
     /// The model has said something at all.
     answered: bool,
     /// No voice could make the end of what it said so far.
@@ -37,17 +42,28 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    fn new(now: Moment) -> Self {
+    pub fn new(now: Moment) -> Self {
         Self {
             quiet_since: now,
             filler_said: false,
             speaking: false,
             until: now,
             real: false,
+            opener: false,
             answered: false,
             lost: false,
             ended: false,
         }
+    }
+
+    /// Words of ours come before it; the model's time counts from their end.
+    pub const fn behind_words(mut self) -> Self {
+        self.opener = true;
+        self
+    }
+
+    pub const fn until(&self) -> Moment {
+        self.until
     }
 
     pub fn queued(&mut self, now: Moment, length: Duration) {
@@ -56,7 +72,7 @@ impl Answer {
     }
 
     pub fn deadline(&self) -> Moment {
-        if self.ended || (self.speaking && self.real) {
+        if self.ended || (self.speaking && (self.real || self.opener)) {
             self.until
         } else if self.filler_said {
             self.quiet_since + CANNED_AFTER
@@ -106,19 +122,43 @@ impl Dialog {
         }
         self.tries = 0;
         self.turns += 1;
+        let missing = self.open_answer(ask, said, settings, now);
         self.push(DialogOutput::Reply(Box::new(ReplyRequest {
-            messages: self.history.messages(&ask.system),
+            messages: self.history.messages(&self.instructions(ask, &missing)),
             temperature: settings.temperature,
             max_tokens: ask.max_tokens,
         })));
+    }
+
+    /// Begins an answer with a word of encouragement, or with the word that the caller left out, which is given back. Never
+    /// both, and no corrections for who is frustrated or was corrected just now.
+    fn open_answer(&mut self, ask: &Ask, said: &Pii<String>, settings: &Settings, now: Moment) -> String {
+        let encouragement = self.encouragement();
+        self.since_repair = self.since_repair.saturating_add(1);
+        let wanted = encouragement.is_none() && self.mood() == "calm" && self.since_repair >= REPAIRED_EVERY;
+        let words = ask.repair.as_ref().filter(|_| wanted);
+        let repair = words.and_then(|words| Some((words, repair(said.expose(), &settings.language)?)));
         self.phase = Phase::Answering(Answer::new(now));
+        if encouragement.is_some() || repair.is_some() {
+            self.phase = Phase::Answering(Answer::new(now).behind_words());
+        }
+        if let Some(words) = encouragement {
+            self.say(&words, now);
+        }
+        let Some((words, repair)) = repair else { return String::new() };
+        self.since_repair = 0;
+        self.event("repaired", Some(Pii::new(json!({ "missing": &repair.missing, "whole": &repair.whole }))));
+        self.set(&Arc::from(MISSING), Value::text(repair.told()));
+        self.say(words, now);
+        repair.told()
     }
 
     pub(super) fn answer_sentence(&mut self, text: Cleared, now: Moment) {
         let Phase::Answering(answer) = &mut self.phase else { return };
-        if answer.ended || text.is_empty() {
+        if answer.ended || text.is_empty() || self.keep_telling(&text) {
             return;
         }
+        let Phase::Answering(answer) = &mut self.phase else { return };
         answer.real = true;
         answer.answered = true;
         let text = self.as_private_as_the_step(text);
@@ -128,6 +168,10 @@ impl Dialog {
     pub(super) fn answer_ended(&mut self, now: Moment) {
         let Phase::Answering(answer) = &mut self.phase else { return };
         answer.ended = true;
+        if self.tell_in_own_words(now) {
+            return;
+        }
+        let Phase::Answering(answer) = &mut self.phase else { return };
         match (answer.answered, answer.speaking) {
             (false, _) => {
                 self.model_failures += 1;
@@ -153,7 +197,7 @@ impl Dialog {
         if answer.ended {
             return self.answer_over(now);
         }
-        if std::mem::take(&mut answer.real) {
+        if std::mem::take(&mut answer.opener) | std::mem::take(&mut answer.real) {
             answer.quiet_since = now;
             answer.filler_said = false;
         }
@@ -163,10 +207,17 @@ impl Dialog {
     /// A deadline of the answer has come.
     pub(super) fn answer_due(&mut self, now: Moment) {
         let Phase::Answering(answer) = &mut self.phase else { return };
-        if answer.ended || (answer.speaking && answer.real) {
+        if answer.ended || (answer.speaking && (answer.real || answer.opener)) {
             self.event("playout_lost", None);
             return self.answer_spoken(true, now);
         }
+        // What may be told as it was written is not waited for.
+        if self.telling.is_some() {
+            self.push(DialogOutput::Abandon);
+            self.model_failures += 1;
+            return self.own_words("model_slow", now);
+        }
+        let Phase::Answering(answer) = &mut self.phase else { return };
         if answer.filler_said || now >= answer.quiet_since + CANNED_AFTER {
             self.push(DialogOutput::Abandon);
             self.model_failures += 1;
@@ -182,6 +233,9 @@ impl Dialog {
     /// Says the flow's words in place of the model's; the step then goes on as after an answer.
     fn own_words(&mut self, event: &'static str, now: Moment) {
         self.event(event, None);
+        if self.tell_plainly(now) {
+            return;
+        }
         self.phase = Phase::Speaking { until: now };
         let flow = Arc::clone(&self.flow);
         if let Some(ask) = flow.ask_at(self.step) {
@@ -250,6 +304,10 @@ pub const FILLER_AFTER: Duration = Duration::from_millis(1500);
 pub const CANNED_AFTER: Duration = Duration::from_millis(4000);
 /// Unanswered questions in a row before the caller is pointed to the keys as well.
 const MODEL_GONE_AFTER: u32 = 2;
+/// Answers from one correction to the next.
+const REPAIRED_EVERY: u32 = 2;
+/// The variable that `repair` may say.
+pub(super) const MISSING: &str = "missing";
 const PLAYOUT_MARGIN: Duration = Duration::from_secs(8);
 const MAX_MESSAGES: usize = 40;
 /// Of one message, in characters.

@@ -2,6 +2,7 @@
 
 mod branch;
 mod collect;
+mod persona;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,6 +42,7 @@ pub(super) fn flow(file: &str, text: &str, assets: &dyn Assets) -> Result<Draft,
     };
     let variables = fields.take("variables").map_or(Ok(Vec::new()), |node| branch::variables(&node))?;
     let examples = fields.take("examples");
+    let moods = fields.take("moods").map(|node| persona::moods(&node)).transpose()?;
     let endless = fields.take("endless").map_or(Ok(false), |node| node.truth())?;
     let recorded = fields.take("recorded").map_or(Ok(true), |node| node.truth())?;
     let entries = fields.need("steps", "the steps")?.entries()?;
@@ -56,11 +58,12 @@ pub(super) fn flow(file: &str, text: &str, assets: &dyn Assets) -> Result<Draft,
         },
     };
     let examples = examples.map_or(Ok(Vec::new()), |node| examples::read(&node, &inputs))?;
-    fields.finish("name, start, inputs, variables, endless, recorded, defaults, phrases, steps, examples")?;
+    fields.finish("name, start, inputs, variables, moods, endless, recorded, defaults, phrases, steps, examples")?;
     let mut steps = Vec::with_capacity(entries.len());
     let mut samples = 0;
     for (own, (_, node)) in entries.iter().enumerate() {
-        let step = Reader { names: &names, own, defaults: &defaults, phrases: &phrases, assets }.step(node)?;
+        let step =
+            Reader { flow: &name, names: &names, own, defaults: &defaults, phrases: &phrases, assets }.step(node)?;
         if let Kind::Play { sound, .. } = &step.kind {
             samples += sound.samples.len();
         }
@@ -71,7 +74,7 @@ pub(super) fn flow(file: &str, text: &str, assets: &dyn Assets) -> Result<Draft,
     }
     let private = mark_sensitive(&mut steps);
     let places = entries.into_iter().map(|(_, node)| node.at).collect();
-    let flow = Flow { name, steps, start, phrases, inputs, variables, examples, endless, private, recorded };
+    let flow = Flow { name, steps, start, phrases, inputs, variables, examples, moods, endless, private, recorded };
     Ok(Draft { flow, places })
 }
 
@@ -146,6 +149,7 @@ impl Defaults {
 }
 
 struct Reader<'a> {
+    flow: &'a str,
     names: &'a HashMap<String, usize>,
     own: usize,
     defaults: &'a Defaults,
@@ -225,6 +229,7 @@ impl Reader<'_> {
             "collect" => Ok(Kind::Collect(self.collect(body, fields)?)),
             "set" => Ok(Kind::Set { values: branch::settings(body)?, next: self.goto(fields)? }),
             "branch" => Ok(Kind::Branch(self.branch(body, fields)?)),
+            "tell" => Ok(Kind::Tell(Box::new(self.tell(body, fields)?))),
             "transfer" => self.transfer(body),
             _ if body.is_null() => Ok(Kind::HangUp { prompt: Prompt::default() }),
             _ => Ok(Kind::HangUp { prompt: prompt(body)? }),
@@ -311,12 +316,13 @@ impl Reader<'_> {
             without_model,
             filler: fields.take("filler").map_or_else(|| Ok(self.phrases.filler.clone()), |node| prompt(&node))?,
             canned: fields.take("canned").map_or_else(|| Ok(self.phrases.canned.clone()), |node| prompt(&node))?,
+            repair: fields.take("repair").map(|node| persona::repair(&node)).transpose()?,
             retry: self.retry(&mut fields, None)?,
             next: self.goto(step)?,
         };
         fields.finish(&format!(
             "prompt, system, system_text, keys, unheard, without_model, max_turns, max_tokens, done_words, filler, \
-             canned, {RETRY}"
+             canned, repair, {RETRY}"
         ))?;
         Ok(ask)
     }
@@ -438,7 +444,8 @@ fn address(node: &Node) -> Result<Arc<str>, FlowError> {
     Ok(target)
 }
 
-const KINDS: [&str; 10] = ["say", "menu", "ask", "collect", "play", "set", "branch", "transfer", "hangup", "goto"];
+const KINDS: [&str; 11] =
+    ["say", "menu", "ask", "collect", "play", "tell", "set", "branch", "transfer", "hangup", "goto"];
 const SETTINGS: &str =
     "barge_in, endpoint_ms, listen, stop_words, backchannels, finish, language, voice, rate, temperature, hints";
 const RETRY: &str = "no_input, no_match, no_input_ms, max_tries, give_up";

@@ -11,8 +11,10 @@ use offhook_media::dtmf::Digit;
 
 use super::condition::Condition;
 use super::examples::Example;
+use super::mood::Moods;
 use super::slot::Slot;
 use super::speakable::speakable;
+use super::tell::Tell;
 use super::transfer::{TransferMode, TransferTo};
 use super::value::{BUILT_IN, Value};
 use super::yaml::FlowError;
@@ -35,6 +37,8 @@ pub struct Flow {
     pub(super) examples: Vec<Example>,
     /// Ways that hear nothing from the caller are not cut after [`super::walk::MAX_UNHEARD_STEPS`].
     pub(super) endless: bool,
+    /// What is done about a caller's mood; none takes no notice of it.
+    pub(super) moods: Option<Moods>,
     /// Variables that hold what callers were asked for in confidence.
     pub(super) private: Vec<Arc<str>>,
     /// Whether its calls are recorded from their beginning, where recording is configured.
@@ -138,6 +142,7 @@ impl Flow {
             inputs: Vec::new(),
             variables: Vec::new(),
             examples: Vec::new(),
+            moods: None,
             endless: true,
             private: Vec::new(),
             recorded: false,
@@ -244,6 +249,7 @@ pub(super) enum Kind {
         next: Target,
     },
     Branch(Branch),
+    Tell(Box<Tell>),
     Transfer(Box<Transfer>),
     HangUp {
         prompt: Prompt,
@@ -339,6 +345,8 @@ pub(super) struct Ask {
     pub filler: Prompt,
     /// Said when the model does not answer.
     pub canned: Prompt,
+    /// Tells learners of a word that they left out; none leaves it to the model.
+    pub repair: Option<Prompt>,
     pub retry: Retry,
     pub next: Target,
 }
@@ -458,6 +466,7 @@ impl Step {
             Kind::Branch(branch) => {
                 branch.arms.iter().map(|arm| arm.next).chain([branch.otherwise]).map(silent).collect()
             }
+            Kind::Tell(tell) => vec![silent(tell.next)],
             Kind::Menu(menu) => {
                 let mut ways: Vec<_> = menu.choices.iter().map(|choice| heard(choice.next)).collect();
                 ways.push(silent(menu.retry.give_up));
@@ -490,6 +499,9 @@ impl Step {
             Kind::Say { prompt, .. } | Kind::HangUp { prompt } => vec![prompt],
             Kind::Transfer(transfer) => vec![&transfer.prompt, &transfer.brief],
             Kind::Play { .. } | Kind::Goto(_) | Kind::Set { .. } | Kind::Branch(_) | Kind::Brief { .. } => Vec::new(),
+            Kind::Tell(tell) => {
+                std::iter::once(&tell.intro).chain(tell.items.iter().map(|item| &item.prompt)).collect()
+            }
             Kind::Menu(menu) => menu.retry.prompts(vec![&menu.prompt]),
             Kind::Collect(collect) => {
                 collect.retry.prompts(std::iter::once(&collect.prompt).chain(&collect.read_back).collect())

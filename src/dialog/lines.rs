@@ -249,13 +249,19 @@ fn shown(path: &Path) -> String {
 
 const MAX_SOUND: usize = 4_000_000;
 
-const FLOWS: [(&str, &str); 2] = [
+const FLOWS: [(&str, &str); 3] = [
     ("config/flows/bench.yaml", include_str!("../../config/flows/bench.yaml")),
     ("config/flows/clinic_front_desk.yaml", include_str!("../../config/flows/clinic_front_desk.yaml")),
+    ("config/flows/tutor.yaml", include_str!("../../config/flows/tutor.yaml")),
 ];
-const LINES: [(&str, &str); 2] = [
+const LINES: [(&str, &str); 3] = [
     ("config/lines/bench.yaml", include_str!("../../config/lines/bench.yaml")),
     ("config/lines/default.yaml", include_str!("../../config/lines/default.yaml")),
+    ("config/lines/tutor.yaml", include_str!("../../config/lines/tutor.yaml")),
 ];
-const PROMPTS: [(&str, &str); 1] =
-    [("clinic_front_desk.md", include_str!("../../config/prompts/clinic_front_desk.md"))];
+const PROMPTS: [(&str, &str); 4] = [
+    ("clinic_front_desk.md", include_str!("../../config/prompts/clinic_front_desk.md")),
+    ("tutor_fact.md", include_str!("../../config/prompts/tutor_fact.md")),
+    ("tutor_lesson.md", include_str!("../../config/prompts/tutor_lesson.md")),
+    ("tutor_welcome.md", include_str!("../../config/prompts/tutor_welcome.md")),
+];

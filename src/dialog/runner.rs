@@ -6,14 +6,15 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use offhook_media::dtmf::Digit;
 
 use super::agent::{Answer, History};
 use super::consent::Recording;
 use super::flow::{Flow, Kind, Settings, Target};
-use super::transfer::TransferFailure;
+use super::mood::Temper;
+use super::tell::Telling;
+use super::timing::{HEARING, JOINED_WITHIN, hearing};
 use super::value::Value;
 use super::walk::Failure;
 use super::{BargeIn, DialogInput, DialogOutput, Moment, Utterance, sentence, sound};
@@ -70,8 +71,14 @@ pub struct Dialog {
     /// Made for the first transfer of the call.
     pub(super) ring_tone: Option<Arc<[i16]>>,
     pub(super) recording: Recording,
-    outputs: VecDeque<DialogOutput>,
-    wake: Option<Moment>,
+    pub(super) temper: Temper,
+    /// Items of lists, the latest first; of earlier calls too.
+    pub(super) told: Vec<(Arc<str>, u32)>,
+    pub(super) telling: Option<Telling>,
+    /// Answers since the caller was last told of a missing word.
+    pub(super) since_repair: u32,
+    pub(super) outputs: VecDeque<DialogOutput>,
+    pub(super) wake: Option<Moment>,
 }
 
 /// Deliberately little: keys, words and variables are the caller's.
@@ -124,6 +131,10 @@ impl Dialog {
             model_failures: 0,
             unheard_steps: 0,
             ring_tone: None,
+            temper: Temper::default(),
+            told: Vec::new(),
+            telling: None,
+            since_repair: u32::MAX,
             outputs: VecDeque::new(),
             wake: None,
         }
@@ -257,6 +268,10 @@ impl Dialog {
                 self.keep_key(digit);
                 self.go(*next, now);
             }
+            Kind::Tell(tell) => {
+                self.keep_key(digit);
+                self.go(tell.next, now);
+            }
             // Its words were cut: it begins all the same.
             Kind::Transfer(transfer) => self.begin_transfer(transfer, now),
             Kind::Brief { .. } => self.phase = Phase::Listening { until: now + JOINED_WITHIN },
@@ -283,6 +298,7 @@ impl Dialog {
             return;
         }
         self.unheard_steps = 0;
+        self.temper.spoken_at = None;
         if let Phase::Answering(answer) = &self.phase
             && !answer.ended
         {
@@ -309,7 +325,7 @@ impl Dialog {
         self.use_turn(words, now);
     }
 
-    fn use_turn(&mut self, words: Option<Pii<String>>, now: Moment) {
+    pub(super) fn use_turn(&mut self, words: Option<Pii<String>>, now: Moment) {
         self.unheard_steps = 0;
         if self.recording.is_asking() {
             return self.consent_turn(words.as_ref(), now);
@@ -320,6 +336,7 @@ impl Dialog {
                 self.cut.clear();
                 let private = self.flow.steps.get(self.step).is_some_and(|step| step.sensitive);
                 self.history.user(if private { WITHHELD } else { words.expose() });
+                self.feel(words, now);
             }
             None => self.deaf_turns += 1,
         }
@@ -336,6 +353,7 @@ impl Dialog {
                 self.carried = words;
                 self.go(*next, now);
             }
+            Kind::Tell(tell) => self.go(tell.next, now),
             // Its words were cut: it begins all the same.
             Kind::Transfer(transfer) => self.begin_transfer(transfer, now),
             Kind::Brief { .. } => self.phase = Phase::Listening { until: now + JOINED_WITHIN },
@@ -362,7 +380,7 @@ impl Dialog {
 
     // ---- what was played
 
-    fn heard(&mut self, text: &str) {
+    pub(super) fn heard(&mut self, text: &str) {
         self.recording.heard(text);
         if !text.trim().is_empty() {
             self.history.assistant(text);
@@ -370,6 +388,7 @@ impl Dialog {
     }
 
     fn spoken_out(&mut self, whole: bool, now: Moment) {
+        self.temper.spoken_at = Some(now);
         match &mut self.phase {
             Phase::Speaking { .. } => self.after_speaking(whole, now),
             Phase::Answering(_) => self.answer_spoken(whole, now),
@@ -384,7 +403,7 @@ impl Dialog {
     }
 
     /// Not `whole`: nobody is waited for who does not know what they were asked.
-    fn after_speaking(&mut self, whole: bool, now: Moment) {
+    pub(super) fn after_speaking(&mut self, whole: bool, now: Moment) {
         if self.recording.is_asking() {
             return self.consent_spoken(now);
         }
@@ -401,6 +420,7 @@ impl Dialog {
                 }
             }
             Kind::Ask(ask) if self.turns >= ask.max_turns => self.go(ask.next, now),
+            Kind::Tell(tell) => self.go(tell.next, now),
             Kind::Menu(_) | Kind::Collect(_) | Kind::Ask(_) => {
                 if let Some(digit) = self.keys.pop_front() {
                     self.use_key(digit, now);
@@ -426,83 +446,6 @@ impl Dialog {
         let samples = sound::tone(425.0, 800, -20.0);
         self.push(DialogOutput::Say(Utterance::Audio { samples, words: None }));
         self.end();
-    }
-
-    // ---- time
-
-    fn timeout(&mut self, now: Moment) {
-        if self.deadline().is_none_or(|deadline| now < deadline) {
-            return;
-        }
-        match &self.phase {
-            Phase::Speaking { .. } => {
-                self.event("playout_lost", None);
-                self.recording.unheard();
-                self.after_speaking(true, now);
-            }
-            Phase::Listening { .. } => self.no_input(now),
-            Phase::Hearing { .. } => self.use_turn(None, now),
-            Phase::Answering(_) => self.answer_due(now),
-            Phase::Transferring { .. } => {
-                self.event("transfer_lost", None);
-                self.transfer_failed(TransferFailure::Failed, now);
-            }
-            Phase::Idle | Phase::Over => {}
-        }
-    }
-
-    fn no_input(&mut self, now: Moment) {
-        if self.recording.is_asking() {
-            return self.consent_unanswered(now);
-        }
-        let flow = Arc::clone(&self.flow);
-        let Some(step) = flow.steps.get(self.step) else { return };
-        match &step.kind {
-            Kind::Say { next, .. } | Kind::Play { next, .. } => self.go(*next, now),
-            Kind::Collect(collect) if !self.digits.is_empty() => self.collect_pause(collect, now),
-            Kind::Menu(_) | Kind::Collect(_) | Kind::Ask(_) => self.try_again(Failure::NoInput, now),
-            // Nobody took the line away.
-            Kind::Brief { .. } => self.end(),
-            Kind::Transfer(transfer) => self.begin_transfer(transfer, now),
-            Kind::Goto(_) | Kind::Set { .. } | Kind::Branch(_) | Kind::HangUp { .. } => {}
-        }
-    }
-
-    /// Whether a turn that ends now can be taken back if it goes on after all; see [`Dialog::goes_on`].
-    pub fn can_be_taken_back(&self) -> bool {
-        !self.is_speaking() && !self.recording.is_asking()
-    }
-
-    /// A turn that was taken to be over goes on: this dialog, as it was before, listens on. `heard` is what the caller heard
-    /// of the answer that was withdrawn, `elsewhere` that the call listens at another step by now.
-    pub fn goes_on(&mut self, heard: &str, elsewhere: bool, now: Moment) {
-        self.outputs.clear();
-        self.heard(heard);
-        if elsewhere && let Some(step) = self.flow.steps.get(self.step) {
-            let listening = step.listening();
-            self.push(DialogOutput::Listen(listening));
-        }
-        self.phase = hearing(now);
-        // Whatever it is to be woken for now, the call has forgotten.
-        self.wake = None;
-        self.rearm();
-    }
-
-    fn deadline(&self) -> Option<Moment> {
-        match &self.phase {
-            Phase::Idle | Phase::Over => None,
-            Phase::Speaking { until } | Phase::Listening { until } | Phase::Hearing { until, .. } => Some(*until),
-            Phase::Transferring { until } => Some(*until),
-            Phase::Answering(answer) => Some(answer.deadline()),
-        }
-    }
-
-    fn rearm(&mut self) {
-        let deadline = self.deadline();
-        if deadline != self.wake {
-            self.wake = deadline;
-            self.push(DialogOutput::WakeAt(deadline));
-        }
     }
 
     /// Whoever was briefed may be joined to the caller now.
@@ -536,21 +479,12 @@ impl Dialog {
     }
 }
 
-fn hearing(now: Moment) -> Phase {
-    Phase::Hearing { until: now + HEARING, cap: now + LONGEST_TURN }
-}
-
 /// Keys kept for later steps.
 const MAX_KEYS: usize = 32;
 /// Failed sentences in a row before the line is given up.
 const MAX_SPEECH_FAILURES: u32 = 3;
 /// Turns without words before callers are pointed to their keys.
 const DEAF_AFTER: u32 = 2;
-/// A turn of the caller without a sign of its end, and at most.
-const HEARING: Duration = Duration::from_secs(15);
-const LONGEST_TURN: Duration = Duration::from_secs(120);
-/// How long a person who was briefed waits for the caller before they are let go.
-const JOINED_WITHIN: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {

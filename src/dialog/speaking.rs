@@ -11,7 +11,7 @@ impl Dialog {
     pub(super) fn say(&mut self, prompt: &Prompt, now: Moment) {
         let Some(settings) = self.settings().cloned() else { return };
         for text in prompt.render(&self.variables, &self.flow.private, &settings.language) {
-            let utterance = Utterance::Sentence { text, voice: settings.voice.clone(), rate: settings.rate };
+            let utterance = Utterance::Sentence { text, voice: settings.voice.clone(), rate: self.rate(settings.rate) };
             self.utter(utterance, now);
         }
     }
@@ -34,7 +34,7 @@ impl Dialog {
 
     pub(super) fn utter_sentence(&mut self, text: Cleared, now: Moment) {
         let Some(settings) = self.settings() else { return };
-        let utterance = Utterance::Sentence { text, voice: settings.voice.clone(), rate: settings.rate };
+        let utterance = Utterance::Sentence { text, voice: settings.voice.clone(), rate: self.rate(settings.rate) };
         self.utter(utterance, now);
     }
 

@@ -70,6 +70,7 @@ impl Dialog {
         match name {
             HEARS => yes_no(self.can_hear()),
             THINKS => yes_no(self.has_model()),
+            MOOD => Some(Value::text(self.mood())),
             _ => self.variables.get(name).cloned(),
         }
     }
@@ -82,6 +83,8 @@ impl Dialog {
 /// Whether callers' words can be heard, and whether a language model answers: conditions may ask, nobody may set them.
 const HEARS: &str = "line_hears";
 const THINKS: &str = "line_thinks";
+/// `calm` or `frustrated`.
+const MOOD: &str = "mood";
 
 /// Names that are known without being set.
-pub(super) const BUILT_IN: [&str; 2] = [HEARS, THINKS];
+pub(super) const BUILT_IN: [&str; 3] = [HEARS, THINKS, MOOD];

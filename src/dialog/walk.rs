@@ -49,6 +49,7 @@ impl Dialog {
         self.turns = 0;
         self.digits.clear();
         self.confirming = false;
+        self.telling = None;
         self.held = None;
         self.cut.clear();
         self.recording_step(step);
@@ -99,6 +100,14 @@ impl Dialog {
                     self.ask_turn(ask, question.as_ref(), &step.settings, now);
                     return None;
                 }
+            }
+            Kind::Tell(tell) => {
+                self.carried = None;
+                if !self.keys.is_empty() {
+                    return Some(tell.next);
+                }
+                self.tell(tell, &step.settings, now);
+                return None;
             }
             Kind::Goto(_) | Kind::Set { .. } | Kind::Branch(_) | Kind::Collect(_) => self.carried = None,
         }

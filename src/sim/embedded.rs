@@ -15,7 +15,7 @@ use super::audio::Recording;
 use super::options::{Options, Via};
 use super::records::RecordSource;
 use super::run::{self, Target};
-use super::scenario::{Scenario, Vendor};
+use super::scenario::{Delays, Scenario, Vendor};
 use super::shipped;
 use super::turns::session::{lexicon, write_flows};
 use super::twilio_leg::TwilioTarget;
@@ -48,8 +48,9 @@ impl Embedded {
         let runtime = Builder::new_multi_thread().enable_all().build().map_err(failed)?;
         let elsewhere = Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(failed)?;
         let vendors = elsewhere.block_on(VendorStandIns::start(utterances()?)).map_err(failed)?;
-        set_delays(&vendors);
+        set_delays(&vendors, scenarios);
         let mut config = configuration(options, &data, &token);
+        config.turn.speculate = scenarios.iter().all(|scenario| scenario.speculate);
         speak_the_script(options, scenarios, &mut config, &vendors)?;
         let wanted: Vec<Vendor> = scenarios.iter().flat_map(|s| s.vendors.iter().copied()).collect();
         use_vendors(&mut config, &vendors.base_url(), &wanted)?;
@@ -120,10 +121,13 @@ fn utterances() -> Result<Vec<Utterance>, String> {
     known.collect()
 }
 
-fn set_delays(vendors: &VendorStandIns) {
-    vendors.stt.set(|stt| stt.final_delay = STT_FINAL);
-    vendors.tts.set(|tts| tts.first_byte = TTS_FIRST_BYTE);
-    vendors.llm.set(|llm| llm.first_token = LLM_FIRST_TOKEN);
+/// The scenarios' delays; of several that have some, those of the first.
+fn set_delays(vendors: &VendorStandIns, scenarios: &[Arc<Scenario>]) {
+    let Delays { stt_final_ms, llm_first_token_ms, tts_first_byte_ms } =
+        scenarios.iter().find_map(|scenario| scenario.delays).unwrap_or(USUAL_DELAYS);
+    vendors.stt.set(|stt| stt.final_delay = Duration::from_millis(stt_final_ms));
+    vendors.tts.set(|tts| tts.first_byte = Duration::from_millis(tts_first_byte_ms));
+    vendors.llm.set(|llm| llm.first_token = Duration::from_millis(llm_first_token_ms));
 }
 
 fn use_vendors(config: &mut Config, base_url: &str, wanted: &[Vendor]) -> Result<(), String> {
@@ -143,6 +147,4 @@ fn use_vendors(config: &mut Config, base_url: &str, wanted: &[Vendor]) -> Result
 }
 
 /// What good vendors need; scenarios that wait for them declare it as `known_delay_ms`.
-const STT_FINAL: Duration = Duration::from_millis(100);
-const TTS_FIRST_BYTE: Duration = Duration::from_millis(60);
-const LLM_FIRST_TOKEN: Duration = Duration::from_millis(150);
+const USUAL_DELAYS: Delays = Delays { stt_final_ms: 100, tts_first_byte_ms: 60, llm_first_token_ms: 150 };

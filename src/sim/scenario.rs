@@ -26,6 +26,10 @@ pub struct Scenario {
     pub patience_ms: u32,
     /// The vendors that it needs besides a voice.
     pub vendors: Vec<Vendor>,
+    /// How long their stand-ins take, where it is not the usual.
+    pub delays: Option<Delays>,
+    /// Whether the server thinks of answers while callers pause.
+    pub speculate: bool,
     pub steps: Arc<[Step]>,
     /// Trials of turn-taking in place of steps.
     pub turn_taking: Option<TurnTaking>,
@@ -65,6 +69,8 @@ impl Scenario {
             weight: raw.weight,
             patience_ms: raw.patience_ms,
             vendors: raw.vendors,
+            delays: raw.delays,
+            speculate: raw.speculate,
             steps: steps.into(),
             turn_taking: raw.turn_taking,
             pass,
@@ -104,6 +110,18 @@ pub enum Vendor {
     Stt,
     /// A language model.
     Llm,
+}
+
+/// How long the stand-ins for vendors take, in ms.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Delays {
+    /// From the end of speech to its final words.
+    pub stt_final_ms: u64,
+    /// From a question to the model's first token.
+    pub llm_first_token_ms: u64,
+    /// From a text to the voice's first audio.
+    pub tts_first_byte_ms: u64,
 }
 
 /// What a caller does next, or waits for. "The bot" is whatever is heard from the server.
@@ -321,6 +339,9 @@ struct Raw {
     patience_ms: u32,
     #[serde(default)]
     vendors: Vec<Vendor>,
+    delays: Option<Delays>,
+    #[serde(default = "yes")]
+    speculate: bool,
     #[serde(default)]
     steps: Vec<Spanned<RawStep>>,
     turn_taking: Option<TurnTaking>,
@@ -419,6 +440,10 @@ fn flatten(file: &str, step: &Spanned<RawStep>, into: &mut Vec<Step>, depth: u32
 }
 
 const MOST_STEPS: usize = 1000;
+
+const fn yes() -> bool {
+    true
+}
 
 const fn one() -> u32 {
     1

@@ -12,6 +12,8 @@ pub const SCENARIOS: &[(&str, &str)] = &[
 /// Shipped scenarios that are no part of the mix.
 pub const BY_NAME: &[(&str, &str)] = &[
     ("open_question.yaml", include_str!("../../fixtures/scenarios/open_question.yaml")),
+    ("tutor.yaml", include_str!("../../fixtures/scenarios/tutor.yaml")),
+    ("tutor-plain.yaml", include_str!("../../fixtures/scenarios/tutor-plain.yaml")),
     ("turn-taking.yaml", include_str!("../../fixtures/scenarios/turn-taking.yaml")),
     ("turn-taking-short.yaml", include_str!("../../fixtures/scenarios/turn-taking-short.yaml")),
 ];

@@ -25,6 +25,7 @@ mod start;
 mod tables;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod told;
 mod url;
 mod writer;
 

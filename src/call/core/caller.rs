@@ -150,6 +150,7 @@ impl Call {
     /// The caller's turn is over, with the words that came of it.
     pub(super) fn turn_ended(&mut self, speech_ended: Moment, now: Moment) {
         self.dialog.fell_silent(self.own_time(speech_ended));
+        self.dialog.heard_with(self.words.confidence());
         if let Some(at) = self.words.final_at() {
             self.exchange.clock.words_final(at);
         }

@@ -165,6 +165,7 @@ impl Call {
     /// What the model would be asked if the turn ended with the words so far. Nothing comes of finding out.
     fn question_if_ended(&self, now: Moment) -> Option<ReplyRequest> {
         let mut ghost = self.dialog.clone();
+        ghost.heard_with(self.words.confidence());
         ghost.handle(DialogInput::TurnEnded(self.words.so_far()), self.own_time(now));
         std::iter::from_fn(|| ghost.poll()).find_map(|output| match output {
             DialogOutput::Reply(request) => Some(*request),
