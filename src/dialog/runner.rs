@@ -488,6 +488,8 @@ const DEAF_AFTER: u32 = 2;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::flow::NoAssets;
     use super::super::walk::MAX_UNHEARD_STEPS;
     use super::*;
