@@ -84,19 +84,11 @@ enum Command {
         wait: bool,
     },
     /// Voices to choose from.
-    Voices {
-        #[command(flatten)]
-        config: ConfigArgs,
-        #[command(subcommand)]
-        command: VoicesCommand,
-    },
+    #[command(subcommand)]
+    Voices(VoicesCommand),
     /// Files of weights for vendors that run on this machine.
-    Models {
-        #[command(flatten)]
-        config: ConfigArgs,
-        #[command(subcommand)]
-        command: ModelsCommand,
-    },
+    #[command(subcommand)]
+    Models(ModelsCommand),
 }
 
 #[derive(Subcommand)]
@@ -114,17 +106,21 @@ enum VoicesCommand {
         voices: Vec<String>,
         #[arg(long, value_name = "DIR", default_value = "reports/voices")]
         out: PathBuf,
+        #[command(flatten)]
+        config: ConfigArgs,
     },
 }
 
 #[derive(Subcommand)]
 enum ModelsCommand {
     /// Show those that are known, and which of them are here.
-    List,
+    List(ConfigArgs),
     /// Bring files by name, going on where an earlier attempt broke off; each is checked before it gets its name.
     Fetch {
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
+        #[command(flatten)]
+        config: ConfigArgs,
     },
 }
 
@@ -215,20 +211,20 @@ fn run(command: Command) -> Result<(), Failure> {
             let line = if flow.is_none() { line.or_else(|| Some("default".to_owned())) } else { None };
             call(&config, &Wish { number, flow, line, trunk, caller_id }, wait).map_err(Failure::Running)
         }
-        Command::Voices { config, command: VoicesCommand::Audition { language, sentences, voices, out } } => {
+        Command::Voices(VoicesCommand::Audition { language, sentences, voices, out, config }) => {
             audition(&loaded(config)?, &Audition { language, sentences, voices, out }).map_err(Failure::Running)
         }
-        Command::Models { config, command } => {
-            // A vendor whose weights are not here yet must not stand in the way of fetching them.
-            let sources = Sources::of_process(config.config, config.env, config.set);
-            let models = load(&sources).map_err(|error| Failure::Config(error.to_string()))?.config.models;
-            models.validate().map_err(Failure::Config)?;
-            match command {
-                ModelsCommand::List => list_models(&models).map_err(Failure::Running),
-                ModelsCommand::Fetch { names } => fetch_models(&models, &names),
-            }
-        }
+        Command::Models(ModelsCommand::List(config)) => list_models(&models(config)?).map_err(Failure::Running),
+        Command::Models(ModelsCommand::Fetch { names, config }) => fetch_models(&models(config)?, &names),
     }
+}
+
+/// The section alone: a vendor whose weights are not here yet must not stand in the way of fetching them.
+fn models(args: ConfigArgs) -> Result<ModelsConfig, Failure> {
+    let sources = Sources::of_process(args.config, args.env, args.set);
+    let models = load(&sources).map_err(|error| Failure::Config(error.to_string()))?.config.models;
+    models.validate().map_err(Failure::Config)?;
+    Ok(models)
 }
 
 fn loaded(args: ConfigArgs) -> Result<Loaded, Failure> {
