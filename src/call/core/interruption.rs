@@ -13,6 +13,7 @@ use crate::call::timers::Timer;
 use crate::dialog::DialogInput;
 use crate::store::record::{CommittedBy, Interruption, InterruptionOutcome, ResumedFor};
 use crate::telemetry::pii::Pii;
+use crate::turn::Interrupt;
 use crate::turn::backchannel::Said;
 use crate::turn::floor::{Decision, Mistake, Sign};
 
@@ -52,11 +53,21 @@ impl Call {
             Some(Decision::Commit { onset, by }) => self.interrupt(onset, by, now),
             Some(Decision::Resume(mistake)) => self.go_on(mistake, now),
             Some(Decision::TurnEnded { speech_ended }) => {
+                if self.is_talked_over() {
+                    self.interrupt(now, Sign::Words, now);
+                }
                 self.exchange.clock.caller_ended(speech_ended);
                 self.may_be_taken_back(speech_ended);
                 self.turn_ended(speech_ended, now);
             }
         }
+    }
+
+    /// The caller went on over the beginning of our answer, and their words are a turn by now: they have to be told with what was
+    /// heard of the answer, which a turn that ends by itself does not wait for.
+    fn is_talked_over(&self) -> bool {
+        let may = !matches!(self.floor.rules().interrupt, Interrupt::Digits | Interrupt::Never);
+        may && self.mouth.has_begun() && self.words.so_far().is_some()
     }
 
     /// What the leg dropped at our [`CallOutput::Clear`].
