@@ -26,6 +26,7 @@ use crate::providers::config::{
 };
 use crate::providers::credentials::CredentialsConfig;
 use crate::providers::models::ModelsConfig;
+use crate::providers::registry::RegistryConfig;
 use crate::store::{DataConfig, DatabaseConfig, StoreConfig};
 use crate::telemetry::logs::LogConfig;
 use crate::turn::TurnConfig;
@@ -33,7 +34,7 @@ use crate::turn::TurnConfig;
 pub use calls::{OutboundConfig, TransferConfig};
 pub use drain::DrainWords;
 pub use kinds::{PortRange, PublicUrl, Shards, bounded};
-pub use load::{ConfigError, DEFAULT_FILE, Loaded, Sources, load, parse};
+pub use load::{ConfigError, DEFAULT_FILE, FileOf, Loaded, Sources, load, parse, parse_file};
 pub use read::Misfit;
 pub use recording::{Consent, RecordingConfig, RecordingFormat};
 pub use rtp::{DtmfMode, RtcpSetting, RtpConfig};
@@ -63,6 +64,7 @@ pub struct Config {
     pub tts: TtsConfig,
     pub stt: SttConfig,
     pub llm: LlmConfig,
+    pub registry: RegistryConfig,
     pub deepgram: DeepgramConfig,
     pub openai: OpenAiConfig,
     pub anthropic: AnthropicConfig,

@@ -14,6 +14,7 @@ use offhook::providers;
 use offhook::providers::Language;
 use offhook::providers::models::fetch::{Fetched, fetch};
 use offhook::providers::models::{ModelsConfig, Presence};
+use offhook::server::chains;
 use offhook::server::keys::{self, KeysCommand};
 use offhook::server::named;
 use zeroize::Zeroizing;
@@ -60,6 +61,11 @@ enum Command {
     Keys {
         #[command(subcommand)]
         command: Keys,
+    },
+    /// The providers that the registry's file knows.
+    Providers {
+        #[command(subcommand)]
+        command: ProvidersCommand,
     },
     /// Have the running server of this configuration call a number.
     Call {
@@ -122,6 +128,12 @@ enum ModelsCommand {
         #[command(flatten)]
         config: ConfigArgs,
     },
+}
+
+#[derive(Subcommand)]
+enum ProvidersCommand {
+    /// Print what each can do, as the tables of docs/providers.md.
+    Table(ConfigArgs),
 }
 
 #[derive(Subcommand)]
@@ -205,6 +217,13 @@ fn run(command: Command) -> Result<(), Failure> {
             doctor(&loaded(config)?, &Options { call, trunk, seconds }, json)
         }
         Command::Keys { command } => keys(command),
+        Command::Providers { command: ProvidersCommand::Table(config) } => {
+            let sources = Sources::of_process(config.config, config.env, config.set);
+            let loaded = load(&sources).map_err(|error| Failure::Config(error.to_string()))?;
+            let entries = chains::providers(&loaded.config).map_err(|error| Failure::Config(error.to_string()))?;
+            let text = providers::registry::table::markdown(&entries);
+            std::io::stdout().write_all(text.as_bytes()).map_err(|error| Failure::Running(error.into()))
+        }
         Command::Call { config, number, flow, line, trunk, caller_id, wait } => {
             let config = loaded(config)?.config;
             // A name is needed; the default line speaks where none is given.

@@ -2,6 +2,7 @@
 //!
 //! Nothing here decides anything about a call. Rooms are handed what they need and know nothing of each other.
 
+pub mod chains;
 mod checks;
 mod files;
 pub mod keys;
@@ -20,20 +21,21 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use self::chains::Chains;
 use crate::api::serve::{ServeLimits, Served, serve};
 use crate::api::{ApiState, Readiness, Stage, router};
 use crate::call::actor::Services;
 use crate::call::outbound::Outbound;
 use crate::call::outgoing::Dialers;
 use crate::call::reception::Reception;
-use crate::call::registry::Registry;
+use crate::call::registry::Registry as LiveCalls;
 use crate::call::shard::Shards;
 use crate::config::{Config, PublicUrl};
 use crate::dialog::LastWords;
 use crate::dialog::lines::Catalogue;
 use crate::providers::cache::prewarm;
-use crate::providers::fallback::FallbackTts;
-use crate::providers::llm::chain::ModelChain;
+use crate::providers::config::SttProvider;
+use crate::providers::registry::{Registry, Upkeep};
 use crate::providers::{self, SpeakRequest, Tts};
 use crate::recording::{self, Recordings};
 use crate::store::record::EndReason;
@@ -60,6 +62,8 @@ pub struct Server {
     drain: Duration,
     last_words: Option<LastWords>,
     warming: JoinHandle<()>,
+    registry: Registry,
+    upkeep: Upkeep,
 }
 
 /// Where a running server listens.
@@ -80,22 +84,22 @@ impl Server {
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let catalogue = Arc::new(Catalogue::load(&config.flows.dir).map_err(|e| anyhow!(e.to_string()))?);
         let metrics = Metrics::new();
-        let built = providers::config::build(&config.providers()).map_err(|e| anyhow!(e))?;
+        let mut built = providers::config::build(&config.providers()).map_err(|e| anyhow!(e))?;
         let shared = Shared::start(&config.redis)?;
         let (store, records, writer) =
             Store::open(&config.database, &config.data, &config.store, metrics.clone()).await.context("store")?;
         let recordings = start_recordings(config, &catalogue, &store, &records, &metrics).await?;
-        let voices = FallbackTts::new(built.tts.clone(), config.tts.first_audio(), &metrics);
-        let models = ModelChain::new(&built.llm, &config.llm, &metrics);
+        let (registry, upkeep) = chains::registry(config, &store, &metrics).await?;
+        let Chains { voice, model, links } = chains::chains(config, &mut built, &registry, &metrics)?;
         let services = Arc::new(Services {
             runtime: tokio::runtime::Handle::current(),
-            voice: Arc::new(voices.clone()),
-            model: models.clone().map(|models| Arc::new(models) as _),
+            voice,
+            model,
             rate: config.tts.rate,
             providers: built,
             records,
             metrics: metrics.clone(),
-            registry: Registry::default(),
+            registry: LiveCalls::default(),
             shared: shared.clone(),
             targets: Arc::new(config.transfer.targets.clone()),
             dialers: Dialers::default(),
@@ -103,10 +107,7 @@ impl Server {
             told: Told::open(&config.data.dir).context("data.dir")?,
         });
         let shards = Shards::start(&config.media, &services).context("media.shards")?;
-        let network = match config.turn.detector {
-            Detector::Silero => Some(Network::shared().context("turn.detector")?),
-            Detector::Earshot => None,
-        };
+        let network = network(config)?;
         let reception = Arc::new(Reception::new(
             shards,
             Arc::clone(&services),
@@ -131,15 +132,13 @@ impl Server {
         let checks = Arc::new(checks::ServerChecks::new(
             store.clone(),
             shared,
-            services.providers.stt.clone(),
-            (voices, models),
+            services.providers.stt.clone().filter(|_| config.stt.provider != SttProvider::Registry),
+            (links, registry.clone()),
             recordings.clone(),
             sip.trunks().clone(),
         ));
-        let encode = {
-            let metrics = metrics.clone();
-            Arc::new(move || metrics.encode())
-        };
+        let encoded = metrics.clone();
+        let encode = Arc::new(move || encoded.encode());
         let desk = Arc::new(Outbound::new(
             config.outbound.clone(),
             catalogue,
@@ -151,7 +150,8 @@ impl Server {
         let door =
             recordings::ServerRecordings::new(config.recording.folder(&config.data.dir), services.registry.clone());
         let state = ApiState::new(&config.http, checks, Arc::new(store), desk, encode, readiness.clone())
-            .with_recordings(Arc::new(door));
+            .with_recordings(Arc::new(door))
+            .with_providers(Arc::new(registry.clone()));
         let base = match &config.http.public_url {
             Some(url) => url.clone(),
             None => format!("http://{http}").parse::<PublicUrl>().map_err(|e| anyhow!("http.listen: {e}"))?,
@@ -166,7 +166,20 @@ impl Server {
         }));
         readiness.set(Stage::Ready);
         let drain = Duration::from_secs(config.limits.drain_timeout_s);
-        Ok(Self { sip, http, stop_http, http_task, reception, writer, readiness, drain, last_words, warming })
+        Ok(Self {
+            sip,
+            http,
+            stop_http,
+            http_task,
+            reception,
+            writer,
+            readiness,
+            drain,
+            last_words,
+            warming,
+            registry,
+            upkeep,
+        })
     }
 
     pub const fn addresses(&self) -> Addresses {
@@ -178,11 +191,15 @@ impl Server {
         self.reception.admission().calls()
     }
 
-    /// Reads certificates again; those from before stay in use where the files are not good.
-    pub fn reload(&self) {
+    /// Reads certificates and the registry of providers again; those from before stay in use where the files are not good.
+    pub async fn reload(&self) {
         match self.sip.reload() {
             Ok(()) => tracing::info!("sip: certificates are read again"),
             Err(error) => tracing::error!(error, "sip: the certificates from before stay in use"),
+        }
+        match self.registry.reload().await {
+            Ok(()) => tracing::info!("registry: providers are read again"),
+            Err(error) => tracing::error!(%error, "registry: the providers from before stay in use"),
         }
     }
 
@@ -209,6 +226,7 @@ impl Server {
         {
             tracing::error!("recordings were not all finished when the server ended; the next start finishes them");
         }
+        self.upkeep.stop().await;
         if !self.writer.shutdown(WRITE_OUT).await {
             tracing::error!("records were still waiting when the server ended");
         }
@@ -235,7 +253,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let at = server.addresses();
     tracing::info!(sip = %at.sip, http = %at.http, "ready for calls");
     while asked.wait().await == Wish::Reload {
-        server.reload();
+        server.reload().await;
     }
     tracing::info!(calls = server.calls(), "asked to end: no new calls; running ones have their time");
     tokio::select! {
@@ -243,6 +261,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         () = asked.end() => tracing::warn!("asked again: ending at once"),
     }
     Ok(())
+}
+
+/// The network that hears speech, where it is used.
+fn network(config: &Config) -> anyhow::Result<Option<&'static Network>> {
+    Ok(match config.turn.detector {
+        Detector::Silero => Some(Network::shared().context("turn.detector")?),
+        Detector::Earshot => None,
+    })
 }
 
 async fn start_recordings(

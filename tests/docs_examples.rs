@@ -141,3 +141,15 @@ impl Assets for AnyFile {
         fs::read(path).map_err(|error| error.to_string())
     }
 }
+
+/// docs/providers.md cannot say anything else than the registry's file.
+#[test]
+fn the_table_of_providers_is_the_registrys() {
+    let entries =
+        offhook::providers::registry::read("apis_database.yaml", include_str!("../config/apis_database.yaml"));
+    let table = offhook::providers::registry::table::markdown(&entries.unwrap());
+    let page = include_str!("../docs/providers.md");
+    let (_, rest) = page.split_once("<!-- providers: table -->\n").unwrap();
+    let (shown, _) = rest.split_once("<!-- providers: end -->").unwrap();
+    assert_eq!(shown.trim(), table.trim(), "put in what `offhook providers table` prints");
+}

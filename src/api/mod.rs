@@ -7,6 +7,7 @@ mod calls;
 mod envelope;
 mod health;
 mod outbound;
+mod providers;
 mod recordings;
 pub mod serve;
 
@@ -30,6 +31,7 @@ pub use calls::{Calls, Page, StoreUnavailable};
 pub use envelope::ApiError;
 pub use health::{Check, CheckResult, Checks};
 pub use outbound::Desk;
+pub use providers::ProviderDesk;
 pub use recordings::RecordingDoor;
 
 use crate::config::HttpConfig;
@@ -48,6 +50,7 @@ pub struct ApiState {
     /// The bearer token of `/v1`; none leaves it open.
     pub secret: Option<SecretString>,
     recordings: Option<Arc<dyn RecordingDoor>>,
+    providers: Option<Arc<dyn ProviderDesk>>,
     health: Arc<health::Health>,
 }
 
@@ -65,7 +68,24 @@ impl ApiState {
             max_body_bytes: config.max_body_bytes,
         };
         let secret = config.secret_key.clone();
-        Self { checks, calls, desk, metrics, readiness, limits, secret, recordings: None, health: Arc::default() }
+        Self {
+            checks,
+            calls,
+            desk,
+            metrics,
+            readiness,
+            limits,
+            secret,
+            recordings: None,
+            providers: None,
+            health: Arc::default(),
+        }
+    }
+
+    /// With what stands behind the routes of providers.
+    #[must_use]
+    pub fn with_providers(self, providers: Arc<dyn ProviderDesk>) -> Self {
+        Self { providers: Some(providers), ..self }
     }
 
     /// With what stands behind the routes of recordings.
@@ -134,6 +154,12 @@ pub fn router(state: ApiState, more: Router) -> Router {
         .routes(routes!(outbound::hold))
         .routes(routes!(outbound::resume))
         .routes(routes!(outbound::transfer))
+        .routes(routes!(providers::list, providers::add))
+        .routes(routes!(providers::select))
+        .routes(routes!(providers::usage))
+        .routes(routes!(providers::disable))
+        .routes(routes!(providers::enable))
+        .routes(routes!(providers::reload))
         .routes(routes!(recordings::download))
         .routes(routes!(recordings::pause))
         .routes(routes!(recordings::resume))
@@ -159,7 +185,10 @@ pub fn router(state: ApiState, more: Router) -> Router {
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Offhook", description = "Health, metrics and calls of a telephony-first IVR media server."),
+    info(
+        title = "Offhook",
+        description = "Health, metrics, calls and providers of a telephony-first IVR media server."
+    ),
     components(schemas(envelope::ErrorBody))
 )]
 struct Document;

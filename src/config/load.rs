@@ -5,6 +5,8 @@ use std::fmt::{self, Write as _};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
+
 use super::tree::{MAX_YAML_BYTES, Node, Origin, Value};
 use super::{Config, Misfit, production, read};
 
@@ -53,13 +55,16 @@ impl Loaded {
 
     /// Where a dotted key was written; one inside a list that was written whole is where the list is.
     pub fn origin(&self, key: &str) -> Origin {
-        let mut key = key;
-        loop {
-            match (self.effective.at(key), key.rfind(['.', '['])) {
-                (Some(node), _) => return node.origin.clone(),
-                (None, Some(end)) => key = key.get(..end).unwrap_or_default(),
-                (None, None) => return Origin::BuiltIn,
-            }
+        origin(&self.effective, key)
+    }
+}
+
+fn origin(tree: &Node, mut key: &str) -> Origin {
+    loop {
+        match (tree.at(key), key.rfind(['.', '['])) {
+            (Some(node), _) => return node.origin.clone(),
+            (None, Some(end)) => key = key.get(..end).unwrap_or_default(),
+            (None, None) => return tree.origin.clone(),
         }
     }
 }
@@ -124,6 +129,28 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
 /// As [`load`].
 pub fn parse(name: &str, text: &str) -> Result<Config, ConfigError> {
     Ok(read::read(&layer(name, text)?)?)
+}
+
+/// A file of another room, with where each of its keys stands.
+pub struct FileOf<T> {
+    pub value: T,
+    tree: Node,
+}
+
+impl<T> FileOf<T> {
+    /// The error for what a key of it says.
+    pub fn error(&self, key: &str, message: &str) -> ConfigError {
+        ConfigError { origin: origin(&self.tree, key), key: key.to_owned(), message: message.to_owned() }
+    }
+}
+
+/// Reads a file of another room as strictly as the configuration; `name` is what errors call it.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse_file<T: DeserializeOwned>(name: &str, text: &str) -> Result<FileOf<T>, ConfigError> {
+    let tree = layer(name, text)?;
+    Ok(FileOf { value: read::read(&tree)?, tree })
 }
 
 /// The file that is read when none is named.

@@ -2,15 +2,14 @@
 //!
 //! Unknown keys are errors. A secret is read from configuration and never written: it serialises as `[redacted]`.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 
 use super::cache::CachedTts;
+pub use super::key::ApiKey;
 use super::llm::anthropic::AnthropicLlm;
 use super::llm::openai::OpenAiLlm;
 use super::models::ModelsConfig;
@@ -55,7 +54,8 @@ pub fn build(config: &ProvidersConfig) -> Result<Providers, String> {
     })?;
     let mut tts: Vec<Arc<dyn Tts>> = Vec::new();
     match config.tts.provider {
-        TtsProvider::Embedded => {}
+        // What the registry chooses is put in front by the server.
+        TtsProvider::Embedded | TtsProvider::Registry => {}
         TtsProvider::Deepgram => tts.push(Arc::new(DeepgramTts::new(&config.deepgram, &config.tts)?)),
         TtsProvider::Openai => tts.push(Arc::new(OpenAiTts::new(&config.openai, &config.tts)?)),
     }
@@ -63,7 +63,7 @@ pub fn build(config: &ProvidersConfig) -> Result<Providers, String> {
     let share = config.tts.cache_bytes / tts.len();
     let tts = tts.into_iter().map(|tts| Arc::new(CachedTts::new(tts, share)) as Arc<dyn Tts>).collect();
     let stt = match config.stt.provider {
-        SttProvider::None => None,
+        SttProvider::None | SttProvider::Registry => None,
         SttProvider::Deepgram => Some(Arc::new(DeepgramStt::new(&config.deepgram, &config.stt)?) as Arc<dyn Stt>),
         SttProvider::Openai => Some(Arc::new(OpenAiStt::new(&config.openai, &config.stt)?) as Arc<dyn Stt>),
         SttProvider::WhisperLocal => Some(whisper(config)?),
@@ -114,7 +114,7 @@ fn model(
     chosen_by: &str,
 ) -> Result<Option<Arc<dyn Llm>>, String> {
     Ok(match provider {
-        LlmProvider::None => None,
+        LlmProvider::None | LlmProvider::Registry => None,
         LlmProvider::Openai => Some(Arc::new(OpenAiLlm::new(&config.openai, llm, chosen_by)?)),
         LlmProvider::Anthropic => Some(Arc::new(AnthropicLlm::new(&config.anthropic, llm, chosen_by)?)),
     })
@@ -127,6 +127,8 @@ pub enum TtsProvider {
     Embedded,
     Deepgram,
     Openai,
+    /// Whom the registry chooses.
+    Registry,
 }
 
 /// `tts`: the voice.
@@ -198,6 +200,7 @@ pub enum SttProvider {
     /// Whisper in this process, from a file of weights.
     #[serde(rename = "whisper_local")]
     WhisperLocal,
+    Registry,
 }
 
 /// `stt`: the recogniser.
@@ -237,6 +240,7 @@ pub enum LlmProvider {
     None,
     Openai,
     Anthropic,
+    Registry,
 }
 
 /// `llm`: the language model.
@@ -280,7 +284,7 @@ impl LlmFallback {
         let ProvidersConfig { openai, anthropic, .. } = &mut config;
         let (base_url, plain_http, api_key) = match self.provider {
             LlmProvider::Anthropic => (&mut anthropic.base_url, &mut anthropic.plain_http, &mut anthropic.api_key),
-            LlmProvider::Openai | LlmProvider::None => {
+            LlmProvider::Openai | LlmProvider::None | LlmProvider::Registry => {
                 (&mut openai.base_url, &mut openai.plain_http, &mut openai.api_key)
             }
         };
@@ -568,43 +572,6 @@ impl EmbeddedConfig {
 
     pub(super) const fn deadline(&self) -> Duration {
         Duration::from_millis(self.deadline_ms)
-    }
-}
-
-/// A vendor's secret; never printed, never serialised.
-#[derive(Clone)]
-pub struct ApiKey(SecretString);
-
-impl ApiKey {
-    /// # Errors
-    /// When it is empty or holds what a header cannot carry.
-    pub fn new(text: String) -> Result<Self, String> {
-        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err("expected a key of printable ASCII without spaces".to_owned());
-        }
-        Ok(Self(text.into()))
-    }
-
-    pub(super) const fn secret(&self) -> &SecretString {
-        &self.0
-    }
-}
-
-impl fmt::Debug for ApiKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
-    }
-}
-
-impl Serialize for ApiKey {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("[redacted]")
-    }
-}
-
-impl<'de> Deserialize<'de> for ApiKey {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::new(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
     }
 }
 

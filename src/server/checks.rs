@@ -6,22 +6,31 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 
 use crate::api::{Check, CheckResult, Checks};
-use crate::providers::fallback::FallbackTts;
 use crate::providers::link::{LEFT_ALONE, LinkCheck};
-use crate::providers::llm::chain::ModelChain;
+use crate::providers::registry::Registry;
 use crate::providers::{ProviderError, Stt};
 use crate::recording::Recordings;
 use crate::store::Store;
 use crate::store::shared::Shared;
 use crate::transport::sip::trunks::Trunks;
 
+/// The links of a chain, by whoever has it.
+pub type LinkChecks = Box<dyn Fn() -> Vec<LinkCheck> + Send + Sync>;
+
+/// The links of chains as they are at the moment of asking.
+pub struct Links {
+    pub voices: LinkChecks,
+    pub others: LinkChecks,
+}
+
 /// The checks of a running server.
 pub struct ServerChecks {
     store: Store,
     shared: Shared,
     recogniser: Option<Arc<dyn Stt>>,
-    voices: FallbackTts,
-    models: Option<ModelChain>,
+    /// Voices, models, and recognisers beside the configured one.
+    links: Links,
+    registry: Registry,
     recordings: Option<Recordings>,
     trunks: Trunks,
 }
@@ -31,11 +40,11 @@ impl ServerChecks {
         store: Store,
         shared: Shared,
         recogniser: Option<Arc<dyn Stt>>,
-        (voices, models): (FallbackTts, Option<ModelChain>),
+        (links, registry): (Links, Registry),
         recordings: Option<Recordings>,
         trunks: Trunks,
     ) -> Self {
-        Self { store, shared, recogniser, voices, models, recordings, trunks }
+        Self { store, shared, recogniser, links, registry, recordings, trunks }
     }
 }
 
@@ -50,11 +59,14 @@ impl Checks for ServerChecks {
             Check { name: "redis".into(), run: redis(self.shared.clone()).boxed() },
             Check { name: "recording".into(), run: std::future::ready(recording(self.recordings.as_ref())).boxed() },
         ];
-        checks.extend(self.voices.checks().into_iter().map(link));
+        let registry = self.registry.degraded();
+        let registry = registry.map_or(CheckResult::Ok, |why| CheckResult::Error(format!("read from the file: {why}")));
+        checks.push(Check { name: "registry".into(), run: std::future::ready(registry).boxed() });
+        checks.extend((self.links.voices)().into_iter().map(link));
         checks.extend(
             self.recogniser.iter().map(|stt| Check { name: stt.name().into(), run: stt.check().map(result).boxed() }),
         );
-        checks.extend(self.models.iter().flat_map(ModelChain::checks).map(link));
+        checks.extend((self.links.others)().into_iter().map(link));
         let trunks = self.trunks.report().into_iter().map(|(name, how)| (format!("trunk {name}"), how));
         let accounts = self.trunks.accounts().into_iter().map(|(name, how)| (format!("account {name}"), how));
         checks.extend(trunks.chain(accounts).map(|(name, how)| {
@@ -66,7 +78,7 @@ impl Checks for ServerChecks {
 
     /// Without any voice only tones and recordings are left, which is no line; records are spooled without a database.
     fn can_serve(&self, results: &BTreeMap<String, CheckResult>) -> bool {
-        self.voices.checks().iter().any(|voice| match results.get(&voice.name) {
+        (self.links.voices)().iter().any(|voice| match results.get(&voice.name) {
             Some(CheckResult::Ok) => true,
             // What could serve and is left alone for a moment is still the last resort.
             Some(CheckResult::Error(why)) => why.starts_with(LEFT_ALONE),

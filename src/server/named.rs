@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use super::chains;
 use crate::config::{Loaded, Origin};
 use crate::dialog::Catalogue;
 use crate::recording;
@@ -32,6 +33,7 @@ pub fn check(loaded: &Loaded) -> Result<Catalogue, String> {
         }
     }
     Tls::load(&config.sip.tls).map_err(blamed)?;
+    chains::providers(config).map_err(|error| error.to_string())?;
     Ok(catalogue)
 }
 

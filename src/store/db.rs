@@ -23,7 +23,7 @@ pub(super) struct Db {
 #[derive(Clone, Debug)]
 enum Engine {
     Sqlite(Sqlite),
-    Postgres(Postgres),
+    Postgres(Box<Postgres>),
 }
 
 impl Db {
@@ -36,7 +36,7 @@ impl Db {
         let at = place.name();
         let engine = match place {
             Place::File(file) => Engine::Sqlite(Sqlite::open(file).await?),
-            Place::Server(options) => Engine::Postgres(Postgres::open(&at, (**options).clone()).await?),
+            Place::Server(options) => Engine::Postgres(Box::new(Postgres::open(&at, (**options).clone()).await?)),
         };
         Ok(Self { at, engine })
     }
@@ -49,7 +49,7 @@ impl Db {
         let at = place.name();
         let engine = match place {
             Place::File(file) => Engine::Sqlite(Sqlite::beside(file).await?),
-            Place::Server(options) => Engine::Postgres(Postgres::beside(&at, (**options).clone()).await?),
+            Place::Server(options) => Engine::Postgres(Box::new(Postgres::beside(&at, (**options).clone()).await?)),
         };
         Ok(Self { at, engine })
     }

@@ -26,12 +26,14 @@ pub(super) const SQLITE: &[Migration] = &[
     Migration { version: 4, sql: include_str!("../../migrations/sqlite/0004_outbound.sql") },
     Migration { version: 5, sql: include_str!("../../migrations/sqlite/0005_interruptions.sql") },
     Migration { version: 6, sql: include_str!("../../migrations/sqlite/0006_credentials.sql") },
+    Migration { version: 7, sql: include_str!("../../migrations/sqlite/0007_registry.sql") },
 ];
 
 /// All steps of PostgreSQL.
 pub(super) const POSTGRES: &[Migration] = &[
     Migration { version: 1, sql: include_str!("../../migrations/postgres/0001_calls.sql") },
     Migration { version: 2, sql: include_str!("../../migrations/postgres/0002_credentials.sql") },
+    Migration { version: 3, sql: include_str!("../../migrations/postgres/0003_registry.sql") },
 ];
 
 /// Applies what is missing. Before an existing schema is changed, a copy of the database is left beside it.

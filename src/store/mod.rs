@@ -11,6 +11,7 @@ mod error;
 mod interruptions;
 mod migrate;
 mod postgres;
+mod providers;
 mod read;
 pub mod record;
 mod recordings;
@@ -38,6 +39,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 pub use error::StoreError;
+pub use providers::{HealthChange, KeptProvider, Origin, ProviderUsage};
 pub use read::{
     CallDetail, CallRow, EventRow, InterruptionRow, MOST_CALLS, MOST_EVENTS, MOST_INTERRUPTIONS, MOST_TURNS,
     RecordingRow, TurnRow,

@@ -47,6 +47,11 @@ impl Tables {
         Ok(Self { db: Db::beside(&place).await? })
     }
 
+    /// Whether the database was reached since the start.
+    pub fn was_reached(&self) -> bool {
+        self.db.is_prepared()
+    }
+
     /// Every credential, by provider and name.
     ///
     /// # Errors

@@ -199,8 +199,8 @@ impl Host {
     }
 
     /// As SIGHUP asks for it.
-    pub fn reload(&self) {
-        self.server.as_ref().unwrap().reload();
+    pub async fn reload(&self) {
+        self.server.as_ref().unwrap().reload().await;
     }
 
     /// Waits until `/healthz` says of `check` something that begins with `wanted`.
