@@ -25,6 +25,7 @@ use crate::providers::config::{
     SttConfig, TtsConfig, TurnEndConfig, WhisperConfig,
 };
 use crate::providers::credentials::CredentialsConfig;
+use crate::providers::hook::HooksConfig;
 use crate::providers::models::ModelsConfig;
 use crate::store::{DataConfig, DatabaseConfig, StoreConfig};
 use crate::telemetry::logs::LogConfig;
@@ -56,6 +57,7 @@ pub struct Config {
     pub recording: RecordingConfig,
     pub limits: LimitsConfig,
     pub transfer: TransferConfig,
+    pub hooks: HooksConfig,
     pub outbound: OutboundConfig,
     pub media: MediaConfig,
     pub flows: FlowsConfig,
