@@ -203,7 +203,7 @@ impl Dialog {
                 self.own_words("model_empty", now);
             }
             (true, false) => self.answer_over(now),
-            (_, true) => {}
+            (true, true) | (false, _) => {}
         }
     }
 
