@@ -67,7 +67,9 @@ fn check(schema: &Value, value: &Value, all: &Value, place: &str) -> Result<(), 
 }
 
 fn read(text: &str) -> Result<(), String> {
-    let value: Value = serde_saphyr::from_str(text).unwrap();
+    // As flows are read: `yes` and `no` are words.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    let value: Value = serde_saphyr::from_str_with_options(text, options).unwrap();
     let schema = schema();
     check(&schema, &value, &schema, "")
 }

@@ -113,18 +113,6 @@ impl Flow {
         })
     }
 
-    /// The names of `hooks.targets` that the flow uses, with the step that does.
-    pub fn hook_names(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
-        self.steps.iter().flat_map(|step| {
-            let names: Vec<&Arc<str>> = match &step.kind {
-                Kind::Hook(hook) => vec![&hook.to],
-                Kind::Ask(ask) => ask.tools.iter().filter_map(Tool::service).collect(),
-                _ => Vec::new(),
-            };
-            names.into_iter().map(|name| (&step.name, name))
-        })
-    }
-
     /// A flow for the person whom a caller is about to be joined to: what it is about, and then nothing that could
     /// disturb.
     pub fn briefing(words: Vec<Cleared>, language: Language) -> Self {

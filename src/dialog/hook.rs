@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json, json};
 
 use super::agent::Answer;
-use super::flow::{Ask, Kind, Prompt, Target};
+use super::flow::{Ask, Flow, Kind, Prompt, Target};
 use super::runner::{Dialog, Phase};
 use super::value::Value;
 use super::{DialogOutput, Moment};
@@ -87,6 +87,20 @@ pub(super) struct ToolWork {
     results: Vec<Message>,
     /// Where the turn leads once what was said is heard.
     pub next: Option<Target>,
+}
+
+impl Flow {
+    /// The names of `hooks.targets` that the flow uses, with the step that does.
+    pub fn hook_names(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
+        self.steps.iter().flat_map(|step| {
+            let names: Vec<&Arc<str>> = match &step.kind {
+                Kind::Hook(hook) => vec![&hook.to],
+                Kind::Ask(ask) => ask.tools.iter().filter_map(Tool::service).collect(),
+                _ => Vec::new(),
+            };
+            names.into_iter().map(|name| (&step.name, name))
+        })
+    }
 }
 
 impl Tool {
