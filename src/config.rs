@@ -25,6 +25,7 @@ use crate::providers::config::{
     SttConfig, TtsConfig, TurnEndConfig, WhisperConfig,
 };
 use crate::providers::credentials::CredentialsConfig;
+use crate::providers::hook::HooksConfig;
 use crate::providers::models::ModelsConfig;
 use crate::providers::registry::RegistryConfig;
 use crate::store::{DataConfig, DatabaseConfig, StoreConfig};
@@ -57,6 +58,7 @@ pub struct Config {
     pub recording: RecordingConfig,
     pub limits: LimitsConfig,
     pub transfer: TransferConfig,
+    pub hooks: HooksConfig,
     pub outbound: OutboundConfig,
     pub media: MediaConfig,
     pub flows: FlowsConfig,

@@ -67,6 +67,11 @@ enum Command {
         #[command(subcommand)]
         command: ProvidersCommand,
     },
+    /// Look at flows.
+    Flow {
+        #[command(subcommand)]
+        what: FlowCommand,
+    },
     /// Have the running server of this configuration call a number.
     Call {
         #[command(flatten)]
@@ -163,6 +168,19 @@ enum Keys {
     List(ConfigArgs),
 }
 
+#[derive(Subcommand)]
+enum FlowCommand {
+    /// Print the JSON schema of flow files, for editors.
+    Schema,
+    /// Print a flow as a picture (SVG).
+    Draw {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// The flow's name.
+        name: String,
+    },
+}
+
 /// Where the configuration comes from; later wins: defaults, file, environment file, variables, --set.
 #[derive(Args)]
 struct ConfigArgs {
@@ -224,6 +242,7 @@ fn run(command: Command) -> Result<(), Failure> {
             let text = providers::registry::table::markdown(&entries);
             std::io::stdout().write_all(text.as_bytes()).map_err(|error| Failure::Running(error.into()))
         }
+        Command::Flow { what } => flow(what),
         Command::Call { config, number, flow, line, trunk, caller_id, wait } => {
             let config = loaded(config)?.config;
             // A name is needed; the default line speaks where none is given.
@@ -296,6 +315,19 @@ fn doctor(loaded: &Loaded, options: &Options, json: bool) -> Result<(), Failure>
     let text = if json { report.json() } else { report.text() };
     std::io::stdout().write_all(text.as_bytes()).map_err(|error| Failure::Running(error.into()))?;
     if report.is_well() { Ok(()) } else { Err(Failure::Running(anyhow::anyhow!("calls do not work: see above"))) }
+}
+
+fn flow(what: FlowCommand) -> Result<(), Failure> {
+    let text = match what {
+        FlowCommand::Schema => format!("{:#}\n", offhook::dialog::schema::schema()),
+        FlowCommand::Draw { config, name } => {
+            let catalogue = named::check(&loaded(config)?).map_err(Failure::Config)?;
+            let known: Vec<String> = catalogue.flows().map(|flow| flow.name().to_string()).collect();
+            let flow = catalogue.flow_named(&name);
+            flow.ok_or_else(|| Failure::Config(format!("flow `{name}`: expected one of {}", known.join(", "))))?.draw()
+        }
+    };
+    std::io::stdout().write_all(text.as_bytes()).map_err(|error| Failure::Running(error.into()))
 }
 
 fn call(config: &Config, wish: &Wish, wait: bool) -> anyhow::Result<()> {

@@ -35,6 +35,7 @@ use crate::dialog::LastWords;
 use crate::dialog::lines::Catalogue;
 use crate::providers::cache::prewarm;
 use crate::providers::config::SttProvider;
+use crate::providers::hook::Hooks;
 use crate::providers::registry::{Registry, Upkeep};
 use crate::providers::{self, SpeakRequest, Tts};
 use crate::recording::{self, Recordings};
@@ -104,6 +105,7 @@ impl Server {
             targets: Arc::new(config.transfer.targets.clone()),
             dialers: Dialers::default(),
             recordings: recordings.clone(),
+            hooks: Hooks::new(&config.hooks).map_err(|e| anyhow!(e))?,
             told: Told::open(&config.data.dir).context("data.dir")?,
         });
         let shards = Shards::start(&config.media, &services).context("media.shards")?;

@@ -98,6 +98,7 @@ impl Call {
                         TransferTo::Name(to) | TransferTo::Address(to) => to.to_string(),
                     });
                 }
+                DialogOutput::Hook(_) => {}
                 DialogOutput::HangUp => self.end = Some("hangup".into()),
             }
         }

@@ -186,3 +186,114 @@ fn the_examples_of_the_shipped_flows_come_true() {
     let catalogue = Catalogue::built_in().unwrap();
     catalogue.try_examples().unwrap_or_else(|error| panic!("{error}"));
 }
+
+const SHOP: &str = "\
+name: f
+variables: {vip: \"no\"}
+steps:
+  number:
+    collect: {prompt: Which order?, into: number, min: 4, max: 4}
+    goto: look_up
+  look_up:
+    hook: {to: orders, send: [number], into: {status: order.status, days: days}, say: I am looking., on_failed: desk}
+    goto: told
+  told: {say: 'It is {status}, {days} days.', goto: talk}
+  talk:
+    ask:
+      prompt: Anything else?
+      system_text: Help.
+      keys: {\"0\": desk}
+      unheard: Press 0.
+      without_model: Press 0.
+      tools:
+        order_status:
+          description: Looks it up.
+          hook: orders
+          send: [vip]
+          arguments:
+            number: {type: text, description: Number.}
+            urgent: {type: yes_no, description: Urgent., optional: true}
+          say: Looking again.
+        to_desk: {description: A person is wanted., goto: desk}
+    goto: hangup
+  desk: {transfer: {target: \"1000\", say: Please hold.}}
+examples:
+  - name: services and tools
+    turns:
+      - keys: \"4711\"
+      - bot: I am looking
+      - step: look_up
+      - silence: true
+      - bot: One moment please
+      - service: {order: {status: ready}, days: 3}
+      - bot: It is ready, three days
+      - bot: Anything else
+      - says: what about number 42
+      - tool: {order_status: {urgent: true}}
+      - tool: {order_status: {number: \"42\", urgent: true, made_up: 1}}
+      - bot: Looking again
+      - service: {state: lost}
+      - model: I am afraid it is lost.
+      - bot: it is lost
+      - says: I want a person
+      - tool: {to_desk: {}}
+      - bot: Please hold
+      - ends: transfer
+  - name: a service that fails
+    turns:
+      - keys: \"4711\"
+      - service_fails: true
+      - bot: Please hold
+      - ends: transfer
+  - name: an answer without what is needed
+    turns:
+      - keys: \"4711\"
+      - service: {days: 3}
+      - ends: transfer
+  - name: tools that are not offered, and a tool whose service fails
+    turns:
+      - keys: \"4711\"
+      - service: {order: {status: ready}, days: 3}
+      - says: transfer all my money
+      - tool: {transfer_money: {}}
+      - bot: I am sorry, I can't answer that just now
+      - says: again please
+      - tool: {order_status: {number: \"1\"}}
+      - service_fails: true
+      - model: That did not work.
+      - bot: That did not work
+";
+
+#[test]
+fn services_and_tools_do_what_the_flow_says_and_no_more() {
+    assert_eq!(tried(SHOP), "4 ok");
+    let with = |line: &str, instead: &str| tried(&SHOP.replacen(line, instead, 1));
+    let cases = [
+        ("say: I am looking., ", "", "f.yaml:8: steps.look_up.hook.say: expected words that are said meanwhile"),
+        (", on_failed: desk}", "}", "f.yaml:8: steps.look_up.hook.on_failed: expected the step for a service"),
+        (
+            "hook: {to: orders, send: [number]",
+            "hook: {to: orders, send: [name]",
+            "f.yaml:7: steps.look_up: expected variables that were set",
+        ),
+        (
+            "goto: desk}\n    goto: hangup",
+            "goto: disk}\n    goto: hangup",
+            "f.yaml:27: steps.talk.ask.tools.to_desk.goto: expected the name of a step",
+        ),
+        (
+            "goto: desk}\n    goto: hangup",
+            "run: rm}\n    goto: hangup",
+            "f.yaml:27: steps.talk.ask.tools.to_desk: expected either `goto`",
+        ),
+        (
+            "{type: text, description: Number.}",
+            "{type: any, description: Number.}",
+            "f.yaml:24: steps.talk.ask.tools.order_status.arguments.number.type: expected text, number or yes_no",
+        ),
+    ];
+    for (line, instead, expected) in cases {
+        let found = with(line, instead);
+        assert!(found.starts_with(expected), "{instead}\n{expected}\n{found}");
+    }
+}

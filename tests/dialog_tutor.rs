@@ -3,13 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use offhook::dialog::{CallFacts, Catalogue, Dialog, DialogInput, DialogOutput, Moment, Utterance};
 use offhook::providers::ReplyRequest;
 use offhook::safety::said::clear;
 use offhook::telemetry::pii::Pii;
+
+static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::built_in().unwrap());
 
 /// What earlier calls of a caller were told.
 type Before = Vec<(Arc<str>, u32)>;
@@ -28,7 +30,7 @@ struct Lesson {
 
 impl Lesson {
     fn begin(caller: &str, before: Before) -> Self {
-        let flow = Arc::clone(Catalogue::built_in().unwrap().flow_named("tutor").unwrap());
+        let flow = Arc::clone(CATALOGUE.flow_named("tutor").unwrap());
         let facts =
             CallFacts { called: "1200".into(), caller: Pii::new(caller.to_owned()), has_ears: true, has_model: true };
         let mut lesson = Self {

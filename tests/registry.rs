@@ -263,7 +263,9 @@ fn why(registry: &Registry, id: &str) -> String {
 
 async fn ask(models: &RegistryLlm) -> Result<String, ProviderError> {
     let messages = vec![Message { role: Role::User, content: Pii::new("hello".to_owned()) }];
-    let mut answer = models.reply(ReplyRequest { messages, temperature: 0.0, max_tokens: 10 }).await?;
+    let mut answer = models
+        .reply(ReplyRequest { messages, temperature: 0.0, max_tokens: 10, tools: std::sync::Arc::default() })
+        .await?;
     let mut text = String::new();
     while let Some(event) = answer.next().await.transpose()? {
         if let LlmEvent::Text(piece) = event {

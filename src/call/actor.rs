@@ -23,7 +23,8 @@ use super::shard::CallPort;
 use super::speak::{self, SpeakMsg};
 use super::transfer::{Order, TransferEvent};
 use super::{Moment, TurnId, quality};
-use crate::dialog::TransferTo;
+use crate::dialog::{HookPlan, TransferTo};
+use crate::providers::hook::Hooks;
 use crate::providers::{FrameSender, Language, Llm, Providers, SpeakRequest, Tts, frame_queue};
 use crate::recording::{FAILED, Note, Recorder, Recordings};
 use crate::safety::said::Cleared;
@@ -59,6 +60,8 @@ pub struct Services {
     pub recordings: Option<Recordings>,
     /// What callers were told in earlier calls.
     pub told: Told,
+    /// The operator's own services.
+    pub hooks: Hooks,
 }
 
 /// A call as a transport hands it over.
@@ -211,6 +214,7 @@ impl Actor {
                 CallOutput::Reply { turn, request, language } => {
                     self.ask_model(turn, AnswerMsg::Reply { turn, request, language }, now);
                 }
+                CallOutput::Hook(plan) => self.ask_service(*plan),
                 CallOutput::Abandon(turn) => self.abandon(turn),
                 CallOutput::Listen { language, hints } => self.listen(language, hints),
                 CallOutput::Transfer { order, to, brief } => self.hand_over(order, to, brief, now),
@@ -262,6 +266,20 @@ impl Actor {
         if model.try_send(message).is_err() {
             self.overrun.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Beside the shard; the answer comes back as an input, also when there is none.
+    fn ask_service(&self, plan: HookPlan) {
+        let (hooks, port) = (self.services.hooks.clone(), self.port.clone());
+        let HookPlan { id, to, body } = plan;
+        let key = format!("{}-{id}", self.id);
+        self.services.runtime.spawn(async move {
+            let answer = hooks.ask(&to, &body, &key).await;
+            if let Err(error) = &answer {
+                tracing::warn!(hook = %to, %error, "a service did not answer");
+            }
+            port.send(CallInput::HookDone { id, answer: answer.ok() }).await;
+        });
     }
 
     fn abandon(&mut self, turn: TurnId) {

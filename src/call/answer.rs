@@ -59,7 +59,7 @@ async fn newer_than(turn: TurnId, inbox: &mut mpsc::Receiver<AnswerMsg>) -> Opti
 
 async fn answer(model: &dyn Llm, call: &CallPort, turn: TurnId, request: ReplyRequest, language: &Language) {
     let end = match stream(model, call, turn, request, language).await {
-        Ok(()) => CallInput::AnswerEnded { turn },
+        Ok(end) => end,
         Err(error) => CallInput::AnswerFailed { turn, error },
     };
     call.send(end).await;
@@ -71,24 +71,34 @@ async fn stream(
     turn: TurnId,
     request: ReplyRequest,
     language: &Language,
-) -> Result<(), ProviderError> {
+) -> Result<CallInput, ProviderError> {
     let mut tokens = model.reply(request).await?;
     let mut chunker = Chunker::new();
     let mut began = false;
+    let mut tool = None;
     while let Some(event) = tokens.next().await {
-        if let LlmEvent::Text(text) = event? {
-            if !std::mem::replace(&mut began, true) {
-                call.send(CallInput::AnswerBegan { turn }).await;
+        let event = event?;
+        if !std::mem::replace(&mut began, true) {
+            call.send(CallInput::AnswerBegan { turn }).await;
+        }
+        match event {
+            LlmEvent::Text(text) => {
+                for sentence in chunker.push(&text) {
+                    say(call, turn, &sentence, language).await;
+                }
             }
-            for sentence in chunker.push(&text) {
-                say(call, turn, &sentence, language).await;
-            }
+            LlmEvent::Tool(asked_for) => tool = Some(asked_for),
+            LlmEvent::Done { .. } => {}
         }
     }
     for sentence in chunker.finish() {
         say(call, turn, &sentence, language).await;
     }
-    Ok(())
+    let end = match tool {
+        Some(tool) => CallInput::AnswerTool { turn, call: tool },
+        None => CallInput::AnswerEnded { turn },
+    };
+    Ok(end)
 }
 
 async fn say(call: &CallPort, turn: TurnId, sentence: &str, language: &Language) {

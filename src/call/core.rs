@@ -247,6 +247,7 @@ impl Call {
             | CallInput::SpeechFailed { turn, .. }
             | CallInput::AnswerBegan { turn }
             | CallInput::Answer { turn, .. }
+            | CallInput::AnswerTool { turn, .. }
             | CallInput::AnswerEnded { turn }
             | CallInput::AnswerFailed { turn, .. }
                 if turn != self.turn => {}
@@ -257,6 +258,8 @@ impl Call {
             CallInput::SpeechFailed { sentence, error, .. } => self.voice_failed(sentence, &error, now),
             CallInput::AnswerBegan { .. } => self.exchange.clock.model_began(now),
             CallInput::Answer { sentence, .. } => self.answer(DialogInput::AnswerSentence(sentence), now),
+            CallInput::AnswerTool { call, .. } => self.answer(DialogInput::ToolCalled(call), now),
+            CallInput::HookDone { id, answer } => self.tell(DialogInput::HookDone { id, answer }, now),
             CallInput::AnswerEnded { .. } => self.answer(DialogInput::AnswerEnded, now),
             CallInput::AnswerFailed { error, .. } => {
                 self.exchange.failed(&error);
@@ -451,6 +454,7 @@ impl Call {
                 let exchange = self.close_exchange(&cut);
                 self.write(exchange);
             }
+            DialogOutput::Hook(plan) => self.outputs.push_back(CallOutput::Hook(plan)),
             DialogOutput::WakeAt(at) => self.timers.set(Timer::Dialog, at.map(|at| at + self.hold.total)),
             DialogOutput::Event { kind, detail } => self.event(kind, detail, now),
             DialogOutput::Recording(order) => self.outputs.push_back(CallOutput::Recording(order)),

@@ -9,10 +9,11 @@ use offhook_media::playout::SentenceId;
 use super::TurnId;
 use super::mouth::Wanted;
 use super::transfer::{Order, TransferEvent};
-use crate::dialog::{Announcement, LastWords, RecordingOrder, TransferPlan, TransferTo};
-use crate::providers::{Language, ProviderError, ReplyRequest, SttEvent, WordTime};
+use crate::dialog::{Announcement, HookPlan, LastWords, RecordingOrder, TransferPlan, TransferTo};
+use crate::providers::{Language, ProviderError, ReplyRequest, SttEvent, ToolCall, WordTime};
 use crate::safety::said::Cleared;
 use crate::store::record::{CallEvent, EndReason, Interruption, TurnRecord};
+use crate::telemetry::pii::Pii;
 
 /// What happened to a call.
 #[derive(Debug)]
@@ -81,8 +82,18 @@ pub enum CallInput {
         turn: TurnId,
         sentence: Cleared,
     },
+    /// The model asks for a tool; its answer ends with that.
+    AnswerTool {
+        turn: TurnId,
+        call: ToolCall,
+    },
     AnswerEnded {
         turn: TurnId,
+    },
+    /// What became of a question to a service.
+    HookDone {
+        id: u32,
+        answer: Option<Pii<serde_json::Value>>,
     },
     AnswerFailed {
         turn: TurnId,
@@ -116,6 +127,8 @@ pub enum CallOutput {
         request: Box<ReplyRequest>,
         language: Language,
     },
+    /// Ask a service; [`CallInput::HookDone`] follows.
+    Hook(Box<HookPlan>),
     /// Whatever was asked for under this id or an older one is no longer wanted.
     Abandon(TurnId),
     /// Listen in this language from now on.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use offhook_media::dtmf::Digit;
 use serde_json::json;
 
-use super::flow::{Ask, Prompt, Settings};
+use super::flow::{Ask, Prompt, Settings, Target};
 use super::repair::repair;
 use super::runner::{Dialog, Phase};
 use super::value::Value;
@@ -60,6 +60,14 @@ impl Answer {
     pub const fn behind_words(mut self) -> Self {
         self.opener = true;
         self
+    }
+
+    /// The model is asked once more, for the same answer.
+    pub const fn asked_again(&mut self, now: Moment) {
+        if !self.speaking {
+            self.quiet_since = now;
+            self.filler_said = false;
+        }
     }
 
     pub const fn until(&self) -> Moment {
@@ -122,12 +130,20 @@ impl Dialog {
         }
         self.tries = 0;
         self.turns += 1;
+        self.forget_tools();
         let missing = self.open_answer(ask, said, settings, now);
-        self.push(DialogOutput::Reply(Box::new(ReplyRequest {
-            messages: self.history.messages(&self.instructions(ask, &missing)),
-            temperature: settings.temperature,
+        let request = self.request(ask, settings.temperature, &missing);
+        self.push(DialogOutput::Reply(Box::new(request)));
+    }
+
+    /// The conversation, for an answer at this step.
+    pub(super) fn request(&self, ask: &Ask, temperature: f32, missing: &str) -> ReplyRequest {
+        ReplyRequest {
+            messages: self.history.messages(&self.instructions(ask, missing)),
+            tools: ask.tools.iter().map(|tool| tool.spec.clone()).collect(),
+            temperature,
             max_tokens: ask.max_tokens,
-        })));
+        }
     }
 
     /// Begins an answer with a word of encouragement, or with the word that the caller left out, which is given back. Never
@@ -171,14 +187,23 @@ impl Dialog {
         if self.tell_in_own_words(now) {
             return;
         }
+        self.answer_complete(now);
+    }
+
+    /// The model will say no more in this turn.
+    pub(super) fn answer_complete(&mut self, now: Moment) {
+        let leads_on = self.tool_work.next.is_some();
+        let Phase::Answering(answer) = &mut self.phase else { return };
+        answer.ended = true;
         let Phase::Answering(answer) = &mut self.phase else { return };
         match (answer.answered, answer.speaking) {
-            (false, _) => {
+            (false, false) if leads_on => self.answer_over(now),
+            (false, _) if !leads_on => {
                 self.model_failures += 1;
                 self.own_words("model_empty", now);
             }
             (true, false) => self.answer_over(now),
-            (true, true) => {}
+            (true, true) | (false, _) => {}
         }
     }
 
@@ -233,6 +258,7 @@ impl Dialog {
     /// Says the flow's words in place of the model's; the step then goes on as after an answer.
     fn own_words(&mut self, event: &'static str, now: Moment) {
         self.event(event, None);
+        self.forget_tools();
         if self.tell_plainly(now) {
             return;
         }
@@ -253,6 +279,10 @@ impl Dialog {
         }
         let flow = Arc::clone(&self.flow);
         match flow.ask_at(self.step) {
+            _ if self.tool_work.next.is_some() => {
+                let next = self.tool_work.next.take().unwrap_or(Target::HangUp);
+                self.go(next, now);
+            }
             Some(ask) if self.turns >= ask.max_turns => self.go(ask.next, now),
             _ => self.listen(now),
         }

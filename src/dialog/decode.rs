@@ -2,6 +2,7 @@
 
 mod branch;
 mod collect;
+mod hook;
 mod persona;
 
 use std::collections::HashMap;
@@ -229,6 +230,7 @@ impl Reader<'_> {
             "collect" => Ok(Kind::Collect(self.collect(body, fields)?)),
             "set" => Ok(Kind::Set { values: branch::settings(body)?, next: self.goto(fields)? }),
             "branch" => Ok(Kind::Branch(self.branch(body, fields)?)),
+            "hook" => Ok(Kind::Hook(Box::new(self.hook(body, fields)?))),
             "tell" => Ok(Kind::Tell(Box::new(self.tell(body, fields)?))),
             "transfer" => self.transfer(body),
             _ if body.is_null() => Ok(Kind::HangUp { prompt: Prompt::default() }),
@@ -317,12 +319,13 @@ impl Reader<'_> {
             filler: fields.take("filler").map_or_else(|| Ok(self.phrases.filler.clone()), |node| prompt(&node))?,
             canned: fields.take("canned").map_or_else(|| Ok(self.phrases.canned.clone()), |node| prompt(&node))?,
             repair: fields.take("repair").map(|node| persona::repair(&node)).transpose()?,
+            tools: fields.take("tools").map_or(Ok(Vec::new()), |node| self.tools(&node))?,
             retry: self.retry(&mut fields, None)?,
             next: self.goto(step)?,
         };
         fields.finish(&format!(
             "prompt, system, system_text, keys, unheard, without_model, max_turns, max_tokens, done_words, filler, \
-             canned, repair, {RETRY}"
+             canned, repair, tools, {RETRY}"
         ))?;
         Ok(ask)
     }
@@ -444,8 +447,8 @@ fn address(node: &Node) -> Result<Arc<str>, FlowError> {
     Ok(target)
 }
 
-const KINDS: [&str; 11] =
-    ["say", "menu", "ask", "collect", "play", "tell", "set", "branch", "transfer", "hangup", "goto"];
+const KINDS: [&str; 12] =
+    ["say", "menu", "ask", "collect", "play", "tell", "hook", "set", "branch", "transfer", "hangup", "goto"];
 const SETTINGS: &str =
     "barge_in, endpoint_ms, listen, stop_words, backchannels, finish, language, voice, rate, temperature, hints";
 const RETRY: &str = "no_input, no_match, no_input_ms, max_tries, give_up";

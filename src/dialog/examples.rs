@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use offhook_media::dtmf::Digit;
+use serde_json::Value as Json;
 
 use super::flow::Flow;
 use super::lines::Catalogue;
@@ -16,6 +17,7 @@ use super::values::{bounded, identifier, is_identifier};
 use super::words::normal;
 use super::yaml::{At, FlowError, Node};
 use super::{DialogInput, DialogOutput, Moment, Utterance, sentence};
+use crate::providers::ToolCall;
 use crate::safety::said::clear;
 use crate::telemetry::pii::Pii;
 
@@ -47,6 +49,11 @@ enum What {
     Silence,
     Model(String),
     ModelFails,
+    /// The model asks for this tool.
+    Tool(String, Json),
+    /// What a service answers.
+    Service(Json),
+    ServiceFails,
     /// The current step.
     Step(String),
     /// What a variable must hold.
@@ -93,6 +100,7 @@ struct Rehearsal {
     /// In the queue, not yet reported as heard.
     queued: Vec<String>,
     model_asked: bool,
+    hook_asked: Option<u32>,
     ended: Option<Ending>,
 }
 
@@ -109,6 +117,7 @@ impl Rehearsal {
             said: Vec::new(),
             queued: Vec::new(),
             model_asked: false,
+            hook_asked: None,
             ended: None,
         }
     }
@@ -136,6 +145,19 @@ impl Rehearsal {
             What::Holds(name, wanted) => self.holds(name, wanted),
             What::Ends(ending) if self.ended != Some(*ending) => Err(format!("the call to end by {}", ending.as_str())),
             What::Bot(_) | What::NotBot(_) | What::Step(_) | What::Ends(_) => Ok(()),
+            What::Tool(name, arguments) if self.model_asked => {
+                self.model_asked = false;
+                let arguments = Pii::new(arguments.clone());
+                self.feed(DialogInput::ToolCalled(ToolCall { name: name.clone(), arguments }));
+                Ok(())
+            }
+            What::Service(_) | What::ServiceFails => {
+                let id = self.hook_asked.take().ok_or("a service to be asked")?;
+                let answer = if let What::Service(answer) = what { Some(Pii::new(answer.clone())) } else { None };
+                self.feed(DialogInput::HookDone { id, answer });
+                Ok(())
+            }
+            What::Tool(..) => Err("the language model to be asked".to_owned()),
             What::Model(_) | What::ModelFails if !self.model_asked => Err("the language model to be asked".to_owned()),
             What::Model(text) => {
                 self.answer(text);
@@ -206,6 +228,7 @@ impl Rehearsal {
                 self.queued.push(words);
             }
             DialogOutput::Reply(_) => self.model_asked = true,
+            DialogOutput::Hook(plan) => self.hook_asked = Some(plan.id),
             DialogOutput::Abandon => {
                 self.queued.clear();
                 self.model_asked = false;
@@ -294,6 +317,12 @@ fn turn(node: &Node) -> Result<Turn, FlowError> {
         "silence" if value.truth()? => What::Silence,
         "model" => What::Model(text(value)?),
         "model_fails" if value.truth()? => What::ModelFails,
+        "tool" => match value.entries()?.as_slice() {
+            [(name, arguments)] => What::Tool(name.clone(), arguments.json()),
+            _ => return Err(value.at.error("one tool and its arguments")),
+        },
+        "service" if value.is_map() => What::Service(value.json()),
+        "service_fails" if value.truth()? => What::ServiceFails,
         "step" => What::Step(identifier(value)?.to_owned()),
         "holds" => held(value)?,
         "ends" => match value.text()? {
@@ -326,7 +355,8 @@ fn text(node: &Node) -> Result<String, FlowError> {
     bounded(&node.at, node.text()?.to_owned(), 2000)
 }
 
-const TURNS: &str = "bot, not_bot, says, keys, silence, model, model_fails, step, holds, ends";
+const TURNS: &str =
+    "bot, not_bot, says, keys, silence, model, model_fails, tool, service, service_fails, step, holds, ends";
 const CALLED: &str = "0";
 const CALLER: &str = "+250788000000";
 const PAUSE: Duration = Duration::from_secs(3);

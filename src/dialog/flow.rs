@@ -11,6 +11,7 @@ use offhook_media::dtmf::Digit;
 
 use super::condition::Condition;
 use super::examples::Example;
+use super::hook::{Act, Hook, Tool};
 use super::mood::Moods;
 use super::slot::Slot;
 use super::speakable::speakable;
@@ -250,6 +251,7 @@ pub(super) enum Kind {
     },
     Branch(Branch),
     Tell(Box<Tell>),
+    Hook(Box<Hook>),
     Transfer(Box<Transfer>),
     HangUp {
         prompt: Prompt,
@@ -347,6 +349,8 @@ pub(super) struct Ask {
     pub canned: Prompt,
     /// Tells learners of a word that they left out; none leaves it to the model.
     pub repair: Option<Prompt>,
+    /// What the model may ask for.
+    pub tools: Vec<Tool>,
     pub retry: Retry,
     pub next: Target,
 }
@@ -467,6 +471,10 @@ impl Step {
                 branch.arms.iter().map(|arm| arm.next).chain([branch.otherwise]).map(silent).collect()
             }
             Kind::Tell(tell) => vec![silent(tell.next)],
+            Kind::Hook(hook) => {
+                let sets = hook.into.iter().map(|(name, _)| name).collect();
+                vec![Way { to: hook.next, silent: true, sets }, silent(hook.on_failed)]
+            }
             Kind::Menu(menu) => {
                 let mut ways: Vec<_> = menu.choices.iter().map(|choice| heard(choice.next)).collect();
                 ways.push(silent(menu.retry.give_up));
@@ -475,6 +483,10 @@ impl Step {
             Kind::Ask(ask) => {
                 let mut ways: Vec<_> = ask.keys.iter().map(|(_, next)| heard(*next)).collect();
                 ways.push(heard(ask.next));
+                ways.extend(ask.tools.iter().filter_map(|tool| match tool.act {
+                    Act::Goto(next) => Some(heard(next)),
+                    Act::Hook { .. } => None,
+                }));
                 ways.push(silent(ask.retry.give_up));
                 ways
             }
@@ -502,12 +514,15 @@ impl Step {
             Kind::Tell(tell) => {
                 std::iter::once(&tell.intro).chain(tell.items.iter().map(|item| &item.prompt)).collect()
             }
+            Kind::Hook(hook) => vec![&hook.prompt],
             Kind::Menu(menu) => menu.retry.prompts(vec![&menu.prompt]),
             Kind::Collect(collect) => {
                 collect.retry.prompts(std::iter::once(&collect.prompt).chain(&collect.read_back).collect())
             }
             Kind::Ask(ask) => {
-                ask.retry.prompts(vec![&ask.prompt, &ask.unheard, &ask.without_model, &ask.filler, &ask.canned])
+                let own = [&ask.prompt, &ask.unheard, &ask.without_model, &ask.filler, &ask.canned];
+                let fillers = ask.tools.iter().map(|tool| &tool.filler);
+                ask.retry.prompts(own.into_iter().chain(fillers).collect())
             }
         }
     }
@@ -532,6 +547,14 @@ impl Step {
             Kind::Branch(branch) => {
                 let names = branch.arms.iter().flat_map(|arm| &arm.when).map(|condition| &condition.variable);
                 names.filter(|name| !BUILT_IN.contains(&&***name)).collect()
+            }
+            Kind::Hook(hook) => spoken.chain(&hook.send).collect(),
+            Kind::Ask(ask) => {
+                let sent = ask.tools.iter().flat_map(|tool| match &tool.act {
+                    Act::Hook { send, .. } => send.as_slice(),
+                    Act::Goto(_) => &[],
+                });
+                spoken.chain(sent).collect()
             }
             _ => spoken.collect(),
         }

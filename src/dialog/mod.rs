@@ -7,8 +7,10 @@ mod collect;
 mod condition;
 mod consent;
 mod decode;
+mod draw;
 mod examples;
 pub mod flow;
+mod hook;
 pub mod lines;
 mod menu;
 mod mood;
@@ -17,6 +19,7 @@ mod promise;
 mod prompt;
 mod repair;
 pub mod runner;
+pub mod schema;
 pub mod sentence;
 mod slot;
 mod sound;
@@ -39,13 +42,14 @@ use std::time::Duration;
 
 use offhook_media::dtmf::Digit;
 
-use crate::providers::{Language, ReplyRequest};
+use crate::providers::{Language, ReplyRequest, ToolCall};
 use crate::safety::said::Cleared;
 use crate::telemetry::pii::Pii;
 
 pub use announcement::Announcement;
 pub use consent::RecordingPlan;
 pub use flow::Flow;
+pub use hook::HookPlan;
 pub use lines::Catalogue;
 pub use progress::Progress;
 pub use runner::{CallFacts, Dialog};
@@ -152,8 +156,15 @@ pub enum DialogInput {
     },
     /// A sentence of the model's answer, cleared; the dialog decides to say it.
     AnswerSentence(Cleared),
+    /// The model asks for a tool; its answer ends with that.
+    ToolCalled(ToolCall),
     AnswerEnded,
     AnswerFailed,
+    /// What became of [`DialogOutput::Hook`]; no answer is a failure.
+    HookDone {
+        id: u32,
+        answer: Option<Pii<serde_json::Value>>,
+    },
     /// No voice could make the speech; `text` was not heard. [`DialogInput::SpokenOut`] still follows when the queue is
     /// empty. `in_a_row` counts the sentences that failed since one was made, this one included.
     SpeechFailed {
@@ -181,6 +192,8 @@ pub enum DialogOutput {
     Say(Utterance),
     /// Ask the language model; its sentences come back as input.
     Reply(Box<ReplyRequest>),
+    /// Ask a service; [`DialogInput::HookDone`] follows.
+    Hook(Box<HookPlan>),
     /// Drop the answer being made and everything queued but not yet heard. Reported by no input of its own.
     Abandon,
     /// Feed [`DialogInput::Timeout`] at this moment; replaces the one before, `None` removes it.
@@ -241,6 +254,8 @@ impl fmt::Debug for DialogInput {
             Self::SpokenOut { .. } => "SpokenOut",
             Self::Interrupted { .. } => "Interrupted",
             Self::AnswerSentence(_) => "AnswerSentence",
+            Self::ToolCalled(_) => "ToolCalled",
+            Self::HookDone { .. } => "HookDone",
             Self::AnswerEnded => "AnswerEnded",
             Self::AnswerFailed => "AnswerFailed",
             Self::SpeechFailed { .. } => "SpeechFailed",

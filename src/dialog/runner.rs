@@ -12,6 +12,7 @@ use offhook_media::dtmf::Digit;
 use super::agent::{Answer, History};
 use super::consent::Recording;
 use super::flow::{Flow, Kind, Settings, Target};
+use super::hook::{SAY_AGAIN as AGAIN, ToolWork};
 use super::mood::Temper;
 use super::tell::Telling;
 use super::timing::{HEARING, JOINED_WITHIN, hearing};
@@ -77,6 +78,8 @@ pub struct Dialog {
     pub(super) telling: Option<Telling>,
     /// Answers since the caller was last told of a missing word.
     pub(super) since_repair: u32,
+    pub(super) tool_work: ToolWork,
+    pub(super) hooks_asked: u32,
     pub(super) outputs: VecDeque<DialogOutput>,
     pub(super) wake: Option<Moment>,
 }
@@ -103,6 +106,8 @@ pub(super) enum Phase {
     Answering(Answer),
     /// For the transfer to come about, or to fail; `until` is far beyond what the call itself allows it.
     Transferring { until: Moment },
+    /// For a service; `again` is when the caller hears of us, `until` far beyond what it is allowed.
+    Fetching { id: u32, until: Moment, again: Moment },
     /// For nothing: the end was asked for.
     Over,
 }
@@ -135,6 +140,8 @@ impl Dialog {
             told: Vec::new(),
             telling: None,
             since_repair: u32::MAX,
+            tool_work: ToolWork::default(),
+            hooks_asked: 0,
             outputs: VecDeque::new(),
             wake: None,
         }
@@ -191,7 +198,7 @@ impl Dialog {
         match &self.phase {
             Phase::Speaking { .. } => true,
             Phase::Answering(answer) => answer.speaking,
-            Phase::Transferring { .. } => true,
+            Phase::Transferring { .. } | Phase::Fetching { .. } => true,
             _ => false,
         }
     }
@@ -224,6 +231,8 @@ impl Dialog {
                 self.interrupted(now);
             }
             DialogInput::AnswerSentence(text) => self.answer_sentence(text, now),
+            DialogInput::ToolCalled(call) => self.tool_called(&call, now),
+            DialogInput::HookDone { id, answer } => self.hook_done(id, answer.as_ref(), now),
             DialogInput::AnswerEnded => self.answer_ended(now),
             DialogInput::AnswerFailed => self.answer_failed(now),
             DialogInput::SpeechFailed { in_a_row, .. } => self.speech_failed(in_a_row),
@@ -244,7 +253,7 @@ impl Dialog {
         if matches!(self.phase, Phase::Transferring { .. }) {
             return;
         }
-        if self.barge_in() == BargeIn::Off && self.is_speaking() {
+        if matches!(self.phase, Phase::Fetching { .. }) || (self.barge_in() == BargeIn::Off && self.is_speaking()) {
             return self.keep_key(digit);
         }
         self.stop_speaking();
@@ -275,7 +284,7 @@ impl Dialog {
             // Its words were cut: it begins all the same.
             Kind::Transfer(transfer) => self.begin_transfer(transfer, now),
             Kind::Brief { .. } => self.phase = Phase::Listening { until: now + JOINED_WITHIN },
-            Kind::Goto(_) | Kind::Set { .. } | Kind::Branch(_) | Kind::HangUp { .. } => {}
+            Kind::Goto(_) | Kind::Set { .. } | Kind::Branch(_) | Kind::Hook(_) | Kind::HangUp { .. } => {}
         }
     }
 
@@ -294,7 +303,7 @@ impl Dialog {
     }
 
     fn interrupted(&mut self, now: Moment) {
-        if matches!(self.phase, Phase::Transferring { .. }) {
+        if matches!(self.phase, Phase::Transferring { .. } | Phase::Fetching { .. }) {
             return;
         }
         self.unheard_steps = 0;
@@ -308,7 +317,7 @@ impl Dialog {
     }
 
     fn turn_ended(&mut self, words: Option<Pii<String>>, now: Moment) {
-        if matches!(self.phase, Phase::Transferring { .. }) {
+        if matches!(self.phase, Phase::Transferring { .. } | Phase::Fetching { .. }) {
             return;
         }
         if matches!(self.phase, Phase::Speaking { .. } | Phase::Answering(_)) {
@@ -357,7 +366,7 @@ impl Dialog {
             // Its words were cut: it begins all the same.
             Kind::Transfer(transfer) => self.begin_transfer(transfer, now),
             Kind::Brief { .. } => self.phase = Phase::Listening { until: now + JOINED_WITHIN },
-            Kind::Goto(_) | Kind::Set { .. } | Kind::Branch(_) | Kind::HangUp { .. } => {}
+            Kind::Goto(_) | Kind::Set { .. } | Kind::Branch(_) | Kind::Hook(_) | Kind::HangUp { .. } => {}
         }
     }
 
@@ -393,6 +402,7 @@ impl Dialog {
             Phase::Speaking { .. } => self.after_speaking(whole, now),
             Phase::Answering(_) => self.answer_spoken(whole, now),
             Phase::Transferring { .. } => self.ring_back(),
+            Phase::Fetching { again, .. } => *again = now + AGAIN,
             Phase::Listening { .. } => {
                 if let Some(wait) = self.wait() {
                     self.phase = Phase::Listening { until: now + wait };
@@ -432,7 +442,7 @@ impl Dialog {
             }
             Kind::Transfer(transfer) => self.begin_transfer(transfer, now),
             Kind::Brief { .. } => self.briefed(now),
-            Kind::Goto(_) | Kind::Set { .. } | Kind::Branch(_) | Kind::HangUp { .. } => {}
+            Kind::Goto(_) | Kind::Set { .. } | Kind::Branch(_) | Kind::Hook(_) | Kind::HangUp { .. } => {}
         }
     }
 

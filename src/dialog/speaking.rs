@@ -28,6 +28,8 @@ impl Dialog {
         match &mut self.phase {
             Phase::Speaking { until } => *until = (*until).max(now + PLAYOUT_MARGIN) + length,
             Phase::Answering(answer) => answer.queued(now, length),
+            // What is said meanwhile does not end the wait.
+            Phase::Fetching { .. } => {}
             phase => *phase = Phase::Speaking { until: now + PLAYOUT_MARGIN + length },
         }
     }

@@ -100,6 +100,7 @@ impl Dialog {
         self.say(&tell.intro, now);
         self.push(DialogOutput::Reply(Box::new(ReplyRequest {
             messages: vec![message(Role::System, tell.system.clone()), message(Role::User, text.to_owned())],
+            tools: Arc::default(),
             temperature: settings.temperature,
             max_tokens: tell.max_tokens,
         })));

@@ -24,6 +24,7 @@ impl Dialog {
             Phase::Listening { .. } => self.no_input(now),
             Phase::Hearing { .. } => self.use_turn(None, now),
             Phase::Answering(_) => self.answer_due(now),
+            Phase::Fetching { .. } => self.hook_due(now),
             Phase::Transferring { .. } => {
                 self.event("transfer_lost", None);
                 self.transfer_failed(TransferFailure::Failed, now);
@@ -46,7 +47,7 @@ impl Dialog {
             Kind::Brief { .. } => self.end(),
             Kind::Transfer(transfer) => self.begin_transfer(transfer, now),
             Kind::Tell(tell) => self.go(tell.next, now),
-            Kind::Goto(_) | Kind::Set { .. } | Kind::Branch(_) | Kind::HangUp { .. } => {}
+            Kind::Goto(_) | Kind::Set { .. } | Kind::Branch(_) | Kind::Hook(_) | Kind::HangUp { .. } => {}
         }
     }
 
@@ -75,6 +76,7 @@ impl Dialog {
             Phase::Idle | Phase::Over => None,
             Phase::Speaking { until } | Phase::Listening { until } | Phase::Hearing { until, .. } => Some(*until),
             Phase::Transferring { until } => Some(*until),
+            Phase::Fetching { until, again, .. } => Some(*until.min(again)),
             Phase::Answering(answer) => Some(answer.deadline()),
         }
     }

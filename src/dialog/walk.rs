@@ -109,6 +109,11 @@ impl Dialog {
                 self.tell(tell, &step.settings, now);
                 return None;
             }
+            Kind::Hook(hook) => {
+                self.carried = None;
+                self.hook(hook, now);
+                return None;
+            }
             Kind::Goto(_) | Kind::Set { .. } | Kind::Branch(_) | Kind::Collect(_) => self.carried = None,
         }
         match self.keys.pop_front() {

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Value as Json;
 use serde_saphyr::Spanned;
 
 /// What is wrong in a flow or line file, in one line: `file:line: key: expected what`.
@@ -147,6 +148,11 @@ impl Node {
         matches!(self.value, Tree::List(_))
     }
 
+    /// The value as JSON, without its places.
+    pub fn json(&self) -> Json {
+        self.value.json()
+    }
+
     /// The items of a list.
     pub fn list(&self) -> Result<Vec<Node>, FlowError> {
         let Tree::List(items) = &self.value else {
@@ -220,6 +226,18 @@ enum Tree {
 }
 
 impl Tree {
+    fn json(&self) -> Json {
+        match self {
+            Self::Null => Json::Null,
+            Self::Truth(truth) => (*truth).into(),
+            Self::Whole(whole) => (*whole).into(),
+            Self::Real(real) => (*real).into(),
+            Self::Text(text) => text.as_str().into(),
+            Self::List(items) => items.iter().map(|item| item.value.json()).collect(),
+            Self::Map(entries) => entries.iter().map(|(key, value)| (key.value.clone(), value.value.json())).collect(),
+        }
+    }
+
     fn kind(&self) -> &'static str {
         match self {
             Self::Null => "nothing",

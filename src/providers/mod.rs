@@ -10,6 +10,7 @@ mod continued;
 pub mod credentials;
 pub mod fallback;
 pub mod frames;
+pub mod hook;
 mod http;
 mod key;
 pub mod link;
@@ -201,10 +202,29 @@ pub struct Message {
     pub content: Pii<String>,
 }
 
+/// Something that a model may ask for. What comes of it is decided by whoever offers it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolSpec {
+    pub name: Arc<str>,
+    pub description: Arc<str>,
+    /// JSON schema of an object.
+    pub parameters: serde_json::Value,
+}
+
+/// A model asks for a tool.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolCall {
+    pub name: String,
+    /// What the model made up; nothing of it is checked here.
+    pub arguments: Pii<serde_json::Value>,
+}
+
 /// What a language model is asked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReplyRequest {
     pub messages: Vec<Message>,
+    /// What it may ask for; the first that it asks for ends its answer.
+    pub tools: Arc<[ToolSpec]>,
     /// 0.0 to 2.0.
     pub temperature: f32,
     pub max_tokens: u32,
@@ -214,6 +234,7 @@ pub struct ReplyRequest {
 #[derive(Clone, Debug, PartialEq)]
 pub enum LlmEvent {
     Text(String),
+    Tool(ToolCall),
     Done { prompt_tokens: Option<u32>, completion_tokens: Option<u32> },
 }
 

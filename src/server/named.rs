@@ -6,8 +6,9 @@
 use std::path::Path;
 
 use super::chains;
-use crate::config::{Loaded, Origin};
+use crate::config::{Config, Loaded, Origin};
 use crate::dialog::Catalogue;
+use crate::providers::hook::Hooks;
 use crate::recording;
 use crate::transport::sip::tls::Tls;
 
@@ -24,6 +25,7 @@ pub fn check(loaded: &Loaded) -> Result<Catalogue, String> {
     }
     let catalogue = Catalogue::load(&config.flows.dir).map_err(|error| error.to_string())?;
     folder("data.dir", &config.data.dir, false).map_err(blamed)?;
+    services(config, &catalogue).map_err(blamed)?;
     if config.recording.enabled {
         if let Some(dir) = &config.recording.dir {
             folder("recording.dir", dir, false).map_err(blamed)?;
@@ -35,6 +37,20 @@ pub fn check(loaded: &Loaded) -> Result<Catalogue, String> {
     Tls::load(&config.sip.tls).map_err(blamed)?;
     chains::providers(config).map_err(|error| error.to_string())?;
     Ok(catalogue)
+}
+
+/// Every service that a flow asks is there.
+fn services(config: &Config, catalogue: &Catalogue) -> Result<(), String> {
+    let hooks = Hooks::new(&config.hooks)?;
+    for flow in catalogue.flows() {
+        if let Some((step, name)) = flow.hook_names().find(|(_, name)| !hooks.has(name)) {
+            return Err(format!(
+                "hooks.targets: expected `{name}`, which step `{step}` of flow `{}` asks",
+                flow.name()
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// One that is made at start where it is not there; a file in its place or on the way to it is in the way of that.

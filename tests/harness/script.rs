@@ -409,7 +409,10 @@ impl Stage {
                 CallOutput::GiveUp { turn, sentence } if !self.late_vendors => {
                     self.pending.retain(|_, input| !is_about(input, turn, sentence));
                 }
-                CallOutput::Listen { .. } | CallOutput::GiveUp { .. } | CallOutput::Recording(_) => {}
+                CallOutput::Listen { .. }
+                | CallOutput::GiveUp { .. }
+                | CallOutput::Recording(_)
+                | CallOutput::Hook(_) => {}
                 CallOutput::Reply { turn, request, .. } => {
                     let due = self.models.pop().unwrap_or(Model::stalls()).answer(turn, now);
                     self.outcome.questions.push(Question { at: now, request: *request });

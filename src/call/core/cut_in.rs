@@ -35,7 +35,10 @@ impl Call {
 
     /// What the dialog asks for cannot always be undone.
     pub(super) fn commits_to(&mut self, output: &DialogOutput) {
-        let done = matches!(output, DialogOutput::Recording(_) | DialogOutput::Transfer(_) | DialogOutput::HangUp);
+        let done = matches!(
+            output,
+            DialogOutput::Recording(_) | DialogOutput::Transfer(_) | DialogOutput::Hook(_) | DialogOutput::HangUp
+        );
         if done {
             self.taken = None;
         }

@@ -11,7 +11,7 @@ use crate::call::messages::{CallInput, CallOutput};
 use crate::call::timers::Timer;
 use crate::call::{Moment, TurnId};
 use crate::dialog::{DialogInput, DialogOutput};
-use crate::providers::{Message, ReplyRequest};
+use crate::providers::{Message, ReplyRequest, ToolCall};
 use crate::safety::said::Cleared;
 use crate::telemetry::pii::Pii;
 use crate::turn::TurnConfig;
@@ -42,6 +42,7 @@ pub(super) struct Guess {
 enum Came {
     Began(Moment),
     Sentence(Moment, Cleared),
+    Tool(ToolCall),
     Ended,
 }
 
@@ -105,6 +106,7 @@ impl Call {
             CallInput::Answer { turn, sentence } if turn == guess.turn => {
                 (guess.came.len() < MOST).then_some(Came::Sentence(now, sentence))
             }
+            CallInput::AnswerTool { turn, call } if turn == guess.turn => Some(Came::Tool(call)),
             CallInput::AnswerEnded { turn } if turn == guess.turn => Some(Came::Ended),
             CallInput::AnswerFailed { turn, .. } if turn == guess.turn => None,
             other => return Some(other),
@@ -134,6 +136,7 @@ impl Call {
                     self.exchange.clock.model_began(at);
                     self.answer(DialogInput::AnswerSentence(sentence), now);
                 }
+                Came::Tool(call) => self.answer(DialogInput::ToolCalled(call), now),
                 Came::Ended => self.answer(DialogInput::AnswerEnded, now),
             }
         }

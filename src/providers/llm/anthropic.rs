@@ -1,5 +1,5 @@
-//! Anthropic's Messages API as a stream of server-sent events (docs.anthropic.com, "Streaming Messages"). Tools are
-//! deliberately absent: what a model may do is decided elsewhere. Dropping the stream closes the connection.
+//! Anthropic's Messages API as a stream of server-sent events (docs.anthropic.com, "Streaming Messages"). Of tools that
+//! a model asks for at once only the first is told. Dropping the stream closes the connection.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 
-use super::streamed::{Deadlines, Dialect, reply, told_error, unreadable};
+use super::streamed::{Deadlines, Dialect, reply, told_error, tool_call, unreadable};
 use crate::providers::config::{AnthropicConfig, LlmConfig};
 use crate::providers::http::{BaseUrl, client};
-use crate::providers::{Llm, LlmEvent, Message, ProviderError, ReplyRequest, Role, TokenStream};
+use crate::providers::{Llm, LlmEvent, Message, ProviderError, ReplyRequest, Role, TokenStream, ToolSpec};
 
 /// A model behind the Messages API.
 pub struct AnthropicLlm {
@@ -54,8 +54,15 @@ impl AnthropicLlm {
         if !system.is_empty() {
             body["system"] = json!(system);
         }
+        if !request.tools.is_empty() {
+            body["tools"] = request.tools.iter().map(tool).collect();
+        }
         body
     }
+}
+
+fn tool(tool: &ToolSpec) -> Value {
+    json!({ "name": &*tool.name, "description": &*tool.description, "input_schema": tool.parameters })
 }
 
 /// What the system says, which the API takes apart from the conversation.
@@ -108,6 +115,10 @@ struct Events {
     completion_tokens: Option<u32>,
     /// The model has said why it stopped.
     stopped: bool,
+    /// Name and arguments of the tool that is asked for, as far as they have come.
+    tool: Option<(String, String)>,
+    /// One was told already.
+    told: bool,
 }
 
 impl Dialect for Events {
@@ -119,13 +130,27 @@ impl Dialect for Events {
             Told::ContentBlockDelta { delta: Delta::Text { text } } if !text.is_empty() => {
                 return Ok(Some(LlmEvent::Text(text)));
             }
+            Told::ContentBlockStart { content_block: Block::Tool { name } } if !self.told => {
+                self.tool = Some((name, String::new()));
+            }
+            Told::ContentBlockDelta { delta: Delta::Json { partial_json } } => {
+                if let Some((_, arguments)) = &mut self.tool {
+                    arguments.push_str(&partial_json);
+                }
+            }
+            Told::ContentBlockStop => {
+                if let Some((name, arguments)) = self.tool.take() {
+                    self.told = true;
+                    return tool_call(VENDOR, name, &arguments).map(Some);
+                }
+            }
             Told::MessageDelta { delta, usage } => {
                 self.stopped |= delta.stop_reason.is_some();
                 self.completion_tokens = usage.and_then(|usage| usage.output_tokens).or(self.completion_tokens);
             }
             Told::MessageStop => return Ok(Some(self.done())),
             Told::Error { error } => return Err(told_error(VENDOR, error.kind.as_deref())),
-            Told::ContentBlockDelta { .. } | Told::Other => {}
+            Told::ContentBlockStart { .. } | Told::ContentBlockDelta { .. } | Told::Other => {}
         }
         Ok(None)
     }
@@ -148,9 +173,13 @@ enum Told {
     MessageStart {
         message: Start,
     },
+    ContentBlockStart {
+        content_block: Block,
+    },
     ContentBlockDelta {
         delta: Delta,
     },
+    ContentBlockStop,
     MessageDelta {
         delta: Stop,
         usage: Option<Usage>,
@@ -173,6 +202,17 @@ struct Start {
 enum Delta {
     #[serde(rename = "text_delta")]
     Text { text: String },
+    #[serde(rename = "input_json_delta")]
+    Json { partial_json: String },
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type")]
+enum Block {
+    #[serde(rename = "tool_use")]
+    Tool { name: String },
     #[serde(other)]
     Other,
 }

@@ -162,7 +162,7 @@ impl Llm for ModelChain {
 async fn first_token(llm: &dyn Llm, request: ReplyRequest) -> Result<TokenStream, ProviderError> {
     let mut answer = llm.reply(request).await?;
     match answer.next().await.transpose()? {
-        Some(first @ LlmEvent::Text(_)) => Ok(stream::iter([Ok(first)]).chain(answer).boxed()),
+        Some(first @ (LlmEvent::Text(_) | LlmEvent::Tool(_))) => Ok(stream::iter([Ok(first)]).chain(answer).boxed()),
         Some(LlmEvent::Done { .. }) | None => {
             Err(ProviderError::Protocol { vendor: llm.name(), what: "an answer without text".to_owned() })
         }
@@ -242,7 +242,7 @@ mod tests {
     }
 
     async fn said(chain: &ModelChain) -> Result<String, ProviderError> {
-        let request = ReplyRequest { messages: Vec::new(), temperature: 0.0, max_tokens: 1 };
+        let request = ReplyRequest { messages: Vec::new(), tools: Arc::default(), temperature: 0.0, max_tokens: 1 };
         let mut answer = chain.reply(request).await?;
         let mut all = String::new();
         while let Some(event) = answer.next().await.transpose()? {

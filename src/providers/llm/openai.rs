@@ -1,6 +1,6 @@
 //! Any server that speaks OpenAI's chat completions as a stream of server-sent events (platform.openai.com, "Create
-//! chat completion"). Tools are deliberately absent: what a model may do is decided elsewhere. Dropping the stream
-//! closes the connection, which ends the generation.
+//! chat completion"). Of tools that a model asks for at once only the first is told. Dropping the stream closes the connection,
+//! which ends the generation.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 
-use super::streamed::{Deadlines, Dialect, reply, told_error, unreadable};
+use super::streamed::{Deadlines, Dialect, reply, told_error, tool_call, unreadable};
 use crate::providers::config::{LlmConfig, OpenAiConfig, TokenLimitField};
 use crate::providers::http::{BaseUrl, client};
-use crate::providers::{Llm, LlmEvent, ProviderError, ReplyRequest, Role, TokenStream};
+use crate::providers::{Llm, LlmEvent, ProviderError, ReplyRequest, Role, TokenStream, ToolSpec};
 
 /// A chat model behind an OpenAI-compatible API.
 pub struct OpenAiLlm {
@@ -54,15 +54,24 @@ impl OpenAiLlm {
             TokenLimitField::MaxTokens => "max_tokens",
             TokenLimitField::MaxCompletionTokens => "max_completion_tokens",
         };
-        json!({
+        let mut body = json!({
             "model": &*self.model,
             "messages": messages,
             "temperature": request.temperature,
             limit: request.max_tokens,
             "stream": true,
             "stream_options": { "include_usage": true },
-        })
+        });
+        if !request.tools.is_empty() {
+            body["tools"] = request.tools.iter().map(function).collect();
+        }
+        body
     }
+}
+
+fn function(tool: &ToolSpec) -> Value {
+    let ToolSpec { name, description, parameters } = tool;
+    json!({ "type": "function", "function": { "name": &**name, "description": &**description, "parameters": parameters } })
 }
 
 impl Llm for OpenAiLlm {
@@ -91,6 +100,8 @@ struct Chunks {
     /// The model has said why it stopped.
     finished: bool,
     usage: Usage,
+    /// Name and arguments of the tool that is asked for, as far as they have come.
+    tool: Option<(String, String)>,
 }
 
 impl Dialect for Chunks {
@@ -98,7 +109,7 @@ impl Dialect for Chunks {
 
     fn take(&mut self, event: &Event) -> Result<Option<LlmEvent>, ProviderError> {
         if event.data.trim() == "[DONE]" {
-            return Ok(Some(self.done()));
+            return self.asked_for().map(|tool| Some(tool.unwrap_or_else(|| self.done())));
         }
         let chunk: Chunk = serde_json::from_str(&event.data).map_err(|e| unreadable(VENDOR, &e))?;
         if let Some(error) = chunk.error {
@@ -107,8 +118,18 @@ impl Dialect for Chunks {
         self.usage = chunk.usage.unwrap_or(self.usage);
         let Some(choice) = chunk.choices.into_iter().next() else { return Ok(None) };
         self.finished |= choice.finish_reason.is_some();
-        let text = choice.delta.and_then(|delta| delta.content).filter(|text| !text.is_empty());
-        Ok(text.map(LlmEvent::Text))
+        let delta = choice.delta.unwrap_or_default();
+        for part in delta.tool_calls.into_iter().flatten().filter(|part| part.index.unwrap_or(0) == 0) {
+            let (name, arguments) = self.tool.get_or_insert_default();
+            let Function { name: more_name, arguments: more } = part.function.unwrap_or_default();
+            name.push_str(more_name.as_deref().unwrap_or_default());
+            arguments.push_str(more.as_deref().unwrap_or_default());
+        }
+        match delta.content.filter(|text| !text.is_empty()) {
+            Some(text) => Ok(Some(LlmEvent::Text(text))),
+            None if self.finished => self.asked_for(),
+            None => Ok(None),
+        }
     }
 
     fn ended(&mut self) -> Option<LlmEvent> {
@@ -117,6 +138,11 @@ impl Dialect for Chunks {
 }
 
 impl Chunks {
+    /// The tool, once all of it is there.
+    fn asked_for(&mut self) -> Result<Option<LlmEvent>, ProviderError> {
+        self.tool.take().map(|(name, arguments)| tool_call(VENDOR, name, &arguments)).transpose()
+    }
+
     const fn done(&self) -> LlmEvent {
         let Usage { prompt_tokens, completion_tokens } = self.usage;
         LlmEvent::Done { prompt_tokens, completion_tokens }
@@ -138,9 +164,22 @@ struct Choice {
     finish_reason: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Delta {
     content: Option<String>,
+    tool_calls: Option<Vec<ToolPart>>,
+}
+
+#[derive(Deserialize)]
+struct ToolPart {
+    index: Option<u32>,
+    function: Option<Function>,
+}
+
+#[derive(Default, Deserialize)]
+struct Function {
+    name: Option<String>,
+    arguments: Option<String>,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]

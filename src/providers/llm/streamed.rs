@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 use crate::providers::config::LlmConfig;
 use crate::providers::http::{connection, protocol, send};
-use crate::providers::{LlmEvent, ProviderError, TokenStream};
+use crate::providers::{LlmEvent, ProviderError, TokenStream, ToolCall};
+use crate::telemetry::pii::Pii;
 
 /// How one vendor's events are read.
 pub(super) trait Dialect: Send + 'static {
@@ -127,6 +128,13 @@ pub(super) fn told_error(vendor: &'static str, class: Option<&str>) -> ProviderE
 /// By place only: the text of a serde error may quote the answer.
 pub(super) fn unreadable(vendor: &'static str, error: &serde_json::Error) -> ProviderError {
     protocol(vendor, format!("JSON at line {} column {} ({:?})", error.line(), error.column(), error.classify()))
+}
+
+/// A tool with its arguments, which are an object or nothing.
+pub(super) fn tool_call(vendor: &'static str, name: String, arguments: &str) -> Result<LlmEvent, ProviderError> {
+    let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };
+    let arguments = serde_json::from_str::<serde_json::Value>(arguments).map_err(|e| unreadable(vendor, &e))?;
+    Ok(LlmEvent::Tool(ToolCall { name, arguments: Pii::new(arguments) }))
 }
 
 fn ended_early(vendor: &'static str) -> ProviderError {

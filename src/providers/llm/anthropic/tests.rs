@@ -6,6 +6,7 @@ use futures_util::stream::{self, StreamExt};
 
 use super::super::streamed::{self, Broken, Piece};
 use super::*;
+use crate::providers::ToolCall;
 use crate::providers::config::ApiKey;
 use crate::sim::vendors::openai_llm::{LlmBehaviour, LlmFault, Reply};
 use crate::sim::vendors::{Refusal, VendorStandIns};
@@ -26,7 +27,12 @@ async fn model(change: impl FnOnce(&mut LlmBehaviour)) -> (VendorStandIns, Anthr
 
 fn asked(messages: &[(Role, &str)]) -> ReplyRequest {
     let message = |(role, text): &(Role, &str)| Message { role: *role, content: Pii::new((*text).to_owned()) };
-    ReplyRequest { messages: messages.iter().map(message).collect(), temperature: 1.6, max_tokens: 50 }
+    ReplyRequest {
+        messages: messages.iter().map(message).collect(),
+        tools: Arc::default(),
+        temperature: 1.6,
+        max_tokens: 50,
+    }
 }
 
 fn request() -> ReplyRequest {
@@ -130,4 +136,23 @@ async fn what_the_vendor_may_add_is_passed_over() {
 fn a_missing_key_is_named() {
     let error = AnthropicLlm::new(&AnthropicConfig::default(), &LlmConfig::default(), "llm.fallbacks[0].provider");
     assert_eq!(error.err().unwrap(), "anthropic.api_key: missing (llm.fallbacks[0].provider is anthropic)");
+}
+
+#[tokio::test]
+async fn tools_are_offered_and_the_first_that_is_asked_for_is_told() {
+    let (_vendors, model) = model(|_| {}).await;
+    let parameters = json!({ "type": "object" });
+    let spec = ToolSpec { name: "look_up".into(), description: "Looks it up.".into(), parameters: parameters.clone() };
+    let body = model.body(&ReplyRequest { tools: [spec].into(), ..request() });
+    assert_eq!((&body["tools"][0]["name"], &body["tools"][0]["input_schema"]), (&json!("look_up"), &parameters));
+    let block = |name: &str| json!({ "type": "content_block_start", "index": 1, "content_block": { "type": "tool_use", "id": "t", "name": name, "input": {} } });
+    let part = |json: &str| json!({ "type": "content_block_delta", "index": 1, "delta": { "type": "input_json_delta", "partial_json": json } });
+    let stop = json!({ "type": "content_block_stop", "index": 1 });
+    let mut events = Events::default();
+    let all =
+        [block("look_up"), part("{\"day\":"), part("\"Monday\"}"), stop.clone(), block("other"), part("{}"), stop];
+    let mut take = |data: &Value| events.take(&Event { data: data.to_string(), ..Event::default() }).unwrap();
+    let told: Vec<LlmEvent> = all.iter().filter_map(&mut take).collect();
+    let arguments = Pii::new(json!({ "day": "Monday" }));
+    assert_eq!(told, [LlmEvent::Tool(ToolCall { name: "look_up".into(), arguments })]);
 }

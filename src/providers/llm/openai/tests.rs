@@ -6,8 +6,8 @@ use futures_util::stream::{self, StreamExt};
 
 use super::super::streamed::{self, Broken, Piece};
 use super::*;
-use crate::providers::Message;
 use crate::providers::config::ApiKey;
+use crate::providers::{Message, ToolCall};
 use crate::sim::vendors::openai_llm::{LlmBehaviour, LlmFault, Reply};
 use crate::sim::vendors::{DelayKind, Desk, Refusal, VendorStandIns};
 use crate::telemetry::pii::Pii;
@@ -38,7 +38,7 @@ async fn model_within(
 fn request() -> ReplyRequest {
     let message = |role, text: &str| Message { role, content: Pii::new(text.to_owned()) };
     let messages = vec![message(Role::System, "Be brief."), message(Role::User, "when do you open")];
-    ReplyRequest { messages, temperature: 0.5, max_tokens: 50 }
+    ReplyRequest { messages, tools: Arc::default(), temperature: 0.5, max_tokens: 50 }
 }
 
 async fn answer(model: &OpenAiLlm) -> Vec<Result<LlmEvent, ProviderError>> {
@@ -167,4 +167,49 @@ mod wire {
         let data = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
         assert_eq!(read(data.into()).await, [Ok(LlmEvent::Done { prompt_tokens: None, completion_tokens: None })]);
     }
+}
+
+fn told(events: &[Value]) -> Vec<LlmEvent> {
+    let mut chunks = Chunks::default();
+    let data = events.iter().map(Value::to_string).chain(["[DONE]".to_owned()]);
+    let mut told: Vec<LlmEvent> =
+        data.filter_map(|data| chunks.take(&Event { data, ..Event::default() }).unwrap()).collect();
+    told.extend(chunks.ended());
+    told
+}
+
+#[tokio::test]
+async fn tools_are_offered_and_the_first_that_is_asked_for_is_told() {
+    let (_vendors, model) = model(|_| {}).await;
+    let spec = ToolSpec {
+        name: "look_up".into(),
+        description: "Looks it up.".into(),
+        parameters: json!({ "type": "object" }),
+    };
+    let body = model.body(&ReplyRequest { tools: [spec].into(), ..request() });
+    assert_eq!(body["tools"][0]["function"]["name"], "look_up");
+    assert_eq!(body["tools"][0]["function"]["parameters"], json!({ "type": "object" }));
+    assert!(model.body(&request()).get("tools").is_none());
+
+    let part = |index: u32, function: Value| json!({ "choices": [{ "index": 0, "delta": { "tool_calls": [{ "index": index, "function": function }] } }] });
+    let finish = json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": "tool_calls" }] });
+    let events = [
+        json!({ "choices": [{ "index": 0, "delta": { "content": "Let me see. " } }] }),
+        part(0, json!({ "name": "look_up", "arguments": "" })),
+        part(0, json!({ "arguments": "{\"day\": " })),
+        part(1, json!({ "name": "other", "arguments": "{}" })),
+        part(0, json!({ "arguments": "\"Monday\"}" })),
+        finish,
+    ];
+    let call = ToolCall { name: "look_up".into(), arguments: Pii::new(json!({ "day": "Monday" })) };
+    let told = told(&events);
+    assert_eq!(told[..2], [LlmEvent::Text("Let me see. ".into()), LlmEvent::Tool(call)]);
+    assert!(matches!(told[2], LlmEvent::Done { .. }));
+}
+
+#[test]
+fn arguments_that_are_no_json_are_an_error() {
+    let mut chunks = Chunks { tool: Some(("look_up".into(), "{oops".into())), ..Chunks::default() };
+    let done = Event { data: "[DONE]".into(), ..Event::default() };
+    assert!(matches!(chunks.take(&done), Err(ProviderError::Protocol { .. })));
 }
