@@ -31,10 +31,10 @@ use crate::call::shard::Shards;
 use crate::config::{Config, PublicUrl};
 use crate::dialog::LastWords;
 use crate::dialog::lines::Catalogue;
-use crate::providers::cache::prewarm;
-use crate::providers::fallback::FallbackTts;
 use crate::providers::llm::chain::ModelChain;
-use crate::providers::{self, SpeakRequest, Tts};
+use crate::providers::stt::chain::EarChain;
+use crate::providers::tts::chain::{Prewarmed, VoiceChain};
+use crate::providers::{self, SpeakRequest};
 use crate::recording::{self, Recordings};
 use crate::store::record::EndReason;
 use crate::store::shared::Shared;
@@ -85,11 +85,13 @@ impl Server {
         let (store, records, writer) =
             Store::open(&config.database, &config.data, &config.store, metrics.clone()).await.context("store")?;
         let recordings = start_recordings(config, &catalogue, &store, &records, &metrics).await?;
-        let voices = FallbackTts::new(built.tts.clone(), config.tts.first_audio(), &metrics);
-        let models = ModelChain::new(&built.llm, &config.llm, &metrics);
+        let voices = VoiceChain::new(built.tts.clone(), &config.tts, &config.resilience, &metrics);
+        let ears = EarChain::new(built.stt.clone(), &config.stt, &config.resilience, &metrics);
+        let models = ModelChain::new(built.llm.clone(), &config.llm, &config.resilience, &metrics);
         let services = Arc::new(Services {
             runtime: tokio::runtime::Handle::current(),
             voice: Arc::new(voices.clone()),
+            ears: ears.clone().map(|ears| Arc::new(ears) as _),
             model: models.clone().map(|models| Arc::new(models) as _),
             rate: config.tts.rate,
             providers: built,
@@ -117,12 +119,8 @@ impl Server {
         ));
         warn_of_missing_targets(&catalogue, &config.transfer.targets);
         let last_words = LastWords::new(&config.limits.drain_words);
-        let warming = tokio::spawn(warm_up(
-            Arc::clone(&catalogue),
-            Arc::clone(&services.voice),
-            config.tts.rate,
-            last_words.clone(),
-        ));
+        let warming =
+            tokio::spawn(warm_up(Arc::clone(&catalogue), voices.clone(), config.tts.rate, last_words.clone()));
         let sip = start_sip(config, &reception).await?;
         let listener = TcpListener::bind(config.http.listen).await;
         let listener = listener.with_context(|| format!("http.listen: cannot bind {}", config.http.listen))?;
@@ -131,8 +129,7 @@ impl Server {
         let checks = Arc::new(checks::ServerChecks::new(
             store.clone(),
             shared,
-            services.providers.stt.clone(),
-            (voices, models),
+            (voices, ears, models),
             recordings.clone(),
             sip.trunks().clone(),
         ));
@@ -284,8 +281,8 @@ fn warn_of_missing_targets(catalogue: &Catalogue, targets: &BTreeMap<String, Str
     }
 }
 
-/// Makes every sentence that can be known before a call, so that it is ready when one comes.
-async fn warm_up(catalogue: Arc<Catalogue>, voice: Arc<dyn Tts>, rate: f32, last_words: Option<LastWords>) {
+/// Has every voice make every sentence that can be known before a call, so that it is ready when one comes.
+async fn warm_up(catalogue: Arc<Catalogue>, voices: VoiceChain, rate: f32, last_words: Option<LastWords>) {
     let mut requests = Vec::new();
     requests.extend(catalogue.announcements().flat_map(|early| early.sentences()).map(|(text, settings)| {
         let (language, voice) = (settings.language.clone(), settings.voice.clone());
@@ -301,9 +298,13 @@ async fn warm_up(catalogue: Arc<Catalogue>, voice: Arc<dyn Tts>, rate: f32, last
             rate: settings.rate * rate,
         }));
     }
-    match prewarm(voice, requests).await {
-        Ok(made) => tracing::info!(made, "the flows' sentences are ready"),
-        Err(error) => tracing::warn!(%error, "not all of the flows' sentences could be made ahead"),
+    for Prewarmed { voice, made, failed, error } in voices.prewarm(&requests).await {
+        match error {
+            None => tracing::info!(voice, made, "the flows' sentences are ready"),
+            Some(error) => {
+                tracing::warn!(voice, made, failed, %error, "not all of the flows' sentences could be made ahead")
+            }
+        }
     }
 }
 

@@ -1,15 +1,15 @@
 //! What the server depends on, as `/healthz` asks about it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use futures_util::FutureExt;
 
 use crate::api::{Check, CheckResult, Checks};
-use crate::providers::fallback::FallbackTts;
-use crate::providers::link::{LEFT_ALONE, LinkCheck};
+use crate::providers::ProviderError;
 use crate::providers::llm::chain::ModelChain;
-use crate::providers::{ProviderError, Stt};
+use crate::providers::stack::{LEFT_ALONE, LinkCheck};
+use crate::providers::stt::chain::EarChain;
+use crate::providers::tts::chain::VoiceChain;
 use crate::recording::Recordings;
 use crate::store::Store;
 use crate::store::shared::Shared;
@@ -19,8 +19,8 @@ use crate::transport::sip::trunks::Trunks;
 pub struct ServerChecks {
     store: Store,
     shared: Shared,
-    recogniser: Option<Arc<dyn Stt>>,
-    voices: FallbackTts,
+    voices: VoiceChain,
+    ears: Option<EarChain>,
     models: Option<ModelChain>,
     recordings: Option<Recordings>,
     trunks: Trunks,
@@ -30,12 +30,11 @@ impl ServerChecks {
     pub fn new(
         store: Store,
         shared: Shared,
-        recogniser: Option<Arc<dyn Stt>>,
-        (voices, models): (FallbackTts, Option<ModelChain>),
+        (voices, ears, models): (VoiceChain, Option<EarChain>, Option<ModelChain>),
         recordings: Option<Recordings>,
         trunks: Trunks,
     ) -> Self {
-        Self { store, shared, recogniser, voices, models, recordings, trunks }
+        Self { store, shared, voices, ears, models, recordings, trunks }
     }
 }
 
@@ -51,9 +50,7 @@ impl Checks for ServerChecks {
             Check { name: "recording".into(), run: std::future::ready(recording(self.recordings.as_ref())).boxed() },
         ];
         checks.extend(self.voices.checks().into_iter().map(link));
-        checks.extend(
-            self.recogniser.iter().map(|stt| Check { name: stt.name().into(), run: stt.check().map(result).boxed() }),
-        );
+        checks.extend(self.ears.iter().flat_map(EarChain::checks).map(link));
         checks.extend(self.models.iter().flat_map(ModelChain::checks).map(link));
         let trunks = self.trunks.report().into_iter().map(|(name, how)| (format!("trunk {name}"), how));
         let accounts = self.trunks.accounts().into_iter().map(|(name, how)| (format!("account {name}"), how));
