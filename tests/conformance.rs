@@ -294,7 +294,9 @@ async fn heard(stt: &dyn Stt) -> Result<Vec<SttEvent>, ProviderError> {
     frames.iter().for_each(|frame| sender.push_or_drop(*frame));
     let mut sender = Some(sender);
     let mut all = Vec::new();
-    while let Some(event) = events.recv().await {
+    loop {
+        let next = tokio::time::timeout(Duration::from_secs(20), events.recv()).await;
+        let Some(event) = next.unwrap_or_else(|_| panic!("nothing more comes after {all:?}")) else { break };
         all.push(event);
         // The call goes on until the words are in.
         if words(&all) == TEXT || matches!(all.last(), Some(SttEvent::Failed(_))) {

@@ -76,7 +76,7 @@ struct Session {
     incoming: SplitStream<Socket>,
     /// When the vendor last told something, or what it has not answered began.
     last_heard: Instant,
-    /// Loud frames sent since anything was heard.
+    /// Loud frames sent since a phrase was settled.
     unanswered: u32,
     checks: Interval,
 }
@@ -140,7 +140,11 @@ impl Session {
         };
         let message = Message::parse(&text).map_err(|what| protocol(VENDOR, what))?;
         if message != Message::Other {
-            (self.last_heard, self.unanswered) = (Instant::now(), 0);
+            self.last_heard = Instant::now();
+        }
+        // Words that may change settle nothing.
+        if !matches!(message, Message::Other | Message::Hypothesis(_)) {
+            self.unanswered = 0;
         }
         match message {
             Message::Hypothesis(words) => {
