@@ -15,7 +15,7 @@ use offhook_media::wav::write_mono;
 
 use crate::clock;
 use crate::providers::tts::known::voices;
-use crate::providers::{Language, ProviderError, SpeakRequest, Tts};
+use crate::providers::{Language, ProviderError, Ranked, SpeakRequest, Tts};
 use crate::safety::said::clear;
 
 /// What is to be heard.
@@ -49,11 +49,11 @@ impl Audition {
     ///
     /// # Errors
     /// When the directory cannot be written, or no voice said anything.
-    pub async fn hold(&self, chain: &[Arc<dyn Tts>]) -> anyhow::Result<PathBuf> {
+    pub async fn hold(&self, chain: &[Ranked<dyn Tts>]) -> anyhow::Result<PathBuf> {
         std::fs::create_dir_all(&self.out).with_context(|| self.out.display().to_string())?;
         let sentences = self.sentences();
         let mut takes = Vec::new();
-        for tts in chain {
+        for Ranked { vendor: tts, .. } in chain {
             for voice in self.voices_of(tts.name()) {
                 for (number, sentence) in sentences.iter().enumerate() {
                     takes.push(self.take(tts.as_ref(), voice.as_deref(), number, sentence).await);

@@ -21,13 +21,14 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::providers::config::{
-    AnthropicConfig, ApiKey, DeepgramConfig, EspeakConfig, FliteConfig, LlmConfig, OpenAiConfig, ProvidersConfig,
-    SttConfig, TtsConfig, TurnEndConfig, WhisperConfig,
+    AnthropicConfig, ApiKey, AzureConfig, DeepgramConfig, ElevenLabsConfig, EspeakConfig, FliteConfig, LlmConfig,
+    OpenAiConfig, PiperConfig, ProvidersConfig, SttConfig, TtsConfig, TurnEndConfig, WhisperConfig,
 };
 use crate::providers::credentials::CredentialsConfig;
 use crate::providers::hook::HooksConfig;
 use crate::providers::models::ModelsConfig;
 use crate::providers::registry::RegistryConfig;
+use crate::providers::stack::ResilienceConfig;
 use crate::store::{DataConfig, DatabaseConfig, StoreConfig};
 use crate::telemetry::logs::LogConfig;
 use crate::turn::TurnConfig;
@@ -70,11 +71,15 @@ pub struct Config {
     pub deepgram: DeepgramConfig,
     pub openai: OpenAiConfig,
     pub anthropic: AnthropicConfig,
+    pub elevenlabs: ElevenLabsConfig,
+    pub azure: AzureConfig,
     pub flite: FliteConfig,
     pub espeak: EspeakConfig,
     pub whisper: WhisperConfig,
     pub models: ModelsConfig,
     pub turn_end: TurnEndConfig,
+    pub piper: PiperConfig,
+    pub resilience: ResilienceConfig,
     pub log: LogConfig,
 }
 
@@ -214,11 +219,15 @@ impl Config {
             deepgram: self.deepgram.clone(),
             openai: self.openai.clone(),
             anthropic: self.anthropic.clone(),
+            elevenlabs: self.elevenlabs.clone(),
+            azure: self.azure.clone(),
             flite: self.flite.clone(),
             espeak: self.espeak.clone(),
             whisper: self.whisper.clone(),
             models: self.models.clone(),
             turn_end: self.turn_end.clone(),
+            piper: self.piper.clone(),
+            resilience: self.resilience.clone(),
         }
     }
 
@@ -228,6 +237,8 @@ impl Config {
             ("deepgram", &mut self.deepgram.api_key),
             ("openai", &mut self.openai.api_key),
             ("anthropic", &mut self.anthropic.api_key),
+            ("elevenlabs", &mut self.elevenlabs.api_key),
+            ("azure", &mut self.azure.api_key),
         ]
     }
 

@@ -412,9 +412,9 @@ fn vendors_answer(loaded: &Loaded) -> Result<Vec<&'static str>, Failure> {
     let built = providers::config::build(&loaded.config.providers()).map_err(|error| blamed(loaded, &error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::Running(error.into()))?;
-    let voices = built.tts.iter().map(|tts| (tts.name(), tts.check()));
-    let others = built.stt.iter().map(|stt| (stt.name(), stt.check()));
-    let others = others.chain(built.llm.iter().map(|llm| (llm.name(), llm.check())));
+    let voices = built.tts.iter().map(|tts| (tts.vendor.name(), tts.vendor.check()));
+    let others = built.stt.iter().map(|stt| (stt.vendor.name(), stt.vendor.check()));
+    let others = others.chain(built.llm.iter().map(|llm| (llm.vendor.name(), llm.vendor.check())));
     let mut names = Vec::new();
     for (name, check) in voices.chain(others) {
         runtime.block_on(check).map_err(|error| Failure::Config(error.to_string()))?;

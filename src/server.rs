@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use self::chains::Chains;
+use self::chains::{Chains, Prewarm};
 use crate::api::serve::{ServeLimits, Served, serve};
 use crate::api::{ApiState, Readiness, Stage, router};
 use crate::call::actor::Services;
@@ -33,11 +33,10 @@ use crate::call::shard::Shards;
 use crate::config::{Config, PublicUrl};
 use crate::dialog::LastWords;
 use crate::dialog::lines::Catalogue;
-use crate::providers::cache::prewarm;
-use crate::providers::config::SttProvider;
 use crate::providers::hook::Hooks;
 use crate::providers::registry::{Registry, Upkeep};
-use crate::providers::{self, SpeakRequest, Tts};
+use crate::providers::tts::chain::Prewarmed;
+use crate::providers::{self, SpeakRequest};
 use crate::recording::{self, Recordings};
 use crate::store::record::EndReason;
 use crate::store::shared::Shared;
@@ -85,16 +84,17 @@ impl Server {
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let catalogue = Arc::new(Catalogue::load(&config.flows.dir).map_err(|e| anyhow!(e.to_string()))?);
         let metrics = Metrics::new();
-        let mut built = providers::config::build(&config.providers()).map_err(|e| anyhow!(e))?;
+        let built = providers::config::build(&config.providers()).map_err(|e| anyhow!(e))?;
         let shared = Shared::start(&config.redis)?;
         let (store, records, writer) =
             Store::open(&config.database, &config.data, &config.store, metrics.clone()).await.context("store")?;
         let recordings = start_recordings(config, &catalogue, &store, &records, &metrics).await?;
         let (registry, upkeep) = chains::registry(config, &store, &metrics).await?;
-        let Chains { voice, model, links } = chains::chains(config, &mut built, &registry, &metrics)?;
+        let Chains { voice, ears, model, links, prewarm } = chains::chains(config, &built, &registry, &metrics)?;
         let services = Arc::new(Services {
             runtime: tokio::runtime::Handle::current(),
             voice,
+            ears,
             model,
             rate: config.tts.rate,
             providers: built,
@@ -120,12 +120,7 @@ impl Server {
         ));
         warn_of_missing_targets(&catalogue, &config.transfer.targets);
         let last_words = LastWords::new(&config.limits.drain_words);
-        let warming = tokio::spawn(warm_up(
-            Arc::clone(&catalogue),
-            Arc::clone(&services.voice),
-            config.tts.rate,
-            last_words.clone(),
-        ));
+        let warming = tokio::spawn(warm_up(Arc::clone(&catalogue), prewarm, config.tts.rate, last_words.clone()));
         let sip = start_sip(config, &reception).await?;
         let listener = TcpListener::bind(config.http.listen).await;
         let listener = listener.with_context(|| format!("http.listen: cannot bind {}", config.http.listen))?;
@@ -134,7 +129,6 @@ impl Server {
         let checks = Arc::new(checks::ServerChecks::new(
             store.clone(),
             shared,
-            services.providers.stt.clone().filter(|_| config.stt.provider != SttProvider::Registry),
             (links, registry.clone()),
             recordings.clone(),
             sip.trunks().clone(),
@@ -312,8 +306,8 @@ fn warn_of_missing_targets(catalogue: &Catalogue, targets: &BTreeMap<String, Str
     }
 }
 
-/// Makes every sentence that can be known before a call, so that it is ready when one comes.
-async fn warm_up(catalogue: Arc<Catalogue>, voice: Arc<dyn Tts>, rate: f32, last_words: Option<LastWords>) {
+/// Has every voice make every sentence that can be known before a call, so that it is ready when one comes.
+async fn warm_up(catalogue: Arc<Catalogue>, prewarm: Prewarm, rate: f32, last_words: Option<LastWords>) {
     let mut requests = Vec::new();
     requests.extend(catalogue.announcements().flat_map(|early| early.sentences()).map(|(text, settings)| {
         let (language, voice) = (settings.language.clone(), settings.voice.clone());
@@ -329,9 +323,13 @@ async fn warm_up(catalogue: Arc<Catalogue>, voice: Arc<dyn Tts>, rate: f32, last
             rate: settings.rate * rate,
         }));
     }
-    match prewarm(voice, requests).await {
-        Ok(made) => tracing::info!(made, "the flows' sentences are ready"),
-        Err(error) => tracing::warn!(%error, "not all of the flows' sentences could be made ahead"),
+    for Prewarmed { voice, made, failed, error } in prewarm(requests).await {
+        match error {
+            None => tracing::info!(voice, made, "the flows' sentences are ready"),
+            Some(error) => {
+                tracing::warn!(voice, made, failed, %error, "not all of the flows' sentences could be made ahead")
+            }
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use super::transfer::{Order, TransferEvent};
 use super::{Moment, TurnId, quality};
 use crate::dialog::{HookPlan, TransferTo};
 use crate::providers::hook::Hooks;
-use crate::providers::{FrameSender, Language, Llm, Providers, SpeakRequest, Tts, frame_queue};
+use crate::providers::{FrameSender, Language, Llm, Providers, SpeakRequest, Stt, Tts, frame_queue};
 use crate::recording::{FAILED, Note, Recorder, Recordings};
 use crate::safety::said::Cleared;
 use crate::store::RecordSink;
@@ -43,6 +43,8 @@ pub struct Services {
     pub providers: Providers,
     /// The providers' voices as one: the next speaks when one fails.
     pub voice: Arc<dyn Tts>,
+    /// The providers' recognisers as one, if there are any.
+    pub ears: Option<Arc<dyn Stt>>,
     /// The providers' models as one, if there are any.
     pub model: Option<Arc<dyn Llm>>,
     /// Speaking rate of the line, on top of what a step asks for; 1.0 is the voice's own.
@@ -291,7 +293,7 @@ impl Actor {
     }
 
     fn listen(&mut self, language: Language, hints: Arc<[String]>) {
-        let Some(stt) = self.services.providers.stt.clone() else { return };
+        let Some(stt) = self.services.ears.clone() else { return };
         let (sender, audio) = frame_queue(listen::FRAMES);
         self.services.runtime.spawn(listen::run(stt, language, hints, audio, self.port.clone()));
         // The session before this one ends as its audio ends.

@@ -95,7 +95,7 @@ impl Reception {
         let port = self.shards.place()?;
         let name = Arc::clone(flow.name());
         let direction = if opening == Opening::Inbound { Direction::Inbound } else { Direction::Outbound };
-        let has_ears = self.services.providers.stt.is_some() && flow.uses_words();
+        let has_ears = self.services.ears.is_some() && flow.uses_words();
         let has_model = self.services.model.is_some();
         let facts = CallFacts { called: called.clone(), caller: caller.clone(), has_ears, has_model };
         let told = self.services.told.of(&caller);

@@ -329,9 +329,10 @@ impl History {
 }
 
 /// Silence of the model before the filler is said.
-pub const FILLER_AFTER: Duration = Duration::from_millis(1500);
-/// Silence of the model before the flow's own words are said; reckoned from the same moment.
-pub const CANNED_AFTER: Duration = Duration::from_millis(4000);
+pub const FILLER_AFTER: Duration = Duration::from_millis(1200);
+/// Silence of the model before the flow's own words are said; reckoned from the same moment. A voice that has them ready is
+/// heard before 4 s have passed.
+pub const CANNED_AFTER: Duration = Duration::from_millis(3800);
 /// Unanswered questions in a row before the caller is pointed to the keys as well.
 const MODEL_GONE_AFTER: u32 = 2;
 /// Answers from one correction to the next.

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::tts::whole::{least_samples, whole};
-use super::{AudioStream, ProviderError, SpeakRequest, SpeechChunk, Tts, WordTime};
+use super::{AudioStream, Language, ProviderError, SpeakRequest, SpeechChunk, Tts, WordTime};
 
 /// A voice with a memory.
 #[derive(Clone)]
@@ -59,31 +59,19 @@ impl Tts for CachedTts {
     fn check(&self) -> BoxFuture<'static, Result<(), ProviderError>> {
         self.inner.check()
     }
-}
 
-/// Has `requests` spoken to nobody, one after the other, so that they are ready when a call needs them. Returns how
-/// many succeeded.
-///
-/// # Errors
-/// The first failure, after the others were tried.
-pub async fn prewarm(tts: Arc<dyn Tts>, requests: Vec<SpeakRequest>) -> Result<usize, ProviderError> {
-    let mut made = 0;
-    let mut failure = None;
-    for request in requests {
-        match drained(&*tts, request).await {
-            Ok(()) => made += 1,
-            Err(error) => failure = failure.or(Some(error)),
-        }
+    fn speaks(&self, language: &Language) -> bool {
+        self.inner.speaks(language)
     }
-    failure.map_or(Ok(made), Err)
-}
 
-async fn drained(tts: &dyn Tts, request: SpeakRequest) -> Result<(), ProviderError> {
-    let mut stream = tts.speak(request).await?;
-    while let Some(chunk) = stream.next().await {
-        chunk?;
+    fn knows(&self, voice: &str) -> bool {
+        self.inner.knows(voice)
     }
-    Ok(())
+
+    fn ready(&self, request: &SpeakRequest) -> Option<SpeechChunk> {
+        let key = Key::of(self.inner.name(), request);
+        self.shelf.lock().fetch(&key).filter(|_| !request.text.is_private())
+    }
 }
 
 /// Passes a stream on and keeps a copy of it.
@@ -207,7 +195,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::providers::Language;
     use crate::safety::said::clear;
 
     /// Says each request in three chunks of `length` samples, or breaks off after two.
@@ -318,11 +305,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn prewarmed_speech_is_ready() {
+    async fn what_was_made_is_ready_at_once() {
         let tts = CachedTts::new(Counting::new(10, false), 1 << 20);
-        let made = prewarm(Arc::new(tts.clone()), vec![request("a"), request("b")]).await;
-        assert_eq!(made, Ok(2));
-        assert_eq!(chunks(&tts, request("b")).await, [30]);
+        assert_eq!(tts.ready(&request("a")), None);
+        chunks(&tts, request("a")).await;
+        assert_eq!(tts.ready(&request("a")).map(|made| made.samples.len()), Some(30));
+        let private = SpeakRequest { text: clear("a").in_private(), ..request("") };
+        assert_eq!(tts.ready(&private), None);
     }
 
     proptest! {

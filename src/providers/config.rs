@@ -2,24 +2,21 @@
 //!
 //! Unknown keys are errors. A secret is read from configuration and never written: it serialises as `[redacted]`.
 
-use std::sync::Arc;
+mod chosen;
+mod vendors;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 
-use super::cache::CachedTts;
 pub use super::key::ApiKey;
-use super::llm::anthropic::AnthropicLlm;
-use super::llm::openai::OpenAiLlm;
 use super::models::ModelsConfig;
-use super::stt::deepgram::DeepgramStt;
-use super::stt::denoised::DenoisedStt;
-use super::stt::openai::OpenAiStt;
-use super::tts::deepgram::DeepgramTts;
-use super::tts::embedded::EmbeddedTts;
-use super::tts::openai::OpenAiTts;
-use super::{Llm, Providers, Stt, Tts, http, turn_end};
+use super::stack::{Limits, ResilienceConfig};
+use super::{Providers, http, turn_end};
+pub use vendors::{
+    AzureConfig, ElevenLabsConfig, EmbeddedConfig, EspeakConfig, FliteConfig, PiperConfig, TurnEndConfig, WhisperConfig,
+};
 
 /// All sections; each is a key of the same name at the top of the server's configuration.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -31,93 +28,30 @@ pub struct ProvidersConfig {
     pub deepgram: DeepgramConfig,
     pub openai: OpenAiConfig,
     pub anthropic: AnthropicConfig,
+    pub elevenlabs: ElevenLabsConfig,
+    pub azure: AzureConfig,
     pub flite: FliteConfig,
     pub espeak: EspeakConfig,
     pub whisper: WhisperConfig,
     pub models: ModelsConfig,
     pub turn_end: TurnEndConfig,
+    pub piper: PiperConfig,
+    pub resilience: ResilienceConfig,
 }
 
-/// Makes the vendors that `config` chooses. The embedded voices follow a cloud voice in the chain.
+/// Makes the vendors that `config` chooses. The embedded voices follow all others in the chain.
 ///
 /// # Errors
 /// Names the key and what was expected.
 pub fn build(config: &ProvidersConfig) -> Result<Providers, String> {
     config.tts.validate()?;
     config.models.validate()?;
-    let embedded = EmbeddedTts::new(EmbeddedConfig {
-        flite: config.flite.clone(),
-        espeak: config.espeak.clone(),
-        voice: config.tts.voice.clone().filter(|_| config.tts.provider == TtsProvider::Embedded),
-        concurrency: config.tts.concurrency,
-        deadline_ms: config.tts.deadline_ms,
-    })?;
-    let mut tts: Vec<Arc<dyn Tts>> = Vec::new();
-    match config.tts.provider {
-        // What the registry chooses is put in front by the server.
-        TtsProvider::Embedded | TtsProvider::Registry => {}
-        TtsProvider::Deepgram => tts.push(Arc::new(DeepgramTts::new(&config.deepgram, &config.tts)?)),
-        TtsProvider::Openai => tts.push(Arc::new(OpenAiTts::new(&config.openai, &config.tts)?)),
-    }
-    tts.push(Arc::new(embedded));
-    let share = config.tts.cache_bytes / tts.len();
-    let tts = tts.into_iter().map(|tts| Arc::new(CachedTts::new(tts, share)) as Arc<dyn Tts>).collect();
-    let stt = match config.stt.provider {
-        SttProvider::None | SttProvider::Registry => None,
-        SttProvider::Deepgram => Some(Arc::new(DeepgramStt::new(&config.deepgram, &config.stt)?) as Arc<dyn Stt>),
-        SttProvider::Openai => Some(Arc::new(OpenAiStt::new(&config.openai, &config.stt)?) as Arc<dyn Stt>),
-        SttProvider::WhisperLocal => Some(whisper(config)?),
-    };
-    let stt = stt.map(|stt| match config.stt.noise_suppression {
-        false => stt,
-        true => Arc::new(DenoisedStt(stt)) as Arc<dyn Stt>,
-    });
-    let llm = models(config)?;
+    config.resilience.validate()?;
+    let mut limits = Limits::default();
+    let tts = chosen::voices(config, &mut limits)?;
+    let stt = chosen::ears(config, &mut limits)?;
+    let llm = chosen::models(config, &mut limits)?;
     Ok(Providers { tts, stt, llm, turn_end: turn_end::build(&config.turn_end)? })
-}
-
-#[cfg(feature = "stt-whisper")]
-fn whisper(config: &ProvidersConfig) -> Result<Arc<dyn Stt>, String> {
-    let whisper = super::stt::whisper::WhisperStt::new(&config.whisper, &config.models, &config.stt)?;
-    Ok(Arc::new(whisper))
-}
-
-#[cfg(not(feature = "stt-whisper"))]
-fn whisper(_: &ProvidersConfig) -> Result<Arc<dyn Stt>, String> {
-    Err("stt.provider: whisper_local, which this build lacks; build with --features stt-whisper".to_owned())
-}
-
-/// The chosen model and those that stand in for it.
-fn models(config: &ProvidersConfig) -> Result<Vec<Arc<dyn Llm>>, String> {
-    config.llm.validate()?;
-    let Some(first) = model(config.llm.provider, config, &config.llm, "llm.provider")? else {
-        return match config.llm.fallbacks.is_empty() {
-            true => Ok(Vec::new()),
-            false => Err("llm.fallbacks: there is no model to stand in for; set llm.provider".to_owned()),
-        };
-    };
-    let mut models = vec![first];
-    for (index, fallback) in config.llm.fallbacks.iter().enumerate() {
-        let at = format!("llm.fallbacks[{index}]");
-        let llm = LlmConfig { model: fallback.model.clone(), ..config.llm.clone() };
-        let made = model(fallback.provider, &fallback.over(config), &llm, &format!("{at}.provider"));
-        let made = made.map_err(|error| if error.starts_with(&at) { error } else { format!("{at}: {error}") })?;
-        models.push(made.ok_or_else(|| format!("{at}.provider: none; expected openai or anthropic"))?);
-    }
-    Ok(models)
-}
-
-fn model(
-    provider: LlmProvider,
-    config: &ProvidersConfig,
-    llm: &LlmConfig,
-    chosen_by: &str,
-) -> Result<Option<Arc<dyn Llm>>, String> {
-    Ok(match provider {
-        LlmProvider::None | LlmProvider::Registry => None,
-        LlmProvider::Openai => Some(Arc::new(OpenAiLlm::new(&config.openai, llm, chosen_by)?)),
-        LlmProvider::Anthropic => Some(Arc::new(AnthropicLlm::new(&config.anthropic, llm, chosen_by)?)),
-    })
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,6 +63,9 @@ pub enum TtsProvider {
     Openai,
     /// Whom the registry chooses.
     Registry,
+    ElevenLabs,
+    Azure,
+    Piper,
 }
 
 /// `tts`: the voice.
@@ -136,14 +73,18 @@ pub enum TtsProvider {
 #[serde(deny_unknown_fields, default)]
 pub struct TtsConfig {
     pub provider: TtsProvider,
+    /// Who speaks when it fails, in this order; the embedded voices come last in any case.
+    pub fallbacks: Vec<TtsProvider>,
     /// The provider's name of a voice; none takes the provider's own default.
     pub voice: Option<String>,
     /// Speaking rate, 0.5 to 2.0; 1.0 is the voice's own.
     pub rate: f32,
     /// Audio kept in memory, shared by the chain's voices.
     pub cache_bytes: usize,
-    /// A voice without audio by then is passed over.
+    /// A voice without audio by then has failed.
     pub first_audio_timeout_ms: u64,
+    /// A voice without audio by then is not waited for alone: the next one is asked as well.
+    pub hedge_after_ms: u64,
     /// Longest gap inside an utterance.
     pub progress_timeout_ms: u64,
     /// Longest run of an embedded voice's text, waiting for a slot included.
@@ -156,11 +97,13 @@ impl Default for TtsConfig {
     fn default() -> Self {
         Self {
             provider: TtsProvider::default(),
+            fallbacks: Vec::new(),
             voice: None,
             rate: 1.0,
             cache_bytes: 64 << 20,
             first_audio_timeout_ms: 1500,
-            progress_timeout_ms: 3000,
+            hedge_after_ms: 800,
+            progress_timeout_ms: 1500,
             deadline_ms: 15_000,
             concurrency: 0,
         }
@@ -172,8 +115,9 @@ impl TtsConfig {
         if !(0.5..=2.0).contains(&self.rate) {
             return Err(format!("tts.rate: {}, expected 0.5 to 2.0", self.rate));
         }
-        if self.first_audio_timeout_ms == 0 || self.progress_timeout_ms == 0 || self.deadline_ms == 0 {
-            return Err("tts: a timeout of 0 ms; expected at least 1".to_owned());
+        let waits = [self.first_audio_timeout_ms, self.hedge_after_ms, self.progress_timeout_ms, self.deadline_ms];
+        if waits.contains(&0) {
+            return Err("tts: a time of 0 ms; expected at least 1".to_owned());
         }
         Ok(())
     }
@@ -183,8 +127,12 @@ impl TtsConfig {
         Duration::from_millis(self.first_audio_timeout_ms)
     }
 
-    pub(super) const fn progress(&self) -> Duration {
+    pub const fn progress(&self) -> Duration {
         Duration::from_millis(self.progress_timeout_ms)
+    }
+
+    pub const fn hedge_after(&self) -> Duration {
+        Duration::from_millis(self.hedge_after_ms)
     }
 }
 
@@ -201,6 +149,7 @@ pub enum SttProvider {
     #[serde(rename = "whisper_local")]
     WhisperLocal,
     Registry,
+    Azure,
 }
 
 /// `stt`: the recogniser.
@@ -208,6 +157,12 @@ pub enum SttProvider {
 #[serde(deny_unknown_fields, default)]
 pub struct SttConfig {
     pub provider: SttProvider,
+    /// Who listens when it fails, in this order.
+    pub fallbacks: Vec<SttProvider>,
+    /// A recogniser that has not accepted a session by then has failed.
+    pub connect_timeout_ms: u64,
+    /// One that has not by then is not waited for alone: the next one is asked as well.
+    pub hedge_after_ms: u64,
     /// Silence after which the vendor makes its words final.
     pub endpointing_ms: u32,
     /// Gap between words after which the vendor reports the end of an utterance (at least 1000).
@@ -224,12 +179,32 @@ impl Default for SttConfig {
     fn default() -> Self {
         Self {
             provider: SttProvider::default(),
+            fallbacks: Vec::new(),
+            connect_timeout_ms: 3000,
+            hedge_after_ms: 1000,
             endpointing_ms: 300,
             utterance_end_ms: 1000,
             watchdog_ms: 5000,
             replay_ms: 10_000,
             noise_suppression: false,
         }
+    }
+}
+
+impl SttConfig {
+    fn validate(&self) -> Result<(), String> {
+        if self.connect_timeout_ms == 0 || self.hedge_after_ms == 0 {
+            return Err("stt: a time of 0 ms; expected at least 1".to_owned());
+        }
+        Ok(())
+    }
+
+    pub const fn connect(&self) -> Duration {
+        Duration::from_millis(self.connect_timeout_ms)
+    }
+
+    pub const fn hedge_after(&self) -> Duration {
+        Duration::from_millis(self.hedge_after_ms)
     }
 }
 
@@ -260,8 +235,6 @@ pub struct LlmConfig {
     pub fallbacks: Vec<LlmFallback>,
     /// A model that has given no token by then is not waited for alone: the next one is asked as well.
     pub hedge_after_ms: u64,
-    /// A model that keeps failing is left alone for so long.
-    pub pause_s: u64,
 }
 
 /// A model that stands in for another one.
@@ -306,18 +279,22 @@ impl LlmConfig {
         if self.max_tokens == 0 || self.first_token_timeout_ms == 0 || self.progress_timeout_ms == 0 {
             return Err("llm: max_tokens or a timeout is 0; expected at least 1".to_owned());
         }
-        if self.hedge_after_ms == 0 || self.pause_s == 0 {
-            return Err("llm: hedge_after_ms or pause_s is 0; expected at least 1".to_owned());
+        if self.hedge_after_ms == 0 {
+            return Err("llm.hedge_after_ms: 0, expected at least 1".to_owned());
         }
         Ok(())
     }
 
-    pub const fn hedge_after(&self) -> Duration {
-        Duration::from_millis(self.hedge_after_ms)
+    pub const fn first_token(&self) -> Duration {
+        Duration::from_millis(self.first_token_timeout_ms)
     }
 
-    pub const fn pause(&self) -> Duration {
-        Duration::from_secs(self.pause_s)
+    pub const fn progress(&self) -> Duration {
+        Duration::from_millis(self.progress_timeout_ms)
+    }
+
+    pub const fn hedge_after(&self) -> Duration {
+        Duration::from_millis(self.hedge_after_ms)
     }
 }
 
@@ -332,7 +309,6 @@ impl Default for LlmConfig {
             progress_timeout_ms: 5000,
             fallbacks: Vec::new(),
             hedge_after_ms: 1200,
-            pause_s: 120,
         }
     }
 }
@@ -354,6 +330,8 @@ pub struct DeepgramConfig {
     pub eager_eot_threshold: f32,
     /// Silence after which Flux takes a turn to be over, 500 to 10000.
     pub eot_timeout_ms: u32,
+    /// Uses of the key in a minute, for each kind of use; none leaves it to the vendor to say.
+    pub requests_per_minute: Option<u32>,
     pub connect_timeout_ms: u64,
 }
 
@@ -368,6 +346,7 @@ impl Default for DeepgramConfig {
             eot_threshold: 0.7,
             eager_eot_threshold: 0.5,
             eot_timeout_ms: 5000,
+            requests_per_minute: None,
             connect_timeout_ms: 2000,
         }
     }
@@ -394,6 +373,8 @@ pub struct OpenAiConfig {
     pub tts_voice: String,
     /// The field that carries the limit of tokens; OpenAI's reasoning models know only the newer one.
     pub token_limit_field: TokenLimitField,
+    /// Uses of the key in a minute, for each kind of use; none leaves it to the vendor to say.
+    pub requests_per_minute: Option<u32>,
     pub connect_timeout_ms: u64,
 }
 
@@ -416,6 +397,7 @@ impl Default for OpenAiConfig {
             tts_model: "gpt-4o-mini-tts".to_owned(),
             tts_voice: "alloy".to_owned(),
             token_limit_field: TokenLimitField::default(),
+            requests_per_minute: None,
             connect_timeout_ms: 2000,
         }
     }
@@ -449,6 +431,8 @@ pub struct AnthropicConfig {
     pub plain_http: bool,
     pub api_key: Option<ApiKey>,
     pub model: String,
+    /// Uses of the key in a minute, for each kind of use; none leaves it to the vendor to say.
+    pub requests_per_minute: Option<u32>,
     pub connect_timeout_ms: u64,
 }
 
@@ -459,6 +443,7 @@ impl Default for AnthropicConfig {
             plain_http: false,
             api_key: None,
             model: "claude-haiku-4-5".to_owned(),
+            requests_per_minute: None,
             connect_timeout_ms: 2000,
         }
     }
@@ -477,104 +462,6 @@ impl AnthropicConfig {
     }
 }
 
-/// `flite`: the English voice.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct FliteConfig {
-    /// A name to be found on PATH, or a path; empty turns it off.
-    pub program: String,
-    pub voice: String,
-}
-
-impl Default for FliteConfig {
-    fn default() -> Self {
-        Self { program: "flite".to_owned(), voice: "slt".to_owned() }
-    }
-}
-
-/// `espeak`: the voice of every other language.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct EspeakConfig {
-    pub program: String,
-    /// Speed at rate 1.0.
-    pub words_per_minute: u16,
-}
-
-impl Default for EspeakConfig {
-    fn default() -> Self {
-        Self { program: "espeak-ng".to_owned(), words_per_minute: 165 }
-    }
-}
-
-/// `whisper`: the recogniser that runs in this process.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct WhisperConfig {
-    /// A name that `offhook models list` knows, or the path of a file (with a `/`).
-    pub model: String,
-    /// Threads for each stretch of speech; 0 stands for half of the cores.
-    pub threads: usize,
-    /// Stretches at work at once. Others wait.
-    pub concurrency: usize,
-    /// A stretch that is not done by then is given up, the wait for its turn included.
-    pub deadline_ms: u64,
-}
-
-impl Default for WhisperConfig {
-    fn default() -> Self {
-        Self { model: "whisper-base.en".to_owned(), threads: 0, concurrency: 1, deadline_ms: 8000 }
-    }
-}
-
-/// `turn_end`: a server of one's own that hears from the voice whether a turn is over.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TurnEndConfig {
-    /// None leaves it to the rules alone.
-    pub url: Option<String>,
-    /// Allows clear text to another host.
-    pub plain_http: bool,
-    /// A vote that has not come by then does not count, 10 to 3000.
-    pub within_ms: u64,
-}
-
-impl Default for TurnEndConfig {
-    fn default() -> Self {
-        Self { url: None, plain_http: false, within_ms: 250 }
-    }
-}
-
-/// What the embedded voices are made from; no section of its own.
-#[derive(Clone, Debug)]
-pub struct EmbeddedConfig {
-    pub flite: FliteConfig,
-    pub espeak: EspeakConfig,
-    /// The voice of requests that name none.
-    pub voice: Option<String>,
-    /// Programs at work at once; 0 stands for twice the number of cores.
-    pub concurrency: usize,
-    pub deadline_ms: u64,
-}
-
-impl Default for EmbeddedConfig {
-    fn default() -> Self {
-        let TtsConfig { concurrency, deadline_ms, .. } = TtsConfig::default();
-        Self { flite: FliteConfig::default(), espeak: EspeakConfig::default(), voice: None, concurrency, deadline_ms }
-    }
-}
-
-impl EmbeddedConfig {
-    pub(super) fn concurrency(&self) -> usize {
-        let cores = || std::thread::available_parallelism().map_or(2, usize::from);
-        if self.concurrency == 0 { 2 * cores() } else { self.concurrency }
-    }
-
-    pub(super) const fn deadline(&self) -> Duration {
-        Duration::from_millis(self.deadline_ms)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -586,8 +473,8 @@ mod tests {
     #[test]
     fn nothing_configured_speaks_with_the_embedded_voices() {
         let providers = build(&ProvidersConfig::default()).unwrap();
-        assert_eq!(providers.tts.iter().map(|t| t.name()).collect::<Vec<_>>(), ["embedded"]);
-        assert!(providers.stt.is_none() && providers.llm.is_empty());
+        assert_eq!(providers.tts.iter().map(|t| t.vendor.name()).collect::<Vec<_>>(), ["embedded"]);
+        assert!(providers.stt.is_empty() && providers.llm.is_empty());
     }
 
     #[test]
@@ -608,6 +495,20 @@ mod tests {
                 r#"{"llm":{"provider":"openai","fallbacks":[{"provider":"openai","base_url":"http://b.example"}]},"openai":{"api_key":"k"}}"#,
                 "llm.fallbacks[0]: openai.base_url",
             ),
+            (r#"{"tts":{"provider":"elevenlabs"}}"#, "elevenlabs.api_key"),
+            (r#"{"tts":{"provider":"azure"}}"#, "azure.region"),
+            (r#"{"tts":{"provider":"azure"},"azure":{"region":"westeurope"}}"#, "azure.api_key"),
+            (r#"{"stt":{"provider":"azure"}}"#, "azure.region"),
+            (r#"{"tts":{"provider":"piper"}}"#, "piper.model"),
+            (r#"{"tts":{"fallbacks":["openai"]}}"#, "tts.fallbacks[0]: openai.api_key"),
+            (r#"{"tts":{"fallbacks":["embedded"]}}"#, "tts.fallbacks[0]: embedded"),
+            (r#"{"stt":{"fallbacks":["deepgram"]}}"#, "stt.fallbacks"),
+            (
+                r#"{"stt":{"provider":"deepgram","fallbacks":["deepgram"]},"deepgram":{"api_key":"k"}}"#,
+                "stt.fallbacks[0]: named twice",
+            ),
+            (r#"{"resilience":{"failures":0}}"#, "resilience.failures"),
+            (r#"{"tts":{"hedge_after_ms":0}}"#, "tts: a time of 0 ms"),
             (r#"{"tts":{"rate":3.0}}"#, "tts.rate"),
             (r#"{"flite":{"voice":"/tmp/x"}}"#, "flite.voice"),
             (r#"{"llm":{"provider":"openai"},"openai":{"base_url":"http://example.com"}}"#, "openai.base_url"),
@@ -640,8 +541,21 @@ mod tests {
             "llm":{"provider":"openai"},"deepgram":{"api_key":"k"},"openai":{"base_url":"http://127.0.0.1:1"}}"#,
         );
         let providers = build(&config.unwrap()).unwrap();
-        assert_eq!(providers.tts.iter().map(|t| t.name()).collect::<Vec<_>>(), ["deepgram", "embedded"]);
-        assert!(providers.stt.is_some() && providers.llm.len() == 1);
+        assert_eq!(providers.tts.iter().map(|t| t.vendor.name()).collect::<Vec<_>>(), ["deepgram", "embedded"]);
+        assert!(providers.stt.len() == 1 && providers.llm.len() == 1);
+    }
+
+    #[test]
+    fn who_stands_in_comes_in_the_order_that_was_said() {
+        let config = from(
+            r#"{"tts":{"provider":"elevenlabs","fallbacks":["azure","deepgram"]},
+            "stt":{"provider":"azure","fallbacks":["openai"]},"azure":{"api_key":"k","region":"westeurope"},
+            "elevenlabs":{"api_key":"k"},"deepgram":{"api_key":"k"},"openai":{"base_url":"http://127.0.0.1:1"}}"#,
+        );
+        let providers = build(&config.unwrap()).unwrap();
+        let voices: Vec<_> = providers.tts.iter().map(|tts| tts.vendor.name()).collect();
+        assert_eq!(voices, ["elevenlabs", "azure", "deepgram", "embedded"]);
+        assert_eq!(providers.stt.iter().map(|stt| stt.vendor.name()).collect::<Vec<_>>(), ["azure", "openai"]);
     }
 
     #[test]

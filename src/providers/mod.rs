@@ -3,20 +3,17 @@
 //! A vendor is one file; its types and quirks stay inside it. A caller of these traits sees 8 kHz frames, words,
 //! tokens and [`ProviderError`], and may drop a stream at any moment: that is how an answer is abandoned.
 
-pub mod breaker;
 pub mod cache;
 pub mod config;
-mod continued;
 pub mod credentials;
-pub mod fallback;
 pub mod frames;
 pub mod hook;
 mod http;
 mod key;
-pub mod link;
 pub mod llm;
 pub mod models;
 pub mod registry;
+pub mod stack;
 pub mod stt;
 pub mod timing;
 pub mod tts;
@@ -32,6 +29,7 @@ use tokio::sync::mpsc;
 use crate::safety::said::Cleared;
 use crate::telemetry::pii::Pii;
 pub use frames::{FrameReceiver, FrameSender, frame_queue};
+pub use stack::Ranked;
 pub use timing::WordTime;
 
 /// A BCP 47 language tag, such as `en` or `fr-CA`, lower-cased before the first `-`.
@@ -137,6 +135,18 @@ pub trait Tts: Send + Sync {
     fn speak(&self, request: SpeakRequest) -> BoxFuture<'static, Result<AudioStream, ProviderError>>;
     /// Whether this provider could serve now: programs installed, keys set. Cheap; makes no paid call.
     fn check(&self) -> BoxFuture<'static, Result<(), ProviderError>>;
+    /// Whether it can speak this language at all; most tell by failing.
+    fn speaks(&self, _language: &Language) -> bool {
+        true
+    }
+    /// Whether it may be asked for a voice of this name; voices of other providers mean nothing to it.
+    fn knows(&self, _voice: &str) -> bool {
+        true
+    }
+    /// The whole utterance, if it was made before. Takes no time.
+    fn ready(&self, _request: &SpeakRequest) -> Option<SpeechChunk> {
+        None
+    }
 }
 
 /// What a speech recogniser is told when a call begins to listen.
@@ -185,6 +195,10 @@ pub trait Stt: Send + Sync {
     /// Opens a session; events arrive on the bounded channel until the audio ends or the receiver is dropped.
     fn listen(&self, request: ListenRequest) -> BoxFuture<'static, Result<mpsc::Receiver<SttEvent>, ProviderError>>;
     fn check(&self) -> BoxFuture<'static, Result<(), ProviderError>>;
+    /// Whether a session that is lost is opened again by itself, with what was not settled.
+    fn reconnects(&self) -> bool {
+        false
+    }
 }
 
 /// Who said a message of the conversation.
@@ -251,10 +265,10 @@ pub trait Llm: Send + Sync {
 #[derive(Clone)]
 pub struct Providers {
     /// In order of preference; the next one continues when one fails. Never empty in a running server.
-    pub tts: Vec<Arc<dyn Tts>>,
-    pub stt: Option<Arc<dyn Stt>>,
+    pub tts: Vec<Ranked<dyn Tts>>,
     /// In order of preference, as voices are; may be empty.
-    pub llm: Vec<Arc<dyn Llm>>,
+    pub stt: Vec<Ranked<dyn Stt>>,
+    pub llm: Vec<Ranked<dyn Llm>>,
     /// Votes on the end of callers' turns.
     pub turn_end: Option<Arc<dyn turn_end::TurnEnd>>,
 }

@@ -4,71 +4,102 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 
 use super::checks::{LinkChecks, Links};
 use crate::config::{Config, ConfigError};
 use crate::providers::config::{LlmProvider, SttProvider, TtsProvider};
 use crate::providers::credentials::Vault;
-use crate::providers::fallback::FallbackTts;
 use crate::providers::llm::chain::ModelChain;
 use crate::providers::registry::entry::Entry;
 use crate::providers::registry::serve::{RegistryLlm, RegistryStt, RegistryTts};
 use crate::providers::registry::{Registry, Source, Upkeep};
-use crate::providers::{Language, Llm, Providers, Tts};
+use crate::providers::stt::chain::EarChain;
+use crate::providers::tts::chain::{Prewarmed, VoiceChain};
+use crate::providers::{Language, Llm, Providers, SpeakRequest, Stt, Tts};
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 
 /// What calls are served by, and how each part is looked at.
 pub struct Chains {
     pub voice: Arc<dyn Tts>,
+    pub ears: Option<Arc<dyn Stt>>,
     pub model: Option<Arc<dyn Llm>>,
     pub links: Links,
+    pub prewarm: Prewarm,
 }
 
+/// Has voices make sentences ahead.
+pub type Prewarm = Box<dyn FnOnce(Vec<SpeakRequest>) -> BoxFuture<'static, Vec<Prewarmed>> + Send>;
+
 /// Puts the registry's choices in the places that the configuration leaves to it.
-pub fn chains(
-    config: &Config,
-    built: &mut Providers,
-    registry: &Registry,
-    metrics: &Metrics,
-) -> anyhow::Result<Chains> {
-    let language = Language::default();
-    let (voice, voices): (Arc<dyn Tts>, LinkChecks) = match config.tts.provider {
-        TtsProvider::Registry => {
-            let chosen = RegistryTts::new(registry.clone()).map_err(|error| anyhow!(error))?;
-            built.tts = vec![Arc::new(chosen.clone())];
-            let (looked_at, language) = (chosen.clone(), language.clone());
-            (Arc::new(chosen), Box::new(move || looked_at.checks(&language)))
-        }
-        _ => {
-            let chain = FallbackTts::new(built.tts.clone(), config.tts.first_audio(), metrics);
-            let looked_at = chain.clone();
-            (Arc::new(chain), Box::new(move || looked_at.checks()))
-        }
-    };
-    let chosen_stt = (config.stt.provider == SttProvider::Registry).then(|| RegistryStt(registry.clone()));
-    if let Some(chosen) = &chosen_stt {
-        built.stt = Some(Arc::new(chosen.clone()));
-    }
-    let (model, models): (Option<Arc<dyn Llm>>, LinkChecks) = match config.llm.provider {
-        LlmProvider::Registry => {
-            let chosen = RegistryLlm::new(registry.clone());
-            let looked_at = chosen.clone();
-            (Some(Arc::new(chosen)), Box::new(move || looked_at.checks()))
-        }
-        _ => {
-            let chain = ModelChain::new(&built.llm, &config.llm, metrics);
-            let looked_at = chain.clone();
-            let checks = move || looked_at.as_ref().map(ModelChain::checks).unwrap_or_default();
-            (chain.map(|chain| Arc::new(chain) as _), Box::new(checks))
-        }
-    };
+///
+/// # Errors
+/// A setting of the embedded voices that is wrong.
+pub fn chains(config: &Config, built: &Providers, registry: &Registry, metrics: &Metrics) -> anyhow::Result<Chains> {
+    let (voice, voices, prewarm) = voices(config, built, registry, metrics)?;
+    let (ears, recognisers) = ears(config, built, registry, metrics);
+    let (model, models) = models(config, built, registry, metrics);
     let others = move || {
-        let mut checks = chosen_stt.as_ref().map(|stt| stt.checks(&language)).unwrap_or_default();
+        let mut checks = recognisers();
         checks.extend(models());
         checks
     };
-    Ok(Chains { voice, model, links: Links { voices, others: Box::new(others) } })
+    Ok(Chains { voice, ears, model, links: Links { voices, others: Box::new(others) }, prewarm })
+}
+
+fn voices(
+    config: &Config,
+    built: &Providers,
+    registry: &Registry,
+    metrics: &Metrics,
+) -> anyhow::Result<(Arc<dyn Tts>, LinkChecks, Prewarm)> {
+    if config.tts.provider == TtsProvider::Registry {
+        let chosen = RegistryTts::new(registry.clone()).map_err(|error| anyhow!(error))?;
+        let (looked_at, warmed) = (chosen.clone(), chosen.clone());
+        let checks = move || looked_at.checks(&Language::default());
+        let prewarm = move |requests: Vec<SpeakRequest>| async move { warmed.prewarm(&requests).await }.boxed();
+        return Ok((Arc::new(chosen), Box::new(checks), Box::new(prewarm)));
+    }
+    let chain = VoiceChain::new(built.tts.clone(), &config.tts, &config.resilience, metrics);
+    let (looked_at, warmed) = (chain.clone(), chain.clone());
+    let prewarm = move |requests: Vec<SpeakRequest>| async move { warmed.prewarm(&requests).await }.boxed();
+    Ok((Arc::new(chain), Box::new(move || looked_at.checks()), Box::new(prewarm)))
+}
+
+fn ears(
+    config: &Config,
+    built: &Providers,
+    registry: &Registry,
+    metrics: &Metrics,
+) -> (Option<Arc<dyn Stt>>, LinkChecks) {
+    if config.stt.provider == SttProvider::Registry {
+        let chosen = RegistryStt::new(registry.clone());
+        let looked_at = chosen.clone();
+        return (Some(Arc::new(chosen)), Box::new(move || looked_at.checks(&Language::default())));
+    }
+    let chain = EarChain::new(built.stt.clone(), &config.stt, &config.resilience, metrics);
+    let looked_at = chain.clone();
+    let checks = move || looked_at.as_ref().map(EarChain::checks).unwrap_or_default();
+    (chain.map(|chain| Arc::new(chain) as _), Box::new(checks))
+}
+
+fn models(
+    config: &Config,
+    built: &Providers,
+    registry: &Registry,
+    metrics: &Metrics,
+) -> (Option<Arc<dyn Llm>>, LinkChecks) {
+    if config.llm.provider == LlmProvider::Registry {
+        let chosen = RegistryLlm::new(registry.clone());
+        let looked_at = chosen.clone();
+        return (Some(Arc::new(chosen)), Box::new(move || looked_at.checks()));
+    }
+    let chain = ModelChain::new(built.llm.clone(), &config.llm, &config.resilience, metrics);
+    let looked_at = chain.clone();
+    let checks = move || looked_at.as_ref().map(ModelChain::checks).unwrap_or_default();
+    (chain.map(|chain| Arc::new(chain) as _), Box::new(checks))
 }
 
 /// Reads the registry and begins to look after it.

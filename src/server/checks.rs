@@ -1,14 +1,13 @@
 //! What the server depends on, as `/healthz` asks about it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use futures_util::FutureExt;
 
 use crate::api::{Check, CheckResult, Checks};
-use crate::providers::link::{LEFT_ALONE, LinkCheck};
+use crate::providers::ProviderError;
 use crate::providers::registry::Registry;
-use crate::providers::{ProviderError, Stt};
+use crate::providers::stack::{LEFT_ALONE, LinkCheck};
 use crate::recording::Recordings;
 use crate::store::Store;
 use crate::store::shared::Shared;
@@ -27,8 +26,7 @@ pub struct Links {
 pub struct ServerChecks {
     store: Store,
     shared: Shared,
-    recogniser: Option<Arc<dyn Stt>>,
-    /// Voices, models, and recognisers beside the configured one.
+    /// Voices, recognisers and models.
     links: Links,
     registry: Registry,
     recordings: Option<Recordings>,
@@ -39,12 +37,11 @@ impl ServerChecks {
     pub fn new(
         store: Store,
         shared: Shared,
-        recogniser: Option<Arc<dyn Stt>>,
         (links, registry): (Links, Registry),
         recordings: Option<Recordings>,
         trunks: Trunks,
     ) -> Self {
-        Self { store, shared, recogniser, links, registry, recordings, trunks }
+        Self { store, shared, links, registry, recordings, trunks }
     }
 }
 
@@ -63,9 +60,6 @@ impl Checks for ServerChecks {
         let registry = registry.map_or(CheckResult::Ok, |why| CheckResult::Error(format!("read from the file: {why}")));
         checks.push(Check { name: "registry".into(), run: std::future::ready(registry).boxed() });
         checks.extend((self.links.voices)().into_iter().map(link));
-        checks.extend(
-            self.recogniser.iter().map(|stt| Check { name: stt.name().into(), run: stt.check().map(result).boxed() }),
-        );
         checks.extend((self.links.others)().into_iter().map(link));
         let trunks = self.trunks.report().into_iter().map(|(name, how)| (format!("trunk {name}"), how));
         let accounts = self.trunks.accounts().into_iter().map(|(name, how)| (format!("account {name}"), how));

@@ -1,7 +1,7 @@
 //! From a call's timeline to its figures. Pure: everything is taken from the audio on the wire and the packets'
 //! times; nothing that the server says about itself is believed here.
 
-use super::clock::{ms_between, samples};
+use super::clock::{Moment, ms_between, samples};
 use super::metrics::{Metric, Samples};
 use super::timeline::{Arrival, Timeline, Trial};
 use super::voice::{BREAK, Span, UTTERANCE, Voice, voiced};
@@ -52,10 +52,34 @@ pub fn measure(timeline: &Timeline) -> Measured {
         }
     }
     if let Some(answered) = timeline.answered {
+        measured.samples.add(Metric::SilenceMs, longest_silence(timeline, &utterances, answered));
         measured.samples.add(Metric::SetupMs, ms_between(answered, timeline.placed));
     }
     measured.bot = utterances.spans().to_vec();
     measured
+}
+
+/// The longest time in which neither side was heard, from the answer to the end, in ms.
+fn longest_silence(timeline: &Timeline, bot: &Voice, answered: Moment) -> f64 {
+    let mut caller = Voice::new(UTTERANCE);
+    for (at, octets) in timeline.sent.iter() {
+        voiced(at, octets, |from, to| caller.add(from, to));
+    }
+    let mut spans: Vec<(Moment, Moment)> =
+        bot.spans().iter().chain(caller.spans()).map(|span| (span.from, span.to)).collect();
+    // A key is heard by nobody and is a sign all the same.
+    spans.extend(timeline.trials.iter().filter_map(|trial| match trial {
+        Trial::Key { at, .. } => Some((*at, *at)),
+        _ => None,
+    }));
+    spans.push((timeline.over, timeline.over));
+    spans.sort_unstable();
+    let (mut since, mut longest) = (answered, 0.0_f64);
+    for (from, to) in spans {
+        longest = longest.max(ms_between(from, since));
+        since = since.max(to);
+    }
+    longest
 }
 
 /// What the packets of one call say about their transport.
@@ -83,7 +107,7 @@ pub fn wire(arrivals: &[Arrival]) -> Wire {
 
 /// The stop that belongs to an onset: the end of the utterance that the onset fell into, pauses included. Negative
 /// where the bot stopped for a sound under the threshold of the label.
-fn barge_in(utterances: &Voice, onset: super::clock::Moment) -> Option<f64> {
+fn barge_in(utterances: &Voice, onset: Moment) -> Option<f64> {
     utterances.stop_after(onset).filter(|span| span.from <= onset).map(|span| ms_between(span.to, onset))
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
 use super::audio::Recording;
+use super::chaos::{Director, Watch};
 use super::options::{Options, Via};
 use super::records::RecordSource;
 use super::run::{self, Target};
@@ -20,6 +21,7 @@ use super::shipped;
 use super::turns::session::{lexicon, write_flows};
 use super::twilio_leg::TwilioTarget;
 use super::vendors::VendorStandIns;
+use super::vendors::openai_llm::Reply;
 use super::vendors::recogniser::Utterance;
 use crate::config::Config;
 use crate::providers::config::{ApiKey, LlmProvider, SttProvider, TtsProvider};
@@ -29,7 +31,10 @@ use crate::server::Server;
 pub struct Embedded {
     runtime: Runtime,
     server: Server,
-    vendors: VendorStandIns,
+    vendors: Arc<VendorStandIns>,
+    /// Has them fail.
+    director: Option<Director>,
+    watch: Option<Arc<Watch>>,
     /// Where the stand-ins run, so that their work is not the server's.
     elsewhere: Runtime,
     data: PathBuf,
@@ -47,15 +52,25 @@ impl Embedded {
         let failed = |e: std::io::Error| format!("--embedded: {e}");
         let runtime = Builder::new_multi_thread().enable_all().build().map_err(failed)?;
         let elsewhere = Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(failed)?;
-        let vendors = elsewhere.block_on(VendorStandIns::start(utterances()?)).map_err(failed)?;
+        let vendors = Arc::new(elsewhere.block_on(VendorStandIns::start(utterances()?)).map_err(failed)?);
         set_delays(&vendors, scenarios);
         let mut config = configuration(options, &data, &token);
         config.turn.speculate = scenarios.iter().all(|scenario| scenario.speculate);
         speak_the_script(options, scenarios, &mut config, &vendors)?;
         let wanted: Vec<Vendor> = scenarios.iter().flat_map(|s| s.vendors.iter().copied()).collect();
         use_vendors(&mut config, &vendors.base_url(), &wanted)?;
+        let chaos = scenarios.iter().find_map(|scenario| Some((scenario, scenario.chaos.as_ref()?)));
+        if let Some((scenario, chaos)) = chaos {
+            chaos.write_flow(&config.flows.dir, &scenario.called)?;
+            chaos.configure(&mut config, &vendors.base_url())?;
+            vendors.llm.set(|llm| llm.reply = Reply::Text(ANSWER.to_owned()));
+            vendors.anthropic.set(|llm| llm.reply = Reply::Text(ANSWER.to_owned()));
+        }
         let server = runtime.block_on(Server::start(&config)).map_err(|e| format!("--embedded: {e:#}"))?;
-        Ok(Self { runtime, server, vendors, elsewhere, data, token })
+        let director = chaos.map(|(_, c)| Director::start(c.clone(), Arc::clone(&vendors), elsewhere.handle()));
+        let address = server.addresses().http.to_string();
+        let watch = chaos.map(|_| Arc::new(Watch::start(address, elsewhere.handle())));
+        Ok(Self { runtime, server, vendors, director, watch, elsewhere, data, token })
     }
 
     /// Where calls and record readers reach it.
@@ -69,13 +84,14 @@ impl Embedded {
                 Target::Twilio(TwilioTarget { public_url: format!("http://{http}"), address: http.clone(), auth_token })
             }
         };
-        run::Server { target, records: Some(RecordSource { address: http, token: None }) }
+        let records = Some(RecordSource { address: http, token: None });
+        run::Server { target, records, watch: self.watch.clone() }
     }
 
     /// Ends the server in order and removes what it kept.
     pub fn stop(self) {
         self.runtime.block_on(self.server.stop());
-        drop(self.vendors);
+        drop((self.director, self.watch, self.vendors));
         self.elsewhere.shutdown_background();
         // A directory that cannot be removed is left to the system's cleaning of its temporary files.
         let _ = std::fs::remove_dir_all(&self.data);
@@ -146,5 +162,8 @@ fn use_vendors(config: &mut Config, base_url: &str, wanted: &[Vendor]) -> Result
     Ok(())
 }
 
+/// What the model answers where vendors fail: long enough to fail in the middle of.
+const ANSWER: &str = "Please bring your insurance card and a list of your medicines. The desk on the ground floor will tell \
+                      you where to wait, and a nurse will call you by your name.";
 /// What good vendors need; scenarios that wait for them declare it as `known_delay_ms`.
 const USUAL_DELAYS: Delays = Delays { stt_final_ms: 100, tts_first_byte_ms: 60, llm_first_token_ms: 150 };

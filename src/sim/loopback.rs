@@ -209,7 +209,7 @@ fn options(line: &str) -> Options {
 
 fn make_calls(options: &Options, target: Target) -> Report {
     let scenario = Arc::new(Scenario::parse("loopback.yaml", SHORT).unwrap());
-    run(options, &Server { target, records: None::<RecordSource> }, &[scenario]).unwrap()
+    run(options, &Server { target, records: None::<RecordSource>, watch: None }, &[scenario]).unwrap()
 }
 
 /// Calls until all calls of a run are as scripted. Stalls of the machine look like stops of the bot, so a run or two may

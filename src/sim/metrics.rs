@@ -34,6 +34,14 @@ pub enum Metric {
     FalseStops,
     /// Silence heard because audio came too late, ms per call.
     UnderrunMs,
+    /// Longest time in which neither side was heard, from the answer to the end, per call.
+    SilenceMs,
+    /// Chaos: vendors that failed as they were told to and that the server does not show, in health or metrics.
+    UnseenFailures,
+    /// Chaos: providers that are still left alone after all vendors were at peace again.
+    StuckBreakers,
+    /// Calls of which the server keeps no record.
+    Unrecorded,
     /// Calls that did not go as the scenario says.
     Failures,
     /// Turn-taking, core: onset of the caller to the end of the bot's last audible packet, or to the arrival of `clear`.
@@ -66,7 +74,7 @@ pub enum Metric {
 
 impl Metric {
     /// In the order in which they are shown.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 31] = [
         Self::BargeInMs,
         Self::ResponseGapMs,
         Self::ResponseOverheadMs,
@@ -80,6 +88,10 @@ impl Metric {
         Self::LostFrames,
         Self::FalseStops,
         Self::UnderrunMs,
+        Self::SilenceMs,
+        Self::UnseenFailures,
+        Self::StuckBreakers,
+        Self::Unrecorded,
         Self::Failures,
         Self::StopMs,
         Self::StopHeardMs,
@@ -105,7 +117,10 @@ impl Metric {
     pub const fn is_single(self) -> bool {
         matches!(
             self,
-            Self::LatePercent
+            Self::UnseenFailures
+                | Self::StuckBreakers
+                | Self::Unrecorded
+                | Self::LatePercent
                 | Self::MissedPercent
                 | Self::MissedNoisyPercent
                 | Self::FalseHoldsPerMin
@@ -134,6 +149,10 @@ impl Metric {
             Self::LostFrames => "lost_frames",
             Self::FalseStops => "false_stops",
             Self::UnderrunMs => "underrun_ms",
+            Self::SilenceMs => "silence_ms",
+            Self::UnseenFailures => "unseen_failures",
+            Self::StuckBreakers => "stuck_breakers",
+            Self::Unrecorded => "unrecorded",
             Self::Failures => "failures",
             Self::StopMs => "stop_ms",
             Self::StopHeardMs => "stop_heard_ms",

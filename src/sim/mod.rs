@@ -4,6 +4,7 @@
 pub mod analysis;
 pub mod audio;
 pub mod caller;
+pub mod chaos;
 pub mod clock;
 pub mod driver;
 pub mod embedded;

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use super::analysis::measure;
 use super::audio::Recording;
 use super::caller::{Caller, Outcome, Recordings};
+use super::chaos::Watch;
 use super::clock::{Dice, RunClock, ms};
 use super::driver::{Finished, OwnLateness, Plan, drive};
 use super::leg::{Dialled, Leg};
@@ -35,11 +36,13 @@ pub enum Target {
 }
 
 /// What a run needs to know besides its options.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Server {
     pub target: Target,
     /// Where its records can be read, if they can.
     pub records: Option<RecordSource>,
+    /// Who watches what the server says of its providers, where vendors fail.
+    pub watch: Option<Arc<Watch>>,
 }
 
 impl Server {
@@ -64,7 +67,7 @@ impl Server {
                 })
             }
         };
-        Ok(Self { target, records })
+        Ok(Self { target, records, watch: None })
     }
 }
 
@@ -130,6 +133,11 @@ pub fn run(options: &Options, server: &Server, scenarios: &[Arc<Scenario>]) -> R
     calls.sort_by_key(|call| call.call);
     let (records, note) = read_records(options, server, began, calls.len());
     let mut samples = of_records(&records, &mut calls);
+    if let Some(watch) = &server.watch {
+        watch.findings(&mut samples);
+        let kept = |call: &&CallReport| match_call(&records, &call.caller, call.placed_at).is_some();
+        samples.add(Metric::Unrecorded, (calls.len() - calls.iter().filter(kept).count()) as f64);
+    }
     calls.iter().for_each(|call| samples.merge(&call.samples));
     let turns = session.as_ref().map(|session| {
         let matched = calls.iter().filter_map(|c| Some((c.call, match_call(&records, &c.caller, c.placed_at)?)));

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_saphyr::{Location, Spanned};
 
+use super::chaos::Chaos;
 use super::metrics::{Limit, Metric, PassLine, Stat};
 use super::turns::session::TurnTaking;
 
@@ -33,6 +34,8 @@ pub struct Scenario {
     pub steps: Arc<[Step]>,
     /// Trials of turn-taking in place of steps.
     pub turn_taking: Option<TurnTaking>,
+    /// Vendors fail meanwhile, and a call may end early if it is with words.
+    pub chaos: Option<Chaos>,
     pub pass: Vec<PassLine>,
     /// Where `audio:` names are looked up first: `../audio` beside the scenario's own directory.
     pub audio_dir: Option<PathBuf>,
@@ -73,6 +76,7 @@ impl Scenario {
             speculate: raw.speculate,
             steps: steps.into(),
             turn_taking: raw.turn_taking,
+            chaos: raw.chaos,
             pass,
             audio_dir: None,
         })
@@ -345,6 +349,7 @@ struct Raw {
     #[serde(default)]
     steps: Vec<Spanned<RawStep>>,
     turn_taking: Option<TurnTaking>,
+    chaos: Option<Chaos>,
     #[serde(default)]
     pass: Vec<Spanned<RawPass>>,
 }

@@ -14,6 +14,7 @@ pub const BY_NAME: &[(&str, &str)] = &[
     ("open_question.yaml", include_str!("../../fixtures/scenarios/open_question.yaml")),
     ("tutor.yaml", include_str!("../../fixtures/scenarios/tutor.yaml")),
     ("tutor-plain.yaml", include_str!("../../fixtures/scenarios/tutor-plain.yaml")),
+    ("vendor-chaos.yaml", include_str!("../../fixtures/scenarios/vendor-chaos.yaml")),
     ("turn-taking.yaml", include_str!("../../fixtures/scenarios/turn-taking.yaml")),
     ("turn-taking-short.yaml", include_str!("../../fixtures/scenarios/turn-taking-short.yaml")),
 ];

@@ -17,6 +17,7 @@ use prometheus_client::registry::{Metric, Registry};
 use super::histogram::LocalHistogram;
 use super::process::Process;
 use super::sip::SipMetrics;
+use super::vendors::VendorMetrics;
 
 /// The registry and all handles; a clone is the same registry.
 #[derive(Clone, Debug)]
@@ -189,6 +190,8 @@ pub struct Handles {
     bad_input_total: Family<KindLabel, Counter>,
     /// Trunks, accounts and the guard.
     pub sip: SipMetrics,
+    /// How vendors are used and what keeps them from being asked.
+    pub vendors: VendorMetrics,
     registry: Registry,
 }
 
@@ -331,6 +334,7 @@ impl Handles {
             guardrails: add(r, "offhook_guardrail_triggers", "Times a guardrail held something back."),
             bad_input_total: add(r, "offhook_bad_input", "Malformed or unlawful input turned away."),
             sip: SipMetrics::register(r),
+            vendors: VendorMetrics::register(r),
             registry: Registry::default(),
         };
         // A scrape before the first call says 0 rather than nothing.

@@ -8,3 +8,4 @@ pub mod pii;
 mod process;
 pub mod scrub;
 pub mod sip;
+pub mod vendors;

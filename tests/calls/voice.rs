@@ -47,6 +47,14 @@ fn a_voice_that_breaks_off_is_followed_by_the_next_sentence() {
 }
 
 #[test]
+fn a_sentence_that_is_ready_is_heard_within_a_frame() {
+    let call = script("ready").flow(ONE).voice(Voice::Speaks(ms(0))).run(at(2.0));
+    let asked = call.asked.first().unwrap().at;
+    let begun = call.sent.iter().find(|slice| slice.is_voiced()).unwrap().at;
+    assert!(begun <= asked + ms(20), "asked for at {asked:?}, heard at {begun:?}");
+}
+
+#[test]
 fn a_sentence_that_another_voice_goes_on_with_is_heard_whole() {
     for (wait, played) in [(ms(100), "before it was played"), (ms(2600), "after it was played")] {
         let call = script("changed").flow(ONE).voice_of(0, Voice::Changes(wait)).run(at(8.0));

@@ -6,10 +6,11 @@ use offhook::call::core::CallInput;
 use offhook::call::mouth::Wanted;
 use offhook::call::transfer::{Impossible, Order, TargetEvent, TransferEvent};
 use offhook::call::{Moment, TurnId};
-use offhook::providers::ProviderError;
+use offhook::providers::{ProviderError, WordTime};
 use offhook::safety::said::clear;
 use offhook::sim::clock::Dice;
 use offhook::store::record::EndReason;
+use offhook_media::playout::SentenceId;
 
 use super::words::Ledger;
 
@@ -17,8 +18,29 @@ use super::words::Ledger;
 pub struct Vendors {
     /// The share of what goes wrong.
     trouble: f64,
+    outage: Option<Outage>,
     /// They go on after they were told to stop.
     pub late: bool,
+}
+
+/// Some of the vendors, or all of them, are down for a while, or from then on.
+#[derive(Clone, Copy, Debug)]
+struct Outage {
+    from: Moment,
+    to: Moment,
+    voice: bool,
+    model: bool,
+    how: Down,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Down {
+    /// Errors, at once.
+    Dies,
+    /// Nothing at all.
+    Stalls,
+    /// What looks like an answer and is none.
+    Lies,
 }
 
 /// What will come, and when.
@@ -32,7 +54,27 @@ impl Vendors {
             // Everything may be down.
             _ => 1.0,
         };
-        Self { trouble, late: dice.below(5) == 0 }
+        Self { trouble, outage: None, late: dice.below(5) == 0 }
+    }
+
+    /// With an outage by dice of its own. Gives when the recogniser goes down with the others, if it does.
+    pub fn with_outage(mut self, dice: &mut Dice, begins: Moment, lasts: Duration) -> (Self, Option<Moment>) {
+        if dice.below(4) > 0 {
+            return (self, None);
+        }
+        let from = begins + lasts.mul_f64(dice.unit());
+        let to = if dice.below(2) == 0 { Moment::MAX } else { from + seconds(dice, 1.0, 20.0) };
+        let which = 1 + dice.below(7);
+        let how = [Down::Dies, Down::Stalls, Down::Lies][dice.below(3)];
+        self.outage = Some(Outage { from, to, voice: which & 1 > 0, model: which & 2 > 0, how });
+        (self, (which & 4 > 0).then_some(from))
+    }
+
+    fn down(&self, now: Moment, of: fn(&Outage) -> bool) -> Option<Down> {
+        self.outage
+            .as_ref()
+            .filter(|outage| (outage.from..outage.to).contains(&now) && of(outage))
+            .map(|outage| outage.how)
     }
 
     /// A voice: prompt or slow, whole, broken off, halting, mute or gone.
@@ -48,7 +90,15 @@ impl Vendors {
         let wrong = dice.unit() < self.trouble;
         let first = now + if wrong { seconds(dice, 0.1, 3.5) } else { seconds(dice, 0.05, 0.6) };
         let failed = |at| (at, CallInput::SpeechFailed { turn, sentence, error: error("voice") });
-        let way = if wrong { dice.below(7) } else { 0 };
+        let way = if wrong { dice.below(8) } else { 0 };
+        match self.down(now, |outage| outage.voice) {
+            Some(Down::Dies) => return (vec![failed(now + TICK)], "voice is down"),
+            Some(Down::Stalls) => return (Vec::new(), "voice is down"),
+            Some(Down::Lies) => {
+                return (vec![(now + TICK, CallInput::SpeechEnded { turn, sentence })], "voice is down");
+            }
+            None => {}
+        }
         match way {
             1 => return (vec![failed(first)], "voice fails"),
             2 => return (Vec::new(), "voice is silent"),
@@ -56,6 +106,9 @@ impl Vendors {
             _ => {}
         }
         let (audio, words) = ledger.make(&wanted.text, turn);
+        if way == 7 && words.len() > 2 {
+            return (changes(dice, turn, sentence, &audio, words, first), "voice changes");
+        }
         let whole = if matches!(way, 4 | 5) { audio.len() / 2 } else { audio.len() };
         let mut due = vec![(first, CallInput::WordTimes { turn, sentence, words })];
         // 300 ms of audio; a halting voice takes longer to make it than it plays.
@@ -82,6 +135,15 @@ impl Vendors {
     /// A model: some sentences, sooner or later, whole, broken off or never.
     pub fn answer(&self, dice: &mut Dice, turn: TurnId, now: Moment) -> (Due, &'static str) {
         let wrong = dice.unit() < self.trouble;
+        match self.down(now, |outage| outage.model) {
+            Some(Down::Dies) => {
+                let failed = CallInput::AnswerFailed { turn, error: error("model") };
+                return (vec![(now + TICK, failed)], "model is down");
+            }
+            Some(Down::Stalls) => return (Vec::new(), "model is down"),
+            Some(Down::Lies) => return (vec![(now + TICK, CallInput::AnswerEnded { turn })], "model is down"),
+            None => {}
+        }
         let mut at = now + if wrong { seconds(dice, 0.3, 9.0) } else { seconds(dice, 0.1, 1.2) };
         if wrong && dice.unit() < 0.3 {
             return (Vec::new(), "model is silent");
@@ -103,6 +165,37 @@ impl Vendors {
             }
         }
     }
+}
+
+/// A voice that breaks off in a word, and another one that goes on with this word.
+fn changes(
+    dice: &mut Dice,
+    turn: TurnId,
+    sentence: SentenceId,
+    audio: &[i16],
+    mut words: Vec<WordTime>,
+    first: Moment,
+) -> Due {
+    let cut = 1 + dice.below(words.len() - 1);
+    let word = words[cut].samples.clone();
+    let broken = word.start + (word.end - word.start) * dice.below(10) as u64 / 10;
+    let rest = words.split_off(cut);
+    let mut due = vec![(first, CallInput::WordTimes { turn, sentence, words })];
+    let mut at = first;
+    let speech = |part: &[i16]| CallInput::Speech { turn, sentence, samples: part.into() };
+    for chunk in audio[..broken as usize].chunks(300 * 8) {
+        due.push((at, speech(chunk)));
+        at += TICK * 3;
+    }
+    at += seconds(dice, 0.0, 2.5);
+    due.push((at, CallInput::SpeechRejoined { turn, sentence, keep: word.start }));
+    due.push((at, CallInput::WordTimes { turn, sentence, words: rest }));
+    for chunk in audio[word.start as usize..].chunks(300 * 8) {
+        due.push((at, speech(chunk)));
+        at += TICK * 3;
+    }
+    due.push((at, CallInput::SpeechEnded { turn, sentence }));
+    due
 }
 
 /// What becomes of a transfer that is asked for.

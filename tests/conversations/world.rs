@@ -33,6 +33,8 @@ pub struct World {
     down: Down,
     up: Up,
     vendors: Vendors,
+    /// From here on the recogniser hears nothing.
+    deaf_from: Moment,
     ledger: Ledger,
     sounds: Vec<Sound>,
     pending: BTreeMap<(Moment, u64), Act>,
@@ -76,11 +78,15 @@ impl World {
         });
         let turns = dice.below(3) == 0;
         let script = Caller { dice: &mut dice, begins: ORIGIN, has_ears, turns, is_recorded }.write();
+        let (down, up) = (Down::draw(&mut dice), Up::draw(&mut dice, ORIGIN, script.leaves - ORIGIN));
+        let vendors = Vendors::draw(&mut dice);
+        let (vendors, deaf_from) = vendors.with_outage(&mut Dice::new(seed, 0, 43), ORIGIN, script.leaves - ORIGIN);
         let mut world = Self {
             call,
-            down: Down::draw(&mut dice),
-            up: Up::draw(&mut dice, ORIGIN, script.leaves - ORIGIN),
-            vendors: Vendors::draw(&mut dice),
+            down,
+            up,
+            vendors,
+            deaf_from: deaf_from.unwrap_or(Moment::MAX),
             ledger: Ledger::default(),
             sounds: script.sounds,
             pending: BTreeMap::new(),
@@ -111,6 +117,9 @@ impl World {
         };
         world.expect(ORIGIN, Act::Tell(CallInput::Connected));
         script.acts.into_iter().for_each(|(at, act)| world.expect(at, act));
+        if let Some(at) = deaf_from.filter(|_| has_ears) {
+            world.expect(at, Act::Tell(CallInput::Heard(SttEvent::Failed(super::vendors::error("ears")))));
+        }
         world.count(ear);
         if turns && has_ears {
             world.count("recogniser tells turns");
@@ -145,6 +154,10 @@ impl World {
     }
 
     fn act(&mut self, act: Act, now: Moment) {
+        let is_words = matches!(&act, Act::HearsUs | Act::Tell(CallInput::Heard(_)));
+        if is_words && now > self.deaf_from {
+            return;
+        }
         let input = match act {
             Act::Tell(input) => input,
             Act::HearsUs => {

@@ -1,165 +1,74 @@
-//! Models in order of preference: the next one answers when one fails, or is connected and says nothing.
+//! Models in order of preference that are one model: the next one answers when one fails, or is connected and says nothing.
 //!
 //! A model that fails in the middle is not replaced here: what of its answer has been spoken is known only to the call. The
 //! failure is reported and counts, so that the next question goes to the next model the sooner.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use futures_util::stream::{self, FuturesUnordered, StreamExt};
-use futures_util::{FutureExt, TryStreamExt};
-use tokio::time::{Instant, sleep_until};
+use futures_util::stream::{self, StreamExt};
 
-use crate::providers::breaker::Breaker;
 use crate::providers::config::LlmConfig;
-use crate::providers::link::{Link, LinkCheck, Trial, checks};
+use crate::providers::stack::{Chain, Kind, LinkCheck, Patience, Ranked, ResilienceConfig};
 use crate::providers::{Llm, LlmEvent, ProviderError, ReplyRequest, TokenStream};
 use crate::telemetry::metrics::Metrics;
 
 /// A chain of models that is one model.
 #[derive(Clone)]
-pub struct ModelChain {
-    chain: Arc<[Model]>,
-    hedge_after: Duration,
-}
-
-struct Model {
-    llm: Arc<dyn Llm>,
-    link: Arc<Link>,
-}
-
-/// A question to the chain, while it is asked of one model after the other.
-struct Asking {
-    chain: ModelChain,
-    request: ReplyRequest,
-    /// The next model that may be asked.
-    next: usize,
-    running: FuturesUnordered<BoxFuture<'static, (usize, Result<TokenStream, ProviderError>)>>,
-    /// Of those that are asked, in their order.
-    trials: Vec<(usize, Trial)>,
-}
+pub struct ModelChain(Chain<dyn Llm>);
 
 impl ModelChain {
     /// `models` in order of preference; `None` without any.
-    pub fn new(models: &[Arc<dyn Llm>], config: &LlmConfig, metrics: &Metrics) -> Option<Self> {
-        let model = |llm: &Arc<dyn Llm>| Model {
-            llm: Arc::clone(llm),
-            link: Link::new(llm.name(), Breaker::new(config.pause()), metrics.clone()),
+    pub fn new(
+        models: Vec<Ranked<dyn Llm>>,
+        config: &LlmConfig,
+        resilience: &ResilienceConfig,
+        metrics: &Metrics,
+    ) -> Option<Self> {
+        let patience = Patience {
+            first: config.first_token(),
+            last: config.first_token(),
+            progress: config.progress(),
+            hedge_after: config.hedge_after(),
+            what: "first token",
         };
-        let chain: Arc<[Model]> = models.iter().map(model).collect();
-        (!chain.is_empty()).then_some(Self { chain, hedge_after: config.hedge_after() })
+        let chain = Chain::new(Kind::Llm, models, |llm| llm.name(), patience, resilience, metrics);
+        (!chain.is_empty()).then_some(Self(chain))
     }
 
     /// Each model by itself, for health.
     pub fn checks(&self) -> Vec<LinkCheck> {
-        checks(self.chain.iter().map(|model| (&model.link, model.llm.check())))
-    }
-
-    /// The answer of one model, those before which were passed over.
-    fn watched(&self, index: usize, answer: TokenStream) -> TokenStream {
-        self.chain.iter().take(index).for_each(|model| model.link.passed_over());
-        let Some(link) = self.chain.get(index).map(|model| Arc::clone(&model.link)) else { return answer };
-        answer.inspect_err(move |error| link.broke_off(error)).boxed()
-    }
-}
-
-impl Asking {
-    async fn answer(mut self) -> Result<TokenStream, ProviderError> {
-        // When all are left alone the first one is asked all the same.
-        if !self.ask_next() {
-            self.ask(0);
-        }
-        let mut last = ProviderError::NotConfigured { vendor: NAME, what: "llm.provider".to_owned() };
-        loop {
-            let hedge_at = Instant::now() + self.chain.hedge_after;
-            tokio::select! {
-                biased;
-                began = self.running.next() => match began {
-                    None => return Err(last),
-                    Some((index, Ok(answer))) => {
-                        self.won(index);
-                        return Ok(self.chain.watched(index, answer));
-                    }
-                    Some((index, Err(error))) => {
-                        self.lost(index, &error);
-                        last = error;
-                    }
-                },
-                () = sleep_until(hedge_at), if self.next < self.chain.chain.len() => {}
-            }
-            // One has failed, or says nothing.
-            self.ask_next();
-        }
-    }
-
-    /// Asks the next model that is not left alone, if there is one.
-    fn ask_next(&mut self) -> bool {
-        while let Some(model) = self.chain.chain.get(self.next) {
-            let index = self.next;
-            self.next += 1;
-            if model.link.admits() {
-                self.ask(index);
-                return true;
-            }
-        }
-        false
-    }
-
-    fn ask(&mut self, index: usize) {
-        let Some(model) = self.chain.chain.get(index) else { return };
-        let (llm, request) = (Arc::clone(&model.llm), self.request.clone());
-        self.trials.push((index, model.link.trial()));
-        self.running.push(async move { (index, first_token(&*llm, request).await) }.boxed());
-    }
-
-    /// One answers: those that were asked before it and have said nothing are too slow, those after it are not needed.
-    fn won(&mut self, winner: usize) {
-        let after = self.chain.hedge_after;
-        for (index, trial) in std::mem::take(&mut self.trials) {
-            match self.chain.chain.get(index) {
-                _ if index == winner => trial.succeeded(),
-                Some(model) if index < winner => {
-                    trial.failed(&ProviderError::Timeout { vendor: model.llm.name(), what: "first token", after });
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn lost(&mut self, loser: usize, error: &ProviderError) {
-        if let Some(at) = self.trials.iter().position(|(index, _)| *index == loser) {
-            self.trials.remove(at).1.failed(error);
-        }
+        self.0.checks(|llm| llm.check())
     }
 }
 
 impl Llm for ModelChain {
     fn name(&self) -> &'static str {
-        NAME
+        "models"
     }
 
     fn reply(&self, request: ReplyRequest) -> BoxFuture<'static, Result<TokenStream, ProviderError>> {
-        let (chain, running) = (self.clone(), FuturesUnordered::new());
-        Asking { chain, request, next: 0, running, trials: Vec::new() }.answer().boxed()
-    }
-
-    /// Well as long as one model is; otherwise the first one's error.
-    fn check(&self) -> BoxFuture<'static, Result<(), ProviderError>> {
-        let checks: Vec<_> = self.chain.iter().map(|model| model.llm.check()).collect();
+        let chain = self.0.clone();
         async move {
-            let results = futures_util::future::join_all(checks).await;
-            match results.iter().any(Result::is_ok) {
-                true => Ok(()),
-                false => results.into_iter().next().unwrap_or(Ok(())),
-            }
+            let attempt = |llm: &Arc<dyn Llm>| Some(first_token(Arc::clone(llm), request.clone()).boxed());
+            let (index, answer) = chain.begin(0, attempt).await?;
+            let progress = chain.patience().progress;
+            Ok(match chain.links().get(index) {
+                Some(link) => link.watched(answer, progress),
+                None => answer,
+            })
         }
         .boxed()
     }
+
+    fn check(&self) -> BoxFuture<'static, Result<(), ProviderError>> {
+        self.0.check(|llm| llm.check())
+    }
 }
 
-/// The answer once its first text is there. The model's own deadline ends a wait.
-async fn first_token(llm: &dyn Llm, request: ReplyRequest) -> Result<TokenStream, ProviderError> {
+/// The answer once its first text is there.
+async fn first_token(llm: Arc<dyn Llm>, request: ReplyRequest) -> Result<TokenStream, ProviderError> {
     let mut answer = llm.reply(request).await?;
     match answer.next().await.transpose()? {
         Some(first @ (LlmEvent::Text(_) | LlmEvent::Tool(_))) => Ok(stream::iter([Ok(first)]).chain(answer).boxed()),
@@ -169,14 +78,16 @@ async fn first_token(llm: &dyn Llm, request: ReplyRequest) -> Result<TokenStream
     }
 }
 
-const NAME: &str = "models";
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures_util::future::ready;
     use parking_lot::Mutex;
+    use tokio::time::Instant;
 
     use super::*;
+    use crate::providers::stack::Limit;
 
     /// What a scripted model does each time it is asked.
     #[derive(Clone, Copy, PartialEq)]
@@ -185,7 +96,11 @@ mod tests {
         Refuses,
         Hangs,
         BreaksOff,
+        /// In the middle.
+        Stalls,
         SaysNothing,
+        /// With `Retry-After` in seconds.
+        Limits(u64),
     }
 
     struct Scripted {
@@ -225,6 +140,14 @@ mod tests {
                 }
                 Act::Refuses => return ready(Err(REFUSED)).boxed(),
                 Act::Hangs => return ready(Ok(stream::pending().boxed())).boxed(),
+                Act::Limits(seconds) => {
+                    let retry_after = Some(Duration::from_secs(seconds));
+                    return ready(Err(ProviderError::RateLimited { vendor: "scripted", retry_after })).boxed();
+                }
+                Act::Stalls => {
+                    let pieces = stream::iter([Ok(text("half"))]).chain(stream::pending());
+                    return ready(Ok(pieces.boxed())).boxed();
+                }
                 Act::BreaksOff => vec![Ok(text("half")), Err(REFUSED)],
                 Act::SaysNothing => vec![Ok(done)],
             };
@@ -237,8 +160,12 @@ mod tests {
     }
 
     fn chain(models: &[&Arc<Scripted>]) -> ModelChain {
-        let models: Vec<Arc<dyn Llm>> = models.iter().map(|model| Arc::clone(*model) as Arc<dyn Llm>).collect();
-        ModelChain::new(&models, &LlmConfig::default(), &Metrics::new()).unwrap()
+        chain_with(models, &ResilienceConfig { retries: 0, ..ResilienceConfig::default() })
+    }
+
+    fn chain_with(models: &[&Arc<Scripted>], resilience: &ResilienceConfig) -> ModelChain {
+        let models = models.iter().map(|model| Ranked::from(Arc::clone(*model) as Arc<dyn Llm>)).collect();
+        ModelChain::new(models, &LlmConfig::default(), resilience, &Metrics::new()).unwrap()
     }
 
     async fn said(chain: &ModelChain) -> Result<String, ProviderError> {
@@ -323,14 +250,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn when_all_fail_the_last_error_is_told_and_the_first_is_tried_again() {
+    async fn when_all_fail_the_last_error_is_told_and_the_last_one_is_tried_again() {
         let (first, second) = (Scripted::new(Act::Refuses), Scripted::new(Act::Refuses));
         let chain = chain(&[&first, &second]);
         for _ in 0..4 {
             assert_eq!(said(&chain).await, Err(REFUSED));
         }
-        assert_eq!((first.asked(), second.asked()), (4, 3));
-        assert!(ModelChain::new(&[], &LlmConfig::default(), &Metrics::new()).is_none());
+        assert_eq!((first.asked(), second.asked()), (3, 4));
+        let nobody = ModelChain::new(Vec::new(), &LlmConfig::default(), &ResilienceConfig::default(), &Metrics::new());
+        assert!(nobody.is_none());
     }
 
     #[tokio::test(start_paused = true)]
@@ -341,5 +269,75 @@ mod tests {
             assert!(tokio::time::timeout(Duration::from_millis(100), said(&chain)).await.is_err());
         }
         assert_eq!((first.asked(), second.asked(), alone(&chain)), (5, 0, vec![false, false]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_could_serve_is_tried_again_after_a_jittered_pause() {
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            let only = Scripted::new(Act::Refuses);
+            let chain = chain_with(&[&only], &ResilienceConfig { retries: 2, ..ResilienceConfig::default() });
+            let begun = Instant::now();
+            assert_eq!(said(&chain).await, Err(REFUSED));
+            assert_eq!(only.asked(), 3);
+            pauses.push(begun.elapsed());
+        }
+        let (least, most) = (Duration::from_millis(225), Duration::from_millis(676));
+        assert!(pauses.iter().all(|pause| (least..most).contains(pause)), "{pauses:?}");
+        pauses.dedup();
+        assert!(pauses.len() > 1, "no two calls come back together: {pauses:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rate_limit_is_kept_for_as_long_as_it_says_and_the_next_model_is_asked() {
+        let (first, second) = (Scripted::new(Act::Limits(30)), Scripted::new(Act::Says("second", 0)));
+        let chain = chain(&[&first, &second]);
+        for _ in 0..5 {
+            assert_eq!(said(&chain).await.as_deref(), Ok("second"));
+        }
+        assert_eq!((first.asked(), alone(&chain)), (1, vec![true, false]));
+        *first.act.lock() = Act::Says("first", 0);
+        tokio::time::advance(Duration::from_secs(29)).await;
+        assert_eq!(said(&chain).await.as_deref(), Ok("second"));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(said(&chain).await.as_deref(), Ok("first"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_only_model_is_not_asked_before_its_limit_allows_it() {
+        let only = Scripted::new(Act::Limits(30));
+        let chain = chain(&[&only]);
+        for _ in 0..3 {
+            assert!(matches!(said(&chain).await, Err(ProviderError::RateLimited { .. })));
+        }
+        assert_eq!(only.asked(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_is_used_as_often_as_is_allowed() {
+        let (first, second) = (Scripted::new(Act::Says("first", 0)), Scripted::new(Act::Says("second", 0)));
+        let limit = Limit::new(Some(12));
+        let models: Vec<Ranked<dyn Llm>> = vec![
+            Ranked { vendor: Arc::clone(&first) as Arc<dyn Llm>, limit },
+            Ranked::from(Arc::clone(&second) as Arc<dyn Llm>),
+        ];
+        let resilience = ResilienceConfig::default();
+        let chain = ModelChain::new(models, &LlmConfig::default(), &resilience, &Metrics::new()).unwrap();
+        let mut by = Vec::new();
+        for _ in 0..4 {
+            by.push(said(&chain).await.unwrap());
+        }
+        assert_eq!(by, ["first", "first", "second", "second"], "two at once, then one each five seconds");
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(said(&chain).await.as_deref(), Ok("first"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_stops_in_the_middle_is_not_waited_for() {
+        let chain = chain(&[&Scripted::new(Act::Stalls)]);
+        let begun = Instant::now();
+        let said = said(&chain).await;
+        assert!(matches!(said, Err(ProviderError::Timeout { what: "further piece", .. })), "{said:?}");
+        assert_eq!(begun.elapsed(), LlmConfig::default().progress());
     }
 }

@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use super::entry::{Price, Unit};
 use super::ledger::{Counts, Ledger};
 use crate::providers::{
-    AudioStream, ListenRequest, Llm, LlmEvent, ProviderError, ReplyRequest, SpeakRequest, Stt, SttEvent, TokenStream,
-    Tts,
+    AudioStream, Language, ListenRequest, Llm, LlmEvent, ProviderError, ReplyRequest, SpeakRequest, SpeechChunk, Stt,
+    SttEvent, TokenStream, Tts,
 };
 
 /// Where the uses of one provider are counted.
@@ -86,6 +86,18 @@ impl Tts for MeteredTts {
     fn check(&self) -> BoxFuture<'static, Result<(), ProviderError>> {
         self.0.check()
     }
+
+    fn speaks(&self, language: &Language) -> bool {
+        self.0.speaks(language)
+    }
+
+    fn knows(&self, voice: &str) -> bool {
+        self.0.knows(voice)
+    }
+
+    fn ready(&self, request: &SpeakRequest) -> Option<SpeechChunk> {
+        self.0.ready(request)
+    }
 }
 
 pub struct MeteredStt(pub Arc<dyn Stt>, pub Meter);
@@ -111,6 +123,10 @@ impl Stt for MeteredStt {
 
     fn check(&self) -> BoxFuture<'static, Result<(), ProviderError>> {
         self.0.check()
+    }
+
+    fn reconnects(&self) -> bool {
+        self.0.reconnects()
     }
 }
 

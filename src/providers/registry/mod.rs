@@ -30,6 +30,7 @@ use self::meter::Meter;
 use self::select::{Considered, Prefer, Question, Standing, select};
 use super::config::ProvidersConfig;
 use super::credentials::Vault;
+use super::stack::Ranked;
 use super::{Language, Llm, Stt, Tts};
 use crate::config::ConfigError;
 use crate::store::{Origin, ProviderUsage, StoreError, Tables};
@@ -92,9 +93,9 @@ pub struct Listed {
 #[derive(Default)]
 struct Clients {
     generation: u64,
-    tts: HashMap<String, Result<Arc<dyn Tts>, String>>,
-    stt: HashMap<String, Result<Arc<dyn Stt>, String>>,
-    llm: HashMap<String, Result<Arc<dyn Llm>, String>>,
+    tts: HashMap<String, Result<Ranked<dyn Tts>, String>>,
+    stt: HashMap<String, Result<Ranked<dyn Stt>, String>>,
+    llm: HashMap<String, Result<Ranked<dyn Llm>, String>>,
 }
 
 impl Clients {

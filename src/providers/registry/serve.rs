@@ -15,10 +15,11 @@ use super::entry::{Category, Entry};
 use super::meter::{MeteredLlm, MeteredStt, MeteredTts};
 use super::{Registry, State, build};
 use crate::providers::cache::CachedTts;
-use crate::providers::fallback::FallbackTts;
-use crate::providers::link::LinkCheck;
 use crate::providers::llm::chain::ModelChain;
+use crate::providers::stack::{Limit, LinkCheck, Ranked};
+use crate::providers::stt::chain::EarChain;
 use crate::providers::stt::denoised::DenoisedStt;
+use crate::providers::tts::chain::{Prewarmed, VoiceChain};
 use crate::providers::{
     AudioStream, Language, ListenRequest, Llm, ProviderError, ReplyRequest, SpeakRequest, Stt, SttEvent, TokenStream,
     Tts,
@@ -30,12 +31,15 @@ pub struct RegistryTts {
     registry: Registry,
     /// Those of this machine, when nothing else serves.
     last: Arc<dyn Tts>,
-    chains: Chains<FallbackTts>,
+    chains: Chains<VoiceChain>,
 }
 
 /// The recognisers that it chooses.
 #[derive(Clone)]
-pub struct RegistryStt(pub Registry);
+pub struct RegistryStt {
+    registry: Registry,
+    chains: Chains<EarChain>,
+}
 
 /// The models that it chooses.
 #[derive(Clone)]
@@ -56,15 +60,27 @@ impl RegistryTts {
         Ok(Self { registry, last, chains: Arc::default() })
     }
 
-    fn chain(&self, language: &Language) -> FallbackTts {
+    fn chain(&self, language: &Language) -> VoiceChain {
         let (ids, voices) = self.registry.chosen(Category::Tts, Some(language), Registry::tts);
         self.registry.kept(&self.chains, ids, || {
-            let first_audio = self.registry.0.providers.tts.first_audio();
-            let is_there = voices.iter().any(|voice| voice.name() == self.last.name());
-            let last = (!is_there).then(|| Arc::clone(&self.last));
+            let config = &self.registry.0.providers;
+            let is_there = voices.iter().any(|voice| voice.vendor.name() == self.last.name());
+            let last = (!is_there).then(|| Ranked::from(Arc::clone(&self.last)));
             let voices = voices.into_iter().chain(last).collect();
-            FallbackTts::new(voices, first_audio, &self.registry.0.metrics)
+            VoiceChain::new(voices, &config.tts, &config.resilience, &self.registry.0.metrics)
         })
+    }
+
+    /// Has the voices that are chosen now make `requests` for nobody.
+    pub async fn prewarm(&self, requests: &[SpeakRequest]) -> Vec<Prewarmed> {
+        let mut done = Vec::new();
+        let mut rest: Vec<SpeakRequest> = requests.to_vec();
+        while let Some(language) = rest.first().map(|request| request.language.clone()) {
+            let (those, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(|request| request.language == language);
+            done.extend(self.chain(&language).prewarm(&those).await);
+            rest = others;
+        }
+        done
     }
 
     /// Each voice that would speak this language, for health.
@@ -88,14 +104,20 @@ impl Tts for RegistryTts {
 }
 
 impl RegistryStt {
-    fn chain(&self, language: &Language) -> Vec<Arc<dyn Stt>> {
-        self.0.chosen(Category::Stt, Some(language), Registry::stt).1
+    pub fn new(registry: Registry) -> Self {
+        Self { registry, chains: Arc::default() }
+    }
+
+    fn chain(&self, language: &Language) -> Option<EarChain> {
+        let (ids, ears) = self.registry.chosen(Category::Stt, Some(language), Registry::stt);
+        let config = &self.registry.0.providers;
+        let made = EarChain::new(ears, &config.stt, &config.resilience, &self.registry.0.metrics)?;
+        Some(self.registry.kept(&self.chains, ids, || made))
     }
 
     /// Each recogniser that would hear this language, for health.
     pub fn checks(&self, language: &Language) -> Vec<LinkCheck> {
-        let check = |stt: Arc<dyn Stt>| LinkCheck { name: stt.name().to_owned(), left_alone: None, run: stt.check() };
-        self.chain(language).into_iter().take(1).map(check).collect()
+        self.chain(language).map(|chain| chain.checks()).unwrap_or_default()
     }
 }
 
@@ -105,16 +127,15 @@ impl Stt for RegistryStt {
     }
 
     fn listen(&self, request: ListenRequest) -> BoxFuture<'static, Result<mpsc::Receiver<SttEvent>, ProviderError>> {
-        // What hears well begins at once: the audio of a call cannot be given to two.
-        match self.chain(&request.language).into_iter().next() {
-            Some(first) => first.listen(request),
+        match self.chain(&request.language) {
+            Some(chain) => chain.listen(request),
             None => std::future::ready(Err(nobody("stt"))).boxed(),
         }
     }
 
     fn check(&self) -> BoxFuture<'static, Result<(), ProviderError>> {
-        match self.chain(&Language::default()).first() {
-            Some(first) => first.check(),
+        match self.chain(&Language::default()) {
+            Some(chain) => chain.check(),
             None => std::future::ready(Err(nobody("stt"))).boxed(),
         }
     }
@@ -127,8 +148,8 @@ impl RegistryLlm {
 
     fn chain(&self) -> Option<ModelChain> {
         let (ids, models) = self.registry.chosen(Category::Llm, None, Registry::llm);
-        let config = &self.registry.0.providers.llm;
-        let made = ModelChain::new(&models, config, &self.registry.0.metrics)?;
+        let config = &self.registry.0.providers;
+        let made = ModelChain::new(models, &config.llm, &config.resilience, &self.registry.0.metrics)?;
         Some(self.registry.kept(&self.chains, ids, || made))
     }
 
@@ -190,37 +211,44 @@ impl Registry {
     }
 
     /// The client of an entry, made once for a state.
-    pub(super) fn tts(&self, entry: &Entry, state: &State) -> Result<Arc<dyn Tts>, String> {
+    pub(super) fn tts(&self, entry: &Entry, state: &State) -> Result<Ranked<dyn Tts>, String> {
         let mut clients = self.0.clients.lock();
         clients.of(state.generation);
         let make = || {
             let made = build::tts(entry, &self.0.providers, &state.secrets)?;
             let metered = Arc::new(MeteredTts(made, self.meter(entry)));
-            Ok(Arc::new(CachedTts::new(metered, self.0.providers.tts.cache_bytes / SHARES)) as Arc<dyn Tts>)
+            let cached = CachedTts::new(metered, self.0.providers.tts.cache_bytes / SHARES);
+            Ok(Ranked { vendor: Arc::new(cached) as Arc<dyn Tts>, limit: limit(entry) })
         };
         clients.tts.entry(entry.id.as_str().to_owned()).or_insert_with(make).clone()
     }
 
-    pub(super) fn stt(&self, entry: &Entry, state: &State) -> Result<Arc<dyn Stt>, String> {
+    pub(super) fn stt(&self, entry: &Entry, state: &State) -> Result<Ranked<dyn Stt>, String> {
         let mut clients = self.0.clients.lock();
         clients.of(state.generation);
         let make = || {
             let made = build::stt(entry, &self.0.providers, &state.secrets)?;
             let metered = Arc::new(MeteredStt(made, self.meter(entry))) as Arc<dyn Stt>;
-            Ok(if self.0.providers.stt.noise_suppression { Arc::new(DenoisedStt(metered)) } else { metered })
+            let vendor = if self.0.providers.stt.noise_suppression { Arc::new(DenoisedStt(metered)) } else { metered };
+            Ok(Ranked { vendor, limit: limit(entry) })
         };
         clients.stt.entry(entry.id.as_str().to_owned()).or_insert_with(make).clone()
     }
 
-    pub(super) fn llm(&self, entry: &Entry, state: &State) -> Result<Arc<dyn Llm>, String> {
+    pub(super) fn llm(&self, entry: &Entry, state: &State) -> Result<Ranked<dyn Llm>, String> {
         let mut clients = self.0.clients.lock();
         clients.of(state.generation);
         let make = || {
             let made = build::llm(entry, &self.0.providers, &state.secrets)?;
-            Ok(Arc::new(MeteredLlm(made, self.meter(entry))) as Arc<dyn Llm>)
+            let vendor = Arc::new(MeteredLlm(made, self.meter(entry))) as Arc<dyn Llm>;
+            Ok(Ranked { vendor, limit: limit(entry) })
         };
         clients.llm.entry(entry.id.as_str().to_owned()).or_insert_with(make).clone()
     }
+}
+
+fn limit(entry: &Entry) -> Limit {
+    Limit::new(entry.limits.requests_per_minute)
 }
 
 fn nobody(category: &'static str) -> ProviderError {

@@ -64,6 +64,10 @@ impl Stt for DeepgramStt {
         session::open(self.0.clone(), request).boxed()
     }
 
+    fn reconnects(&self) -> bool {
+        true
+    }
+
     fn check(&self) -> BoxFuture<'static, Result<(), ProviderError>> {
         // A key is present by construction, and anything more would be a paid call.
         ready(Ok(())).boxed()

@@ -24,6 +24,10 @@ impl Stt for DenoisedStt {
     fn check(&self) -> BoxFuture<'static, Result<(), ProviderError>> {
         self.0.check()
     }
+
+    fn reconnects(&self) -> bool {
+        self.0.reconnects()
+    }
 }
 
 #[cfg(test)]

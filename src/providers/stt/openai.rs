@@ -60,6 +60,10 @@ impl Stt for OpenAiStt {
         ready(Ok(receiver)).boxed()
     }
 
+    fn reconnects(&self) -> bool {
+        true
+    }
+
     fn check(&self) -> BoxFuture<'static, Result<(), ProviderError>> {
         // What could be wrong without a paid call was found when the provider was built.
         ready(Ok(())).boxed()

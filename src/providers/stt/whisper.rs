@@ -53,6 +53,10 @@ impl Stt for WhisperStt {
         let engine = Arc::clone(&self.engine);
         async move { engine.load().await }.boxed()
     }
+
+    fn reconnects(&self) -> bool {
+        true
+    }
 }
 
 impl Transcriber for WhisperStt {

@@ -1,5 +1,5 @@
 //! Deepgram Aura over its HTTP API (developers.deepgram.com, "Text to Speech Request"): one POST per sentence, the body
-//! streamed. Speaking rate is deliberately absent: the API has no stable parameter for it.
+//! streamed. The rate is that of Aura-2 ("TTS Voice Controls"); pitch and style are deliberately absent: the API has none.
 
 use std::sync::Arc;
 
@@ -47,13 +47,23 @@ impl Tts for DeepgramTts {
 
     fn speak(&self, request: SpeakRequest) -> BoxFuture<'static, Result<AudioStream, ProviderError>> {
         let model = request.voice.as_deref().unwrap_or(&self.model);
+        let mut query =
+            vec![("model", model), ("encoding", "linear16"), ("sample_rate", "24000"), ("container", "none")];
+        let speed = format!("{:.2}", request.rate.clamp(0.7, 1.5));
+        if model.starts_with("aura-2-") && (request.rate - 1.0).abs() > f32::EPSILON {
+            query.push(("speed", &speed));
+        }
         let post = self
             .client
             .post(self.url.clone())
-            .query(&[("model", model), ("encoding", "linear16"), ("sample_rate", "24000"), ("container", "none")])
+            .query(&query)
             .header("authorization", self.authorization.clone())
             .json(&json!({ "text": request.text.as_str() }));
         speak(VENDOR, post, Rate::Hz24000, self.deadlines).boxed()
+    }
+
+    fn knows(&self, voice: &str) -> bool {
+        voice.starts_with("aura-")
     }
 
     fn check(&self) -> BoxFuture<'static, Result<(), ProviderError>> {

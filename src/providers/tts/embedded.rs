@@ -51,6 +51,13 @@ impl Tts for EmbeddedTts {
         speak(Arc::clone(&self.0), request).boxed()
     }
 
+    /// flite's own, and those that espeak-ng calls by a language, such as `en-us` or `fr+f2`.
+    fn knows(&self, voice: &str) -> bool {
+        let language = voice.split(['-', '+']).next().unwrap_or_default();
+        FLITE_VOICES.contains(&voice)
+            || ((2..=3).contains(&language.len()) && !voice.contains("Neural") && espeak_voice(voice).is_ok())
+    }
+
     fn check(&self) -> BoxFuture<'static, Result<(), ProviderError>> {
         let EmbeddedConfig { flite, espeak, .. } = &self.0.config;
         let found = installed(&flite.program) || installed(&espeak.program);
@@ -261,7 +268,7 @@ fn missing(program: &str) -> ProviderError {
     refused(program, "not installed; on Debian: apt-get install flite espeak-ng".to_owned())
 }
 
-fn installed(program: &str) -> bool {
+pub(super) fn installed(program: &str) -> bool {
     if program.contains('/') {
         return Path::new(program).is_file();
     }

@@ -62,6 +62,11 @@ impl Tts for OpenAiTts {
         speak(VENDOR, post, Rate::Hz24000, self.deadlines).boxed()
     }
 
+    /// Servers that speak the API have voices of their own; those of other vendors are known by their form.
+    fn knows(&self, voice: &str) -> bool {
+        !voice.starts_with("aura-") && !voice.contains("Neural")
+    }
+
     fn check(&self) -> BoxFuture<'static, Result<(), ProviderError>> {
         // What could be wrong without a paid call was found when the provider was built.
         futures_util::future::ready(Ok(())).boxed()

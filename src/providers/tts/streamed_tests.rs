@@ -6,11 +6,12 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use offhook_media::resample::Rate;
 
+use super::chain::VoiceChain;
 use super::deepgram::DeepgramTts;
 use super::openai::OpenAiTts;
 use crate::providers::cache::CachedTts;
 use crate::providers::config::{ApiKey, DeepgramConfig, OpenAiConfig, TtsConfig};
-use crate::providers::fallback::FallbackTts;
+use crate::providers::stack::{Ranked, ResilienceConfig};
 use crate::providers::{Language, ProviderError, SpeakRequest, SpeechChunk, Tts};
 use crate::safety::said::clear;
 use crate::sim::vendors::deepgram_tts::{TtsBehaviour, TtsFault};
@@ -102,6 +103,10 @@ async fn the_request_to_deepgram_is_as_documented() {
     let counters = vendors.tts.counters();
     assert_eq!(counters.query, "model=aura-2-luna-en&encoding=linear16&sample_rate=24000&container=none");
     assert_eq!(counters.body, serde_json::json!({ "text": TEXT }));
+    drop(deepgram.speak(SpeakRequest { rate: 0.85, ..self::request() }).await.unwrap());
+    assert!(vendors.tts.counters().query.ends_with("&speed=0.85"), "{}", vendors.tts.counters().query);
+    drop(deepgram.speak(SpeakRequest { rate: 2.0, ..self::request() }).await.unwrap());
+    assert!(vendors.tts.counters().query.ends_with("&speed=1.50"), "the vendor's own range");
 }
 
 #[tokio::test]
@@ -175,7 +180,9 @@ async fn continued(framing: Framing, bytes: usize) -> (VendorStandIns, Vec<Speec
     };
     let first = DeepgramTts::new(&config, &TtsConfig::default()).unwrap();
     let chain: Vec<Arc<dyn Tts>> = vec![Arc::new(CachedTts::new(Arc::new(first), 1 << 20)), openai.into()];
-    let chain = FallbackTts::new(chain, Duration::from_secs(30), &Metrics::new());
+    let tts = TtsConfig { first_audio_timeout_ms: 30_000, hedge_after_ms: 30_000, ..TtsConfig::default() };
+    let chain = chain.into_iter().map(Ranked::from).collect();
+    let chain = VoiceChain::new(chain, &tts, &ResilienceConfig::default(), &Metrics::new());
     let request = SpeakRequest { text: clear(SENTENCE), ..request() };
     let chunks = Tts::speak(&chain, request).await.unwrap().map(Result::unwrap).collect().await;
     (vendors, chunks)

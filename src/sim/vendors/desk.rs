@@ -91,7 +91,7 @@ impl<B: Clone + Default> Desk<B> {
         body: Value,
         refusal: Option<Refusal>,
     ) -> Result<(), Response> {
-        let authorized = ["authorization", "x-api-key"].iter().any(|name| headers.contains_key(*name));
+        let authorized = KEYS.iter().any(|name| headers.contains_key(*name));
         self.count(|c| {
             c.requests += 1;
             c.query = query.to_owned();
@@ -131,6 +131,9 @@ impl Drop for OpenGuard {
         self.0.send_modify(|c| c.open = c.open.saturating_sub(1));
     }
 }
+
+/// Where vendors look for a key.
+const KEYS: [&str; 4] = ["authorization", "x-api-key", "xi-api-key", "ocp-apim-subscription-key"];
 
 /// The status with a body of both vendors' shapes.
 fn refused(status: StatusCode) -> Response {

@@ -33,10 +33,18 @@ impl HalfClosed {
     /// # Errors
     /// When no loopback port can be bound.
     pub async fn start(text: &str, rate: Rate, bytes: usize, framing: Framing) -> std::io::Result<Self> {
+        let whole: Vec<u8> = Speech::whole(text, rate.hz()).into_iter().flat_map(i16::to_le_bytes).collect();
+        Self::with(&whole, "audio/l16", bytes, framing).await
+    }
+
+    /// The same with any body of this media type.
+    ///
+    /// # Errors
+    /// When no loopback port can be bound.
+    pub async fn with(whole: &[u8], kind: &str, bytes: usize, framing: Framing) -> std::io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
-        let whole: Vec<u8> = Speech::whole(text, rate.hz()).into_iter().flat_map(i16::to_le_bytes).collect();
-        let answer = answer(&whole, bytes, framing);
+        let answer = answer(whole, kind, bytes, framing);
         let server = tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 tokio::spawn(serve(socket, answer.clone()));
@@ -57,9 +65,9 @@ impl Drop for HalfClosed {
     }
 }
 
-fn answer(whole: &[u8], bytes: usize, framing: Framing) -> Vec<u8> {
+fn answer(whole: &[u8], kind: &str, bytes: usize, framing: Framing) -> Vec<u8> {
     let part = whole.get(..bytes).unwrap_or(whole);
-    let mut answer = b"HTTP/1.1 200 OK\r\ncontent-type: audio/l16\r\n".to_vec();
+    let mut answer = format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\n").into_bytes();
     match framing {
         Framing::Chunked => {
             answer.extend(b"transfer-encoding: chunked\r\n\r\n");

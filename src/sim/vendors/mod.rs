@@ -3,6 +3,7 @@
 //! vendor's time from the server's. One listener serves all; the paths of the vendors do not overlap.
 
 mod anthropic_llm;
+mod azure_stt;
 mod deepgram_flux;
 pub mod deepgram_stt;
 pub mod deepgram_tts;
@@ -41,6 +42,11 @@ pub struct VendorStandIns {
     pub llm: Desk<LlmBehaviour>,
     /// `POST /v1/messages`.
     pub anthropic: Desk<LlmBehaviour>,
+    /// Azure's `POST /cognitiveservices/v1` and `WS /speech/recognition/conversation/cognitiveservices/v1`.
+    pub azure_tts: Desk<TtsBehaviour>,
+    pub azure_stt: Desk<SttBehaviour>,
+    /// `POST /v1/text-to-speech/VOICE/stream/with-timestamps`.
+    pub elevenlabs: Desk<TtsBehaviour>,
     /// `POST /v1/audio/transcriptions`.
     pub transcriptions: Desk<TranscriptionBehaviour>,
     /// What was added where.
@@ -61,19 +67,24 @@ impl VendorStandIns {
         let (stt, tts) = (Desk::new(delays.clone()), Desk::new(delays.clone()));
         let (llm, anthropic) = (Desk::new(delays.clone()), Desk::new(delays.clone()));
         let transcriptions = Desk::new(delays.clone());
+        let (azure_tts, azure_stt) = (Desk::new(delays.clone()), Desk::new(delays.clone()));
+        let elevenlabs = Desk::new(delays.clone());
         let dictionary = Arc::new(Dictionary::new(utterances));
         let routes = Router::new()
             .merge(deepgram_stt::routes(stt.clone(), Arc::clone(&dictionary)))
             .merge(deepgram_flux::routes(stt.clone(), Arc::clone(&dictionary)))
+            .merge(azure_stt::routes(azure_stt.clone(), Arc::clone(&dictionary)))
             .merge(transcriptions::routes(transcriptions.clone(), dictionary))
             .merge(deepgram_tts::routes(tts.clone()))
+            .merge(deepgram_tts::azure(azure_tts.clone()))
+            .merge(deepgram_tts::elevenlabs(elevenlabs.clone()))
             .merge(openai_llm::routes(llm.clone()))
             .merge(anthropic_llm::routes(anthropic.clone()));
         let server = tokio::spawn(async move {
             // It ends by being aborted; an accept error of loopback has nobody to go to.
             let _ = axum::serve(listener, routes).await;
         });
-        Ok(Self { address, stt, tts, llm, anthropic, transcriptions, delays, server })
+        Ok(Self { address, stt, tts, llm, anthropic, azure_tts, azure_stt, elevenlabs, transcriptions, delays, server })
     }
 
     /// For the `base_url` of any vendor.

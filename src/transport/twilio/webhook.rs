@@ -132,7 +132,7 @@ fn is_form(headers: &HeaderMap) -> bool {
 
 async fn can_speak(providers: &Providers) -> bool {
     for voice in &providers.tts {
-        if let Ok(Ok(())) = tokio::time::timeout(VOICE_CHECK, voice.check()).await {
+        if let Ok(Ok(())) = tokio::time::timeout(VOICE_CHECK, voice.vendor.check()).await {
             return true;
         }
     }

@@ -3,13 +3,13 @@
 
 use futures_util::stream::{self, StreamExt};
 
-use super::fallback::FallbackTts;
-use super::timing::{Said, broken_off};
-use super::{AudioStream, ProviderError, SpeakRequest, SpeechChunk, WordTime};
+use super::chain::VoiceChain;
+use crate::providers::timing::{Said, broken_off};
+use crate::providers::{AudioStream, ProviderError, SpeakRequest, SpeechChunk, WordTime};
 
 /// An utterance of one voice after the other.
 pub(super) struct Continued {
-    voices: FallbackTts,
+    voices: VoiceChain,
     /// Its place in the chain.
     voice: usize,
     stream: AudioStream,
@@ -26,7 +26,7 @@ type Piece = Result<SpeechChunk, ProviderError>;
 
 impl Continued {
     /// `stream` is what the voice at this place of the chain makes of `request`.
-    pub(super) fn stream(voices: FallbackTts, voice: usize, stream: AudioStream, request: SpeakRequest) -> AudioStream {
+    pub(super) fn stream(voices: VoiceChain, voice: usize, stream: AudioStream, request: SpeakRequest) -> AudioStream {
         let begins = Said { text: 0, samples: 0 };
         let utterance =
             Self { voices, voice, stream, request, audio: Vec::new(), told: Vec::new(), begins, over: false };
@@ -77,7 +77,7 @@ impl Continued {
             return None;
         }
         let request = SpeakRequest { text: rest, ..self.request.clone() };
-        let Ok((voice, stream)) = self.voices.begin_from(self.voice + 1, request.clone()).await else {
+        let Ok((voice, stream)) = self.voices.begin_from(self.voice + 1, &request).await else {
             return Some(Err(error));
         };
         tracing::info!(after = %error, "a sentence goes on with another voice");
