@@ -405,6 +405,7 @@ async fn answered(llm: &dyn Llm) -> (String, Result<(), ProviderError>) {
         match event {
             Ok(LlmEvent::Text(text)) => words += &text,
             Ok(LlmEvent::Done { completion_tokens, .. }) => done = completion_tokens.is_some(),
+            Ok(LlmEvent::Tool(call)) => panic!("{call:?}, though none was offered"),
             Err(error) => return (words, Err(error)),
         }
     }
