@@ -42,6 +42,7 @@ fn arrows(room: &str) -> &'static [Arrow] {
         "knowledge" => &[To("providers")],
         "safety" => &[To("providers")],
         "providers" => &[Only("safety", &["said"]), To("store"), Only("media", FRAME_ITEMS)],
+        "audition" => &[To("providers"), Only("safety", &["said"]), Only("media", &["resample", "wav"])],
         "store" => &[],
         "transport" => &[Only("call", CALL_DOORS), Only("store", &["record"]), To("sip"), To("media")],
         "api" | "doctor" | "server" | "sim" => EVERYTHING,

@@ -583,8 +583,8 @@ fn the_model_is_told_what_was_heard_not_what_was_meant() {
 fn a_slow_model_gets_a_filler_and_then_the_flow_speaks() {
     let mut call = Call::new(ASK);
     call.hear_out().skip().says("Well?");
-    call.wait_ms(1499).expect(&[]).wait_ms(1).expect(&["One moment please."]);
-    call.wait_ms(2499).expect(&[]).wait_ms(1).expect(&["I can't say."]);
+    call.wait_ms(1199).expect(&[]).wait_ms(1).expect(&["One moment please."]);
+    call.wait_ms(2599).expect(&[]).wait_ms(1).expect(&["I can't say."]);
     assert_eq!((call.abandoned, call.events.as_slice()), (1, ["model_slow"].as_slice()));
     call.answer("Too late.").expect(&[]).hear_out().wait_ms(5000).expect(&["Are you there?", "Anything else?"]);
 }
