@@ -20,6 +20,10 @@ pub struct Ballot {
     vote: Arc<AtomicU64>,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "frames are nearly all of what is sent, and a box for each would be allocated on their way"
+)]
 enum Heard {
     Frame(Frame),
     /// The caller fell silent, for the time with this number.
@@ -112,7 +116,7 @@ mod tests {
     use super::*;
 
     /// Hands each question to the test.
-    struct Asked(mpsc::UnboundedSender<(Vec<i16>, oneshot::Sender<f32>)>);
+    struct Asked(mpsc::Sender<(Vec<i16>, oneshot::Sender<f32>)>);
 
     impl TurnEnd for Asked {
         fn name(&self) -> &'static str {
@@ -121,14 +125,14 @@ mod tests {
 
         fn judge(&self, samples: Vec<i16>) -> BoxFuture<'static, Result<f32, ProviderError>> {
             let (answer, vote) = oneshot::channel();
-            let _ = self.0.send((samples, answer));
+            let _ = self.0.try_send((samples, answer));
             async { Ok(vote.await.unwrap_or(0.5)) }.boxed()
         }
     }
 
     #[tokio::test]
     async fn a_vote_is_about_the_silence_in_which_it_was_asked_for() {
-        let (sender, mut questions) = mpsc::unbounded_channel();
+        let (sender, mut questions) = mpsc::channel(4);
         let (mut ballot, task) = ballot(Arc::new(Asked(sender)));
         let task = tokio::spawn(task);
         for number in 0..90 {

@@ -186,22 +186,23 @@ const MOST_BYTES: u64 = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use axum::Router;
     use axum::extract::State;
     use axum::http::{HeaderMap, StatusCode};
     use axum::routing::post;
+    use parking_lot::Mutex;
     use serde_json::json;
 
     use super::*;
 
     /// Requests in their order, and the statuses that they are answered by.
     #[derive(Clone, Default)]
-    struct Service(Arc<Mutex<(Vec<(HeaderMap, String)>, Vec<u16>)>>);
+    struct Service(Arc<Mutex<Seen>>);
+
+    type Seen = (Vec<(HeaderMap, String)>, Vec<u16>);
 
     async fn answer(State(service): State<Service>, headers: HeaderMap, body: String) -> (StatusCode, String) {
-        let mut seen = service.0.lock().unwrap();
+        let mut seen = service.0.lock();
         seen.0.push((headers, body));
         let status = if seen.1.is_empty() { 200 } else { seen.1.remove(0) };
         let text = if status == 299 { "[1]".to_owned() } else { json!({ "status": "ready" }).to_string() };
@@ -237,7 +238,7 @@ mod tests {
     async fn what_is_sent_is_signed_and_tried_again_where_that_is_safe() {
         let (service, url) = serve(&[503, 429]).await;
         assert_eq!(ask(&hooks(&url, 2)).await.unwrap(), json!({ "status": "ready" }));
-        let seen = service.0.lock().unwrap().0.clone();
+        let seen = service.0.lock().0.clone();
         assert_eq!(seen.len(), 3);
         for (headers, body) in seen {
             let at: i64 = headers["x-offhook-timestamp"].to_str().unwrap().parse().unwrap();
@@ -256,7 +257,7 @@ mod tests {
             let (service, url) = serve(&[status, 200]).await;
             let error = ask(&hooks(&url, 3)).await.unwrap_err().to_string();
             assert!(error.contains(expected) && !error.contains("hunter2"), "{error}");
-            assert_eq!(service.0.lock().unwrap().0.len(), 1);
+            assert_eq!(service.0.lock().0.len(), 1);
         }
         let nowhere = hooks("http://127.0.0.1:1/", 1);
         assert!(matches!(ask(&nowhere).await, Err(ProviderError::Connection { .. })));

@@ -18,6 +18,9 @@ use sha2::Sha256;
 
 use crate::telemetry::pii::Pii;
 
+/// By caller: the lists and what was told of each.
+type ByCaller = HashMap<u64, VecDeque<(Arc<str>, u32)>>;
+
 /// The lists of a caller and what was told of each, the latest first.
 pub type ToldBefore = Vec<(Arc<str>, u32)>;
 
@@ -27,7 +30,7 @@ pub struct Told(Arc<Shared>);
 
 struct Shared {
     key: [u8; 32],
-    callers: Mutex<HashMap<u64, VecDeque<(Arc<str>, u32)>>>,
+    callers: Mutex<ByCaller>,
     lines: SyncSender<String>,
 }
 
@@ -85,7 +88,7 @@ impl ToldCaller {
     }
 }
 
-fn remember(callers: &mut HashMap<u64, VecDeque<(Arc<str>, u32)>>, caller: u64, list: &str, item: u32) {
+fn remember(callers: &mut ByCaller, caller: u64, list: &str, item: u32) {
     if callers.len() >= MOST_CALLERS && !callers.contains_key(&caller) {
         return;
     }
@@ -94,7 +97,7 @@ fn remember(callers: &mut HashMap<u64, VecDeque<(Arc<str>, u32)>>, caller: u64, 
     told.truncate(MOST_ITEMS);
 }
 
-fn read(path: &Path) -> io::Result<HashMap<u64, VecDeque<(Arc<str>, u32)>>> {
+fn read(path: &Path) -> io::Result<ByCaller> {
     let mut callers = HashMap::new();
     let text = match fs::read(path) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
@@ -113,7 +116,7 @@ fn read(path: &Path) -> io::Result<HashMap<u64, VecDeque<(Arc<str>, u32)>>> {
 }
 
 /// The file with what is remembered and nothing else, open for more.
-fn rewritten(path: &Path, callers: &HashMap<u64, VecDeque<(Arc<str>, u32)>>) -> io::Result<File> {
+fn rewritten(path: &Path, callers: &ByCaller) -> io::Result<File> {
     let fresh = path.with_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
     let mut text = String::new();

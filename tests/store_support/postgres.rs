@@ -6,11 +6,12 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::str::FromStr as _;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use parking_lot::Mutex;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection as _};
 
@@ -86,7 +87,7 @@ impl Postgres {
             .stderr(fs::File::options().create(true).append(true).open(self.dir.join("log")).unwrap())
             .spawn()
             .unwrap();
-        *self.running.lock().unwrap() = Some(child);
+        *self.running.lock() = Some(child);
         let answers = async {
             while self.connect("postgres").await.is_err() {
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -98,7 +99,7 @@ impl Postgres {
 
     /// Ends the server as an administrator would, cutting off whoever is connected.
     pub fn stop(&self) {
-        let Some(mut child) = self.running.lock().unwrap().take() else { return };
+        let Some(mut child) = self.running.lock().take() else { return };
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
         kill(pid, Signal::SIGINT).unwrap();
         child.wait().unwrap();
