@@ -87,11 +87,11 @@ impl<'a> Picture<'a> {
         let (kind, colour) = kind(&step.kind);
         let border = if index == self.flow.start { 3 } else { 1 };
         // Writing to a string cannot fail.
-        let _ = write!(
+        let _ = writeln!(
             svg,
             "<g><rect x=\"{x}\" y=\"{y}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" rx=\"6\" fill=\"{colour}\" \
              stroke=\"#333\" stroke-width=\"{border}\"/><text x=\"{}\" y=\"{}\" font-weight=\"bold\">{}</text>\
-             <text x=\"{}\" y=\"{}\" text-anchor=\"end\" fill=\"#555\">{kind}</text><text x=\"{}\" y=\"{}\">{}</text></g>\n",
+             <text x=\"{}\" y=\"{}\" text-anchor=\"end\" fill=\"#555\">{kind}</text><text x=\"{}\" y=\"{}\">{}</text></g>",
             x + 8,
             y + 18,
             escaped(&step.name),
