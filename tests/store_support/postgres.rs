@@ -27,6 +27,7 @@ pub struct Postgres {
 }
 
 #[path = "../outside/ports.rs"]
+#[allow(clippy::duplicate_mod, reason = "some of the test binaries have it from wire_support too")]
 mod ports;
 
 impl Postgres {
