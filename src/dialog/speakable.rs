@@ -20,6 +20,7 @@ use regex::{Captures, Regex};
 use crate::providers::Language;
 use figures::whole;
 
+pub(super) use french::MONTHS as FRENCH_MONTHS;
 pub use markdown::plain;
 
 /// What is said in the place of what was found.

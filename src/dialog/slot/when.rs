@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::number::{longest, tokens};
-use crate::dialog::speakable::{number, ordinal, year};
+use crate::dialog::speakable::{FRENCH_MONTHS, number, ordinal, year};
 use crate::providers::Language;
 
 /// A day of the calendar; orders and prints as in ISO 8601.
@@ -59,7 +59,7 @@ fn in_order(first: u64, second: u64, year: u64, language: &Language) -> Option<D
 pub(super) fn said_day(said: &str, language: &Language) -> Option<Day> {
     let mut words = tokens(said);
     let figures: Vec<u64> = words.iter().filter_map(|word| word.parse().ok()).collect();
-    let months = if language.primary() == "fr" { &FRENCH } else { &ENGLISH };
+    let months = if language.primary() == "fr" { &FRENCH_MONTHS } else { &ENGLISH };
     let named = words.iter().position(|word| months.iter().any(|month| is_month(word, month)));
     let Some(at) = named else {
         return match figures.as_slice() {
@@ -176,18 +176,4 @@ const ENGLISH: [&str; 12] = [
     "october",
     "november",
     "december",
-];
-const FRENCH: [&str; 12] = [
-    "janvier",
-    "février",
-    "mars",
-    "avril",
-    "mai",
-    "juin",
-    "juillet",
-    "août",
-    "septembre",
-    "octobre",
-    "novembre",
-    "décembre",
 ];

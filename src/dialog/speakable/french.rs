@@ -299,7 +299,7 @@ const ONES: [&str; 20] = [
     "quatorze", "quinze", "seize", "dix-sept", "dix-huit", "dix-neuf",
 ];
 const TENS: [&str; 7] = ["", "", "vingt", "trente", "quarante", "cinquante", "soixante"];
-const MONTHS: [&str; 12] = [
+pub const MONTHS: [&str; 12] = [
     "janvier",
     "février",
     "mars",
